@@ -1,0 +1,198 @@
+//! One decision: the straight way from a request to an answer and its record.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::definition::Unit;
+use crate::gather::{Asked, Features, Request, Rows, gather};
+use crate::plan::{Candidates, Placement, Plan};
+use crate::record::{CORE_VERSION, Inputs, Reason, Record};
+use crate::settle::{Facts, Modules, Outcome, settle};
+use crate::{DecisionId, Digest, TimeUs, assign};
+
+/// What the caller knows and the core must not find out by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The id minted for this decision.
+    pub id: DecisionId,
+    /// The decision's time.
+    pub time_us: TimeUs,
+    /// The digest of the release that `Plan` was compiled from.
+    pub release: Digest,
+    /// Whether an explanation is wanted.
+    pub explain: bool,
+}
+
+/// A decision: its record, and how it came about.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// What is recorded; the answer is read from it.
+    pub record: Record,
+    /// The outcome's trace, for the explanation.
+    pub outcome: Outcome,
+}
+
+/// Why a request cannot be decided. Each has a stable code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// The placement ranks items that the request must name.
+    #[error("this placement ranks the items that the request names: add `candidates`")]
+    NoCandidates,
+    /// More candidates than the modules were sized for.
+    #[error("{found} candidates, at most {limit}")]
+    TooManyCandidates {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A candidate that is no action of the placement.
+    #[error("there is no action {id:?} in this placement")]
+    UnknownAction {
+        /// The id.
+        id: String,
+        /// Its index among the request's candidates.
+        index: usize,
+    },
+    /// A candidate that stands twice.
+    #[error("the candidate {id:?} stands twice")]
+    Twice {
+        /// The id.
+        id: String,
+        /// The index of the second.
+        index: usize,
+    },
+    /// The view reads a subject or session that the request does not name.
+    #[error("this placement needs `{0}`")]
+    NoUnit(&'static str),
+}
+
+/// Decides. `rows` is the caller's to keep: it is filled anew, and holds what an explanation needs.
+pub fn decide(
+    plan: &Plan,
+    placement: &Placement,
+    request: &Request<'_>,
+    moment: Moment,
+    features: &impl Features,
+    modules: &mut impl Modules,
+    rows: &mut Rows,
+) -> Result<Decision, BadRequest> {
+    placement.check_units(request)?;
+    let mut ids = candidates(placement, request, features)?;
+    if !request.taken.is_empty() {
+        let taken: BTreeSet<&Arc<str>> = request.taken.iter().collect();
+        ids.retain(|id| !taken.contains(id));
+    }
+    let bucket = bucket(placement, request);
+    let asked = Asked { request, ids: &ids, time_us: moment.time_us, explain: moment.explain };
+    gather(plan, placement, asked, features, rows);
+    let slots = request.slots.unwrap_or(placement.slots);
+    let facts =
+        Facts { ids: &ids, shared: &rows.shared, rows: &rows.candidates, refused: &rows.refused, bucket, slots };
+    let mut outcome = settle(placement, facts, modules);
+    let record = Record {
+        id: moment.id,
+        time_us: moment.time_us,
+        seed: moment.id.seed(&placement.key, "decide"),
+        release: moment.release,
+        core: CORE_VERSION,
+        placement: placement.key.clone(),
+        subject: request.subject.map(str::to_owned),
+        session: request.session.map(str::to_owned),
+        buckets: placement.experiment.iter().map(|_| bucket).collect(),
+        slots: slots as u32,
+        candidates: ids,
+        choices: std::mem::take(&mut outcome.choices),
+        values: std::mem::take(&mut outcome.values),
+        reason: outcome.reason.unwrap_or(Reason::Empty),
+        arm: outcome.arm.clone(),
+        faults: std::mem::take(&mut outcome.faults),
+        max_lag_ms: (rows.max_lag_us / 1_000).clamp(0, i64::from(u32::MAX)) as u32,
+        session_seq: 0,
+        inputs: recorded(placement, moment.id, rows),
+    };
+    Ok(Decision { record, outcome })
+}
+
+fn candidates(
+    placement: &Placement,
+    request: &Request<'_>,
+    features: &impl Features,
+) -> Result<Vec<Arc<str>>, BadRequest> {
+    let named = request.candidates.as_deref();
+    if let Some(named) = named {
+        let limit = placement.max_candidates;
+        if named.len() > limit {
+            return Err(BadRequest::TooManyCandidates { found: named.len(), limit });
+        }
+        if let Some((index, id)) = first_twice(named) {
+            return Err(BadRequest::Twice { id: id.to_owned(), index });
+        }
+    }
+    match (placement.candidates, named) {
+        (Candidates::Actions, None) => Ok(placement.actions.iter().map(|action| action.id.clone()).collect()),
+        (Candidates::Actions, Some(named)) => {
+            let known = |(index, id): (usize, &&str)| match placement.action(id) {
+                Some(action) => Ok(action.id.clone()),
+                None => Err(BadRequest::UnknownAction { id: (*id).to_owned(), index }),
+            };
+            named.iter().enumerate().map(known).collect()
+        }
+        (Candidates::Request, None) => Err(BadRequest::NoCandidates),
+        (Candidates::Request | Candidates::View(_), Some(named)) => Ok(named.iter().map(|id| Arc::from(*id)).collect()),
+        (Candidates::View(view), None) => {
+            let limit = placement.max_candidates;
+            let mut all =
+                features.entities(view, limit).map_err(|found| BadRequest::TooManyCandidates { found, limit })?;
+            all.sort_unstable();
+            Ok(all)
+        }
+    }
+}
+
+/// The second of the first two that are equal.
+fn first_twice<'a>(ids: &[&'a str]) -> Option<(usize, &'a str)> {
+    let mut order: Vec<usize> = (0..ids.len()).collect();
+    order.sort_by_key(|at| ids[*at]);
+    let twice = order.windows(2).filter(|pair| ids[pair[0]] == ids[pair[1]]).map(|pair| pair[1]).min();
+    twice.map(|at| (at, ids[at]))
+}
+
+fn bucket(placement: &Placement, request: &Request<'_>) -> Option<u16> {
+    let experiment = placement.experiment.as_ref()?;
+    let unit = match experiment.unit {
+        Unit::Subject => request.subject,
+        Unit::Session => request.session,
+    };
+    unit.map(|unit| experiment.bucket(unit))
+}
+
+/// The inputs, in the placement's share of decisions: chosen by a hash of the id, so that every reader can tell which.
+fn recorded(placement: &Placement, id: DecisionId, rows: &Rows) -> Option<Inputs> {
+    let share = f64::from(assign::murmur3_x86_32(&id.0)) / 4_294_967_296.0;
+    (share < placement.record_inputs).then(|| Inputs {
+        rate: placement.record_inputs,
+        shared: rows.shared.clone(),
+        candidates: rows.candidates.clone(),
+        refused: rows.refused.clone(),
+    })
+}
+
+impl Placement {
+    /// Whether the request names whom its views are about.
+    fn check_units(&self, request: &Request<'_>) -> Result<(), BadRequest> {
+        for used in &self.views {
+            if used.entity.needs_subject() && request.subject.is_none() {
+                return Err(BadRequest::NoUnit("subject"));
+            }
+            if used.entity.needs_session() && request.session.is_none() {
+                return Err(BadRequest::NoUnit("session"));
+            }
+        }
+        match self.experiment.as_ref().map(|experiment| experiment.unit) {
+            Some(Unit::Subject) if request.subject.is_none() => Err(BadRequest::NoUnit("subject")),
+            Some(Unit::Session) if request.session.is_none() => Err(BadRequest::NoUnit("session")),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! What people write into a release: its TOML files as types. Owns their shape and documentation; what they mean together
+//! is the plan's. Parsing the text is `runtime/build`'s.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::layout::{FeatureKind, RowLayout};
+use crate::manifest::{Kind, Scalar};
+
+/// `release.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseDef {
+    /// A name for people, such as `shop-2026-11-23`.
+    pub name: String,
+    /// When the node takes this release back by itself.
+    #[serde(default)]
+    pub guard: Guard,
+}
+
+/// When a node rolls a release back by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guard {
+    /// How long after the swap it watches.
+    pub window: Span,
+    /// The largest share of decisions with a fault, from 0 to 1.
+    pub max_fault_rate: f64,
+    /// How many decisions it waits for before it judges.
+    pub min_decisions: u64,
+}
+
+/// `features.toml`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeaturesDef {
+    /// The views by name.
+    pub view: BTreeMap<String, ViewDef>,
+}
+
+/// `[view.NAME]`: a typed group of features by one entity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewDef {
+    /// Who or what the values are about: `subject`, `session`, `item`, or a pair such as `["item", "context.market"]`.
+    pub by: By,
+    /// How the node holds it.
+    pub sync: Sync,
+    /// When the view counts as late; never, when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lag: Option<Span>,
+    /// What a late view does.
+    #[serde(default)]
+    pub late: Late,
+    /// The features by name, in the order written.
+    pub features: Features,
+}
+
+/// How a node holds a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sync {
+    /// Every entity, all the time.
+    All,
+}
+
+/// What a late view does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Late {
+    /// Its values count as they are.
+    #[default]
+    Use,
+    /// Its defaults stand in.
+    Default,
+    /// The rung faults with `input`; a candidate's view makes the candidate ineligible.
+    Refuse,
+}
+
+/// An entity, or a pair of two.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum By {
+    /// One entity.
+    One(String),
+    /// A pair.
+    Pair([String; 2]),
+}
+
+/// Features by name. A sorted map: layout and digests do not depend on the order of writing.
+pub type Features = BTreeMap<String, FeatureDef>;
+
+/// A feature: its type alone, or a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FeatureDef {
+    /// `segment = "symbol"`.
+    Kind(FeatureKind),
+    /// `taste = { type = "vector", len = 64 }`.
+    Full(FeatureSpec),
+}
+
+/// A feature written as a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureSpec {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: FeatureKind,
+    /// For a vector: its length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub len: Option<u32>,
+    /// What stands in for a missing value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Scalar>,
+}
+
+/// `placements/KEY.toml`: a named place that asks for a decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlacementDef {
+    /// The values of a request's `context` by name: `number`, `flag` or `symbol`.
+    #[serde(default)]
+    pub context: BTreeMap<String, Kind>,
+    /// What may be chosen, when it is a fixed list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<ActionDef>,
+    /// Where the candidates come from, when they are items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<CandidatesDef>,
+    /// How many choices, unless the request says fewer or more.
+    #[serde(default = "one")]
+    pub slots: u32,
+    /// How long a decision may take.
+    #[serde(default = "default_deadline")]
+    pub deadline: Span,
+    /// The rules modules, all of which run.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// The scorers in order, `"module"` or `"module:output"`: the first that works answers.
+    #[serde(default)]
+    pub ladder: Vec<String>,
+    /// How to choose among the scored.
+    #[serde(default)]
+    pub choose: Choose,
+    /// The order when nothing scored.
+    pub fallback: Fallback,
+    /// What the record holds.
+    #[serde(default)]
+    pub record: RecordDef,
+    /// Experiments; a request's unit falls into one arm of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experiment: Vec<ExperimentDef>,
+}
+
+/// One action of a placement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionDef {
+    /// Its id.
+    pub id: String,
+    /// What the caller gets with it: JSON, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
+}
+
+/// A payload: a tree of values as TOML and JSON have them both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Payload {
+    /// `true` or `false`.
+    Flag(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+    /// A list.
+    List(Vec<Payload>),
+    /// A table.
+    Table(BTreeMap<String, Payload>),
+}
+
+/// Items as candidates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CandidatesDef {
+    /// The view of the items.
+    pub view: String,
+    /// Which of its items.
+    #[serde(default)]
+    pub from: From,
+}
+
+/// Which items are candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum From {
+    /// Those the request names.
+    #[default]
+    Request,
+    /// All the view holds.
+    View,
+}
+
+/// How to choose among the scored.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choose {
+    /// The policy.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// A way to choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// The highest scores, ties to the smaller id.
+    #[default]
+    Argmax,
+}
+
+/// The order when nothing scored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Fallback {
+    /// These ids, as far as they are candidates.
+    List(Vec<String>),
+    /// The candidates by a feature, highest first, missing last.
+    By {
+        /// `view.feature` of type number.
+        by: String,
+    },
+}
+
+/// What the record of a decision holds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordDef {
+    /// The share of decisions recorded with their inputs, from 0 to 1.
+    pub inputs: f64,
+}
+
+/// `[[experiment]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentDef {
+    /// Its name, and its salt unless one is said.
+    pub key: String,
+    /// What falls into an arm: `subject` or `session`.
+    pub unit: Unit,
+    /// What the unit is hashed with; the key when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<String>,
+    /// The arms.
+    pub arms: Vec<ArmDef>,
+}
+
+/// What falls into an arm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// The request's subject.
+    Subject,
+    /// The request's session.
+    Session,
+}
+
+/// One arm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArmDef {
+    /// Its name.
+    pub name: String,
+    /// Its share: weight over the sum of the weights.
+    pub weight: u32,
+    /// The ladder of this arm, instead of the placement's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<Vec<String>>,
+}
+
+/// A length of time, written `5ms`, `10s`, `2m`, `1h`, `7d`; in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span {
+    us: i64,
+}
+
+// === impl Span ===
+
+impl Span {
+    /// From microseconds.
+    pub const fn from_us(us: i64) -> Self {
+        Self { us }
+    }
+
+    /// In microseconds.
+    pub const fn us(self) -> i64 {
+        self.us
+    }
+}
+
+const UNITS: [(&str, i64); 6] =
+    [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000)];
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let us = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .and_then(|(_, us)| number.parse::<i64>().ok()?.checked_mul(*us));
+        us.map(Self::from_us).ok_or_else(|| format!("{text:?} is not a time such as 5ms, 10s, 2m, 1h or 7d"))
+    }
+}
+
+impl std::convert::From<Span> for String {
+    fn from(span: Span) -> Self {
+        let fits = |(_, us): &&(&str, i64)| span.us % us == 0;
+        let (name, us) = UNITS.iter().rev().find(fits).unwrap_or(&UNITS[0]);
+        if span.us == 0 { "0s".into() } else { format!("{}{name}", span.us / us) }
+    }
+}
+
+// === defaults ===
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { window: Span::from_us(300_000_000), max_fault_rate: 0.2, min_decisions: 200 }
+    }
+}
+
+impl Default for RecordDef {
+    fn default() -> Self {
+        Self { inputs: 0.1 }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_deadline() -> Span {
+    Span::from_us(5_000)
+}
+
+// === impl FeatureDef ===
+
+impl FeatureDef {
+    /// Its type.
+    pub fn kind(&self) -> FeatureKind {
+        match self {
+            Self::Kind(kind) => *kind,
+            Self::Full(spec) => spec.kind,
+        }
+    }
+
+    /// 1, or the length of a vector.
+    pub fn width(&self) -> u32 {
+        match self {
+            Self::Full(FeatureSpec { kind: FeatureKind::Vector, len: Some(len), .. }) => *len,
+            Self::Kind(_) | Self::Full(_) => 1,
+        }
+    }
+
+    /// What stands in for a missing value.
+    pub fn default(&self) -> Option<&Scalar> {
+        match self {
+            Self::Kind(_) => None,
+            Self::Full(spec) => spec.default.as_ref(),
+        }
+    }
+}
+
+// === impl ViewDef ===
+
+impl ViewDef {
+    /// How its rows lie in memory.
+    pub fn layout(&self) -> RowLayout {
+        RowLayout::new(self.features.iter().map(|(name, def)| (name.clone(), def.kind(), def.width())))
+    }
+}

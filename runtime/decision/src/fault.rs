@@ -1,0 +1,56 @@
+//! Why a module did not answer. A closed set: it labels counters, stands in every decision record, and is what a replay
+//! plays back instead of hoping for the same clock.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a rung of the ladder did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// It ran into `unreachable`, a bad memory access, a stack overflow or another WebAssembly trap.
+    Trap,
+    /// It was still running when its share of the deadline was used up, or none was left to start it.
+    Deadline,
+    /// It asked for more memory than its limit.
+    Memory,
+    /// It answered with the wrong number of values, too many bytes, or NaN where a number must stand.
+    BadOutput,
+    /// It answered with an error of its own.
+    Refused,
+    /// An input it declares as `missing = "error"` had no value, or a view it reads is late and says `refuse`.
+    Input,
+    /// It failed often lately, so it was not asked.
+    Open,
+}
+
+impl Fault {
+    /// Every fault, in the order of declaration.
+    pub const ALL: [Self; 7] =
+        [Self::Trap, Self::Deadline, Self::Memory, Self::BadOutput, Self::Refused, Self::Input, Self::Open];
+
+    /// Whether the module itself failed; a late view or an open breaker says nothing new about it.
+    pub fn is_the_modules_own(self) -> bool {
+        !matches!(self, Self::Input | Self::Open)
+    }
+
+    /// Its name in answers, metrics and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::BadOutput => "bad_output",
+            Self::Refused => "refused",
+            Self::Input => "input",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,351 @@
+//! Gather: the placement's rows, out of views and request, by the plan made at deploy. Slots and columns, never names; a row
+//! is copied, not looked into. Must not know how a view is stored.
+
+use std::sync::Arc;
+
+use crate::TimeUs;
+use crate::definition::Late;
+use crate::layout::{NO_SYMBOL, unpack};
+use crate::manifest::Scope;
+use crate::plan::{CellOp, Entity, Key, Placement, Plan, Post, RequestOp, ViewUse};
+
+/// What a decision reads of views: the node's tables, a browser's bootstrap, a test's map.
+pub trait Features {
+    /// Copies the row of `entity` in view `view` of the plan into `cells` (as long as the view's rows) and returns its event
+    /// time; `None` leaves `cells` as they are.
+    fn read(&self, view: usize, entity: &str, cells: &mut [u64]) -> Option<TimeUs>;
+
+    /// Microseconds since the view was last proven current.
+    fn lag_us(&self, view: usize) -> i64;
+
+    /// A symbol's number among the release's texts, -1 for any other text, NaN for [`NO_SYMBOL`].
+    fn symbol(&self, cell: u64) -> f64;
+
+    /// A symbol's text.
+    fn text(&self, cell: u64) -> Option<Arc<str>>;
+
+    /// The ids of all entities of a view, or how many there are when they are more than `limit`.
+    fn entities(&self, view: usize, limit: usize) -> Result<Vec<Arc<str>>, usize>;
+}
+
+/// A request, bounded and typed by its placement.
+#[derive(Debug, Clone, Default)]
+pub struct Request<'a> {
+    /// Whom it is for.
+    pub subject: Option<&'a str>,
+    /// The session it belongs to.
+    pub session: Option<&'a str>,
+    /// The context's values in the placement's order.
+    pub context: Vec<ContextValue<'a>>,
+    /// The candidates it names.
+    pub candidates: Option<Vec<&'a str>>,
+    /// Ids that are chosen elsewhere on the page and are no candidates here.
+    pub taken: &'a [Arc<str>],
+    /// How many choices it wants.
+    pub slots: Option<usize>,
+    /// The caller's offset from UTC in minutes.
+    pub tz_offset_min: i32,
+}
+
+/// A value of the request's context.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum ContextValue<'a> {
+    /// Not given, or null.
+    #[default]
+    Missing,
+    /// A number.
+    Number(f64),
+    /// A flag.
+    Flag(bool),
+    /// A text.
+    Symbol(&'a str),
+}
+
+/// The placement's rows for one decision. Kept by the caller between decisions, so that nothing is allocated twice.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// The shared row.
+    pub shared: Vec<f64>,
+    /// The candidates' rows, row-major.
+    pub candidates: Vec<f64>,
+    /// The late views that say `refuse`, as indices into the placement's views.
+    pub refused: Vec<u16>,
+    /// The largest lag among the views read, in microseconds.
+    pub max_lag_us: i64,
+    /// Event times, when asked for: of the placement's views, `count` times each for a candidate's view; 0 is no row.
+    pub times: Vec<Vec<TimeUs>>,
+    /// Columns filled by a default, when asked for: row (`None` is the shared one) and column.
+    pub defaulted: Vec<(Option<u32>, usize)>,
+    /// The texts behind symbols, when asked for: row, column, text; a row holds numbers of the release's texts only.
+    pub texts: Vec<(Option<u32>, usize, Arc<str>)>,
+    cells: Vec<u64>,
+    key: String,
+}
+
+/// What gather is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The request.
+    pub request: &'a Request<'a>,
+    /// The candidates' ids.
+    pub ids: &'a [Arc<str>],
+    /// The decision's time.
+    pub time_us: TimeUs,
+    /// Whether times and defaults are wanted.
+    pub explain: bool,
+}
+
+/// Fills `rows`.
+pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &impl Features, rows: &mut Rows) {
+    let count = asked.ids.len();
+    let width = placement.candidate_width;
+    rows.reset(placement, count);
+    for (at, used) in placement.views.iter().enumerate() {
+        let lag_us = features.lag_us(used.view);
+        rows.max_lag_us = rows.max_lag_us.max(lag_us);
+        let late = used.lateness.filter(|lateness| lag_us > lateness.max_lag_us).map(|lateness| lateness.late);
+        if late == Some(Late::Refuse) {
+            rows.refused.push(at as u16);
+        }
+        let mut fill = Fill {
+            used,
+            asked,
+            features,
+            absent: late == Some(Late::Default),
+            again: false,
+            time_us: None,
+            cells: &mut rows.cells,
+            key: &mut rows.key,
+        };
+        fill.cells.resize(used.cells, 0);
+        let mut times = Vec::new();
+        let mut done = |filled: Filled, row: Option<u32>| {
+            if asked.explain {
+                times.push(filled.time_us.unwrap_or(0));
+                rows.defaulted.extend(filled.defaulted.into_iter().map(|column| (row, column)));
+                rows.texts.extend(filled.texts.into_iter().map(|(column, text)| (row, column, text)));
+            }
+        };
+        match used.scope {
+            Scope::Shared => {
+                done(fill.row(None, &mut rows.shared), None);
+            }
+            Scope::Candidate => {
+                for (row, out) in rows.candidates.chunks_exact_mut(width).enumerate() {
+                    done(fill.row(Some(&asked.ids[row]), out), Some(row as u32));
+                    // What all candidates share is read once, so that no change comes in between.
+                    fill.again = !used.entity.is_candidate();
+                }
+            }
+        }
+        if asked.explain {
+            rows.times.push(times);
+        }
+    }
+    ask(plan, placement, asked, rows);
+    for post in &placement.post {
+        product(post, width, count, rows);
+    }
+}
+
+/// One view's share of the rows.
+struct Fill<'a, F> {
+    used: &'a ViewUse,
+    asked: Asked<'a>,
+    features: &'a F,
+    /// Late, and its defaults stand in.
+    absent: bool,
+    /// The cells hold this row already.
+    again: bool,
+    /// Its event time.
+    time_us: Option<TimeUs>,
+    cells: &'a mut Vec<u64>,
+    key: &'a mut String,
+}
+
+/// What there is to tell of one filled row; texts and defaults only when asked for.
+struct Filled {
+    time_us: Option<TimeUs>,
+    defaulted: Vec<usize>,
+    texts: Vec<(usize, Arc<str>)>,
+}
+
+impl<F: Features> Fill<'_, F> {
+    /// Fills one row.
+    fn row(&mut self, item: Option<&str>, out: &mut [f64]) -> Filled {
+        let entity = entity_text(self.used.entity, self.asked.request, item, self.key);
+        if !self.again {
+            self.time_us = match entity {
+                Some(entity) if !self.absent => self.features.read(self.used.view, entity, self.cells),
+                _ => None,
+            };
+        }
+        let time_us = self.time_us;
+        if time_us.is_some() {
+            for op in &self.used.ops {
+                apply(op, self.cells, out, self.features, self.asked.time_us);
+            }
+        }
+        let mut defaulted = Vec::new();
+        for (to, n, value) in &self.used.defaults {
+            let columns = &mut out[*to..to + n];
+            if columns[0].is_nan() {
+                columns.fill(*value);
+                if self.asked.explain {
+                    defaulted.push(*to);
+                }
+            }
+        }
+        let texts = if self.asked.explain && time_us.is_some() { self.texts() } else { Vec::new() };
+        Filled { time_us, defaulted, texts }
+    }
+
+    fn texts(&self) -> Vec<(usize, Arc<str>)> {
+        let text = |op: &CellOp| match op {
+            CellOp::Symbol { cell, to } if self.cells[*cell] != NO_SYMBOL => {
+                self.features.text(self.cells[*cell]).map(|text| (*to, text))
+            }
+            _ => None,
+        };
+        self.used.ops.iter().filter_map(text).collect()
+    }
+}
+
+// === impl Rows ===
+
+/// Columns that are kept for the next decision.
+const KEPT_COLUMNS: usize = 128 << 10;
+
+impl Rows {
+    /// Gives back what one large decision took; the next is most likely smaller.
+    pub fn shrink(&mut self) {
+        if self.candidates.capacity() > KEPT_COLUMNS {
+            self.candidates = Vec::new();
+        }
+    }
+
+    fn reset(&mut self, placement: &Placement, count: usize) {
+        self.shared.clear();
+        self.shared.resize(placement.shared_width, f64::NAN);
+        self.candidates.clear();
+        self.candidates.resize(placement.candidate_width * count, f64::NAN);
+        self.refused.clear();
+        self.max_lag_us = 0;
+        self.times.clear();
+        self.defaulted.clear();
+        self.texts.clear();
+    }
+}
+
+// === steps ===
+
+fn apply(op: &CellOp, cells: &[u64], out: &mut [f64], features: &impl Features, now_us: TimeUs) {
+    match op {
+        CellOp::Copy { cell, to, n } => {
+            for (to, cell) in out[*to..to + n].iter_mut().zip(&cells[*cell..cell + n]) {
+                *to = f64::from_bits(*cell);
+            }
+        }
+        CellOp::Widen { cell, to } => out[*to] = f64::from(unpack(cells[*cell])[0]),
+        CellOp::Vector { cell, to, n } => {
+            let halves = cells[*cell..].iter().flat_map(|cell| unpack(*cell));
+            for (to, half) in out[*to..to + n].iter_mut().zip(halves) {
+                *to = f64::from(half);
+            }
+        }
+        CellOp::Symbol { cell, to } => out[*to] = features.symbol(cells[*cell]),
+        CellOp::Text { cell, to, test } if cells[*cell] != NO_SYMBOL => {
+            // A text that the node had no room for passes no test.
+            out[*to] = f64::from(features.text(cells[*cell]).is_some_and(|text| test.holds(&text)));
+        }
+        CellOp::Text { .. } => {}
+        CellOp::Age { cell, to } => {
+            let since_s = (now_us as f64 - f64::from_bits(cells[*cell])) / 1e6;
+            // Not `max`, which would turn a missing time into 0.
+            out[*to] = if since_s < 0.0 { 0.0 } else { since_s };
+        }
+    }
+}
+
+fn ask(plan: &Plan, placement: &Placement, asked: Asked<'_>, rows: &mut Rows) {
+    let local_min = asked.time_us.div_euclid(60_000_000) + i64::from(asked.request.tz_offset_min);
+    for op in &placement.request {
+        match op {
+            RequestOp::Context { index, to } => {
+                rows.shared[*to] = match context(asked.request, *index) {
+                    ContextValue::Missing => f64::NAN,
+                    ContextValue::Number(number) => number,
+                    ContextValue::Flag(flag) => f64::from(flag),
+                    ContextValue::Symbol(text) => plan.symbols.number(text),
+                };
+            }
+            RequestOp::Text { index, to, test } => {
+                if let ContextValue::Symbol(text) = context(asked.request, *index) {
+                    rows.shared[*to] = f64::from(test.holds(text));
+                }
+            }
+            RequestOp::MinuteOfDay { to } => rows.shared[*to] = local_min.rem_euclid(1_440) as f64,
+            // Day 0 of the Unix epoch was a Thursday.
+            RequestOp::DayOfWeek { to } => rows.shared[*to] = (local_min.div_euclid(1_440) + 3).rem_euclid(7) as f64,
+            RequestOp::CandidateId { to } => {
+                for (row, id) in rows.candidates.chunks_exact_mut(placement.candidate_width).zip(asked.ids) {
+                    row[*to] = plan.symbols.number(id);
+                }
+            }
+        }
+    }
+}
+
+fn context<'a>(request: &Request<'a>, index: usize) -> ContextValue<'a> {
+    request.context.get(index).copied().unwrap_or_default()
+}
+
+/// Dot product or cosine of two vectors, summed in order.
+fn product(post: &Post, width: usize, count: usize, rows: &mut Rows) {
+    let turns = if post.to.0 == Scope::Shared { 1 } else { count };
+    for turn in 0..turns {
+        let part = |(scope, at): (Scope, usize)| match scope {
+            Scope::Shared => &rows.shared[at..at + post.n],
+            Scope::Candidate => &rows.candidates[turn * width + at..turn * width + at + post.n],
+        };
+        let (a, b) = (part(post.a), part(post.b));
+        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).fold(0.0, |sum, (x, y)| sum + x * y);
+        let mut value = dot(a, b);
+        if post.cosine {
+            let lengths = dot(a, a).sqrt() * dot(b, b).sqrt();
+            value = if lengths > 0.0 { value / lengths } else { f64::NAN };
+        }
+        match post.to.0 {
+            Scope::Shared => rows.shared[post.to.1] = value,
+            Scope::Candidate => rows.candidates[turn * width + post.to.1] = value,
+        }
+    }
+}
+
+/// The key of a row, written into `key` when it is a pair; `None` when the request does not name it.
+pub(crate) fn entity_text<'a>(
+    entity: Entity,
+    request: &Request<'a>,
+    item: Option<&'a str>,
+    key: &'a mut String,
+) -> Option<&'a str> {
+    let part = |part: Key| match part {
+        Key::Subject => request.subject,
+        Key::Session => request.session,
+        Key::Item => item,
+        Key::Context(index) => match context(request, index) {
+            ContextValue::Symbol(text) => Some(text),
+            _ => None,
+        },
+    };
+    match entity {
+        Entity::One(one) => part(one),
+        Entity::Pair(a, b) => {
+            key.clear();
+            key.push_str(part(a)?);
+            key.push('\0');
+            key.push_str(part(b)?);
+            Some(key)
+        }
+    }
+}

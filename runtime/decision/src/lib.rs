@@ -1,0 +1,27 @@
+//! The pure decision core: what a release means and how one decision comes about.
+//!
+//! No I/O, clock, randomness or async, no JSON, no order of a hash map, no float math outside what IEEE 754 fixes: the same
+//! inputs give the same bits natively, in a browser and in a replay a year later. Time, features and modules come in through
+//! arguments and the two traits `Features` and `Modules`.
+
+pub mod assign;
+mod choose;
+pub mod decide;
+pub mod definition;
+pub mod fault;
+pub mod gather;
+pub mod ids;
+pub mod layout;
+pub mod manifest;
+pub mod plan;
+pub mod record;
+pub mod replay;
+pub mod settle;
+pub mod vector;
+
+pub use decide::{BadRequest, Decision, Moment, decide};
+pub use fault::Fault;
+pub use ids::{BadId, DecisionId, Digest, Epoch, NodeId, TimeUs};
+pub use manifest::Manifest;
+pub use plan::Plan;
+pub use record::{CORE_VERSION, Reason, Record};

@@ -1,0 +1,230 @@
+//! The columns of a placement's two rows and the steps that fill them. Owns what each step means; the order of columns is
+//! decided in `compile`: by view and cell, so that most of a row is one copy.
+
+use super::{Entity, Lateness};
+use crate::definition::ViewDef;
+use crate::layout::FeatureKind;
+use crate::manifest::{Kind, Scope};
+
+/// A column, or `width` columns of a vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// The feature or context value, or the derived input's name.
+    pub name: String,
+    /// What its numbers mean. A symbol's number is an index of the release's texts.
+    pub kind: Kind,
+    /// Its first f64 in the row.
+    pub at: usize,
+    /// How many.
+    pub width: usize,
+    /// The view use that fills it, for its age.
+    pub view: Option<usize>,
+}
+
+/// How a placement reads one view.
+#[derive(Debug, Clone)]
+pub struct ViewUse {
+    /// The view's index in the plan.
+    pub view: usize,
+    /// Whose row.
+    pub entity: Entity,
+    /// Which row it fills.
+    pub scope: Scope,
+    /// Cells of the view's row.
+    pub cells: usize,
+    /// What to do with the cells.
+    pub ops: Vec<CellOp>,
+    /// What stands in for missing values: first column, width, value.
+    pub defaults: Vec<(usize, usize, f64)>,
+    /// When it is late.
+    pub lateness: Option<Lateness>,
+}
+
+/// One step from a view's cells to a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CellOp {
+    /// `n` cells hold f64 as they are.
+    Copy {
+        /// First cell.
+        cell: usize,
+        /// First column.
+        to: usize,
+        /// How many.
+        n: usize,
+    },
+    /// One cell holds an f32 in its low half.
+    Widen {
+        /// The cell.
+        cell: usize,
+        /// The column.
+        to: usize,
+    },
+    /// Cells hold `n` f32, two a cell.
+    Vector {
+        /// First cell.
+        cell: usize,
+        /// First column.
+        to: usize,
+        /// How many f32.
+        n: usize,
+    },
+    /// One cell holds a symbol of the node, to become one of the release.
+    Symbol {
+        /// The cell.
+        cell: usize,
+        /// The column.
+        to: usize,
+    },
+    /// One cell holds a symbol of the node whose text is tested.
+    Text {
+        /// The cell.
+        cell: usize,
+        /// The column.
+        to: usize,
+        /// The test.
+        test: TextTest,
+    },
+    /// One cell holds a time; the column is the seconds since.
+    Age {
+        /// The cell.
+        cell: usize,
+        /// The column.
+        to: usize,
+    },
+}
+
+/// A test of a text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TextTest {
+    /// It starts with this.
+    StartsWith(String),
+    /// It ends with this.
+    EndsWith(String),
+    /// It contains this.
+    Contains(String),
+}
+
+/// One step from the request to a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestOp {
+    /// A context value as it is; a symbol becomes the release's.
+    Context {
+        /// Index of the value.
+        index: usize,
+        /// Column of the shared row.
+        to: usize,
+    },
+    /// A test of a context value's text.
+    Text {
+        /// Index of the value.
+        index: usize,
+        /// Column of the shared row.
+        to: usize,
+        /// The test.
+        test: TextTest,
+    },
+    /// Minutes since midnight.
+    MinuteOfDay {
+        /// Column of the shared row.
+        to: usize,
+    },
+    /// Day of the week, Monday is 0.
+    DayOfWeek {
+        /// Column of the shared row.
+        to: usize,
+    },
+    /// The candidate's id as a symbol of the release.
+    CandidateId {
+        /// Column of the candidate's row.
+        to: usize,
+    },
+}
+
+/// One step from columns to a column, after all rows are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    /// A vector's row and first column.
+    pub a: (Scope, usize),
+    /// The other vector's.
+    pub b: (Scope, usize),
+    /// Their length.
+    pub n: usize,
+    /// The result's row and column.
+    pub to: (Scope, usize),
+    /// Whether the result is divided by both lengths.
+    pub cosine: bool,
+}
+
+/// Where the value of a column comes from; its order is the order of columns in a row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// Field `field` of a view.
+    Feature { view: usize, field: usize },
+    /// A test on the text of a field.
+    FeatureText { view: usize, field: usize, test: TextTest },
+    /// Seconds since the time in a field.
+    Age { view: usize, field: usize },
+    /// A context value.
+    Context(usize),
+    /// A test on a context value's text.
+    ContextText { index: usize, test: TextTest },
+    /// Minutes since midnight.
+    MinuteOfDay,
+    /// Day of the week.
+    DayOfWeek,
+    /// The candidate's id.
+    CandidateId,
+    /// A product of two vector fields.
+    Product { a: (usize, usize), b: (usize, usize), cosine: bool },
+}
+
+// === impl TextTest ===
+
+impl TextTest {
+    /// Whether `text` passes.
+    pub fn holds(&self, text: &str) -> bool {
+        match self {
+            Self::StartsWith(part) => text.starts_with(part.as_str()),
+            Self::EndsWith(part) => text.ends_with(part.as_str()),
+            Self::Contains(part) => text.contains(part.as_str()),
+        }
+    }
+}
+
+/// What a feature's numbers mean to a module.
+pub(super) fn kind_of(feature: FeatureKind) -> Kind {
+    match feature {
+        FeatureKind::Number | FeatureKind::F32 | FeatureKind::Time => Kind::Number,
+        FeatureKind::Flag => Kind::Flag,
+        FeatureKind::Symbol => Kind::Symbol,
+        FeatureKind::Vector => Kind::Vector,
+    }
+}
+
+/// The cell step of one field.
+pub(super) fn cell_op(kind: FeatureKind, cell: usize, len: usize, to: usize) -> CellOp {
+    match kind {
+        FeatureKind::Number | FeatureKind::Flag | FeatureKind::Time => CellOp::Copy { cell, to, n: 1 },
+        FeatureKind::F32 => CellOp::Widen { cell, to },
+        FeatureKind::Symbol => CellOp::Symbol { cell, to },
+        FeatureKind::Vector => CellOp::Vector { cell, to, n: len },
+    }
+}
+
+/// Adds a step, as part of the one before where both copy what lies side by side.
+pub(super) fn push_op(ops: &mut Vec<CellOp>, op: CellOp) {
+    if let (Some(CellOp::Copy { cell, to, n }), CellOp::Copy { cell: next_cell, to: next_to, n: more }) =
+        (ops.last_mut(), &op)
+        && *cell + *n == *next_cell
+        && *to + *n == *next_to
+    {
+        *n += more;
+        return;
+    }
+    ops.push(op);
+}
+
+/// When a view is late, as its definition says it.
+pub(super) fn lateness(def: &ViewDef) -> Option<Lateness> {
+    def.max_lag.map(|span| Lateness { max_lag_us: span.us(), late: def.late })
+}

@@ -1,0 +1,337 @@
+//! From a definition to a plan. Owns every check that several files take part in; each problem says the file, the place and
+//! what would be right.
+
+mod ladders;
+mod rows;
+mod sources;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use self::ladders::FallbackSource;
+use self::rows::Rows;
+use super::columns::Source;
+use super::{Action, Call, Candidates, Definition, FallbackPlan, Placement, Plan, Problem, Symbols, ViewPlan};
+use crate::definition::{By, FeatureDef, From, PlacementDef, ViewDef};
+use crate::layout::FeatureKind;
+use crate::manifest::{Kind, Manifest, Scalar, Scope};
+
+/// The most candidates of one decision, whatever the modules were sized for.
+const MAX_CANDIDATES: usize = 10_000;
+/// The most columns of all rows of one decision together: 32 MiB.
+const MAX_CELLS: usize = 4 << 20;
+/// The most choices of one decision.
+const MAX_SLOTS: u32 = 1_000;
+/// The most modules a placement calls.
+const MAX_CALLS: usize = 64;
+
+pub(super) fn compile(definition: &Definition) -> Result<Plan, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let views: Vec<ViewPlan> = definition
+        .features
+        .view
+        .iter()
+        .map(|(name, def)| {
+            check_view(name, def, &mut problems);
+            ViewPlan { name: name.clone(), def: def.clone(), layout: def.layout() }
+        })
+        .collect();
+    for (name, manifest) in &definition.modules {
+        if let Err(bad) = manifest.check() {
+            problems.add(format!("modules/{name}"), bad.to_string());
+        }
+    }
+    if definition.placements.is_empty() {
+        problems.add("placements", "a release needs at least one placement: add placements/NAME.toml");
+    }
+    problems.check()?;
+
+    let symbols = Symbols::new(
+        definition
+            .modules
+            .values()
+            .flat_map(|manifest| manifest.inputs.iter().flat_map(|input| input.symbols.iter().map(String::as_str))),
+    );
+    let modules: Vec<String> = definition.modules.keys().cloned().collect();
+    let mut placements = BTreeMap::new();
+    for (key, def) in &definition.placements {
+        let at = format!("placements/{key}.toml");
+        let world = World { definition, views: &views, modules: &modules, symbols: &symbols };
+        let compiler = Compiler { world, at, def, sources: [BTreeMap::new(), BTreeMap::new()] };
+        if let Some(placement) = compiler.run(key, &mut problems) {
+            placements.insert(key.clone(), placement);
+        }
+    }
+    problems.check()?;
+    let release = &definition.release;
+    Ok(Plan { name: release.name.clone(), guard: release.guard, views, modules, symbols, placements })
+}
+
+fn check_view(name: &str, def: &ViewDef, problems: &mut Problems) {
+    let at = format!("features.toml: view.{name}");
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if name.is_empty() || name.len() > 64 || !plain(name) || matches!(name, "context" | "candidate") {
+        problems
+            .add(&at, "a view's name has 1 to 64 characters of a-z, 0-9 and _, and is not `context` or `candidate`");
+    }
+    if def.features.is_empty() {
+        problems.add(&at, "has no features: add [view.NAME.features]");
+    }
+    for (feature, spec) in &def.features {
+        let at = format!("{at}.features.{feature}");
+        match (spec.kind(), spec) {
+            (FeatureKind::Vector, FeatureDef::Full(full)) if (1..=65_536).contains(&full.len.unwrap_or(0)) => {}
+            (FeatureKind::Vector, _) => problems.add(&at, "a vector needs `len`, from 1 to 65,536"),
+            (_, FeatureDef::Full(full)) if full.len.is_some() => problems.add(&at, "only a vector has `len`"),
+            _ => {}
+        }
+        let fits = match (spec.kind(), spec.default()) {
+            (_, None) | (FeatureKind::Flag, Some(Scalar::Flag(_))) | (FeatureKind::Symbol, Some(Scalar::Text(_))) => {
+                true
+            }
+            (FeatureKind::Flag | FeatureKind::Symbol, Some(_)) => false,
+            (_, Some(scalar)) => matches!(scalar, Scalar::Number(_)),
+        };
+        if !fits {
+            problems.add(&at, format!("the default does not fit the type {}", spec.kind()));
+        }
+    }
+    if def.layout().cells() > 65_536 {
+        problems.add(&at, "a row is larger than 65,536 cells of 8 bytes: split the view");
+    }
+}
+
+/// What a placement is compiled against.
+#[derive(Clone, Copy)]
+struct World<'a> {
+    definition: &'a Definition,
+    views: &'a [ViewPlan],
+    modules: &'a [String],
+    symbols: &'a Symbols,
+}
+
+struct Compiler<'a> {
+    world: World<'a>,
+    at: String,
+    def: &'a PlacementDef,
+    /// For each row, the sources it has columns for, with a name for people.
+    sources: [BTreeMap<Source, String>; 2],
+}
+
+impl<'a> Compiler<'a> {
+    fn run(mut self, key: &str, problems: &mut Problems) -> Option<Placement> {
+        let before = problems.found.len();
+        let at = self.at.clone();
+        self.check_numbers(key, problems);
+        let context: Vec<(String, Kind)> = self.def.context.iter().map(|(name, kind)| (name.clone(), *kind)).collect();
+        let candidates = self.candidates(problems);
+        let called = self.called(problems);
+        let fallback = self.fallback(problems);
+        let rules: Vec<usize> = (0..self.def.rules.len()).collect();
+        let (ladders, experiment) = self.ladders(&called, &rules, problems);
+
+        // First what the modules need, then where it lies, then the steps: columns are ordered by where they come from.
+        for (name, manifest) in &called {
+            for input in &manifest.inputs {
+                if let Err(why) = self.need(name, input) {
+                    problems.add(&at, why);
+                }
+            }
+        }
+        if problems.found.len() > before {
+            return None;
+        }
+        let rows = Rows::lay_out(&self);
+        let views = self.view_uses(&rows, problems);
+        let mut values = Vec::new();
+        let calls: Vec<Call> =
+            called.iter().map(|(name, manifest)| self.call(name, manifest, &rows, &views, &mut values)).collect();
+        let (request, post) = self.request_ops(&rows);
+        let max_rows = called.iter().map(|(_, manifest)| manifest.limits.rows as usize).min().unwrap_or(MAX_CANDIDATES);
+        let [shared_width, candidate_width] = rows.widths;
+        if shared_width > MAX_CELLS || candidate_width > MAX_CELLS {
+            let why = format!("a row has {} columns, at most {MAX_CELLS}", shared_width.max(candidate_width));
+            problems.add(&at, why);
+        }
+        let max_candidates = max_rows.min(MAX_CANDIDATES).min(MAX_CELLS / candidate_width.max(1)).max(1);
+        if self.def.actions.len() > max_candidates {
+            let why = format!("{} actions, but its modules take at most {max_candidates} rows", self.def.actions.len());
+            problems.add(&at, why);
+        }
+        if problems.found.len() > before {
+            return None;
+        }
+        let fallback = match fallback? {
+            FallbackSource::List(ids) => FallbackPlan::List(ids),
+            FallbackSource::Column(source) => FallbackPlan::Column(rows.at(Scope::Candidate, &source)),
+        };
+        let [shared, candidate] = rows.columns;
+        Some(Placement {
+            key: Arc::from(key),
+            context,
+            actions: self.actions(),
+            candidates: candidates?,
+            max_candidates,
+            slots: self.def.slots as usize,
+            deadline_us: self.def.deadline.us(),
+            record_inputs: self.def.record.inputs,
+            views,
+            request,
+            post,
+            shared,
+            shared_width,
+            candidate,
+            candidate_width,
+            calls,
+            rules,
+            ladders,
+            experiment,
+            values,
+            fallback,
+        })
+    }
+
+    fn check_numbers(&self, key: &str, problems: &mut Problems) {
+        let (at, def) = (&self.at, self.def);
+        if key.is_empty() || key.len() > 100 {
+            problems.add(at, "a placement's key has 1 to 100 bytes");
+        }
+        if def.slots == 0 || def.slots > MAX_SLOTS {
+            problems.add(at, format!("slots is {}, expected 1 to {MAX_SLOTS}", def.slots));
+        }
+        if !(1_000..=10_000_000).contains(&def.deadline.us()) {
+            problems.add(at, "deadline is not between 1ms and 10s");
+        }
+        if !(0.0..=1.0).contains(&def.record.inputs) {
+            problems.add(at, format!("record.inputs is {}, expected a share from 0 to 1", def.record.inputs));
+        }
+        for (name, kind) in &def.context {
+            if *kind == Kind::Vector {
+                problems.add(at, format!("context.{name}: a context value is a number, a flag or a symbol"));
+            }
+        }
+    }
+
+    fn candidates(&self, problems: &mut Problems) -> Option<Candidates> {
+        let at = &self.at;
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = self.def.actions.iter().find(|action| !seen.insert(&action.id)) {
+            problems.add(at, format!("the action {:?} stands twice", twice.id));
+        }
+        if self.def.actions.iter().any(|action| action.id.is_empty() || action.id.len() > 512) {
+            problems.add(at, "an action's id has 1 to 512 bytes");
+        }
+        match (&self.def.candidates, self.def.actions.is_empty()) {
+            (None, false) => Some(Candidates::Actions),
+            (None, true) => {
+                problems.add(at, "has no candidates: add `actions = [...]` or `candidates = { view = \"item\" }`");
+                None
+            }
+            (Some(_), false) => {
+                problems.add(at, "has both `actions` and `candidates`: keep one");
+                None
+            }
+            (Some(def), true) => {
+                let Some(view) = self.world.views.iter().position(|view| view.name == def.view) else {
+                    problems.add(at, format!("candidates.view: {}", unknown("view", &def.view, self.view_names())));
+                    return None;
+                };
+                if self.world.views[view].def.by != By::One("item".into()) {
+                    problems.add(at, format!("candidates.view {:?} is not by = \"item\"", def.view));
+                }
+                Some(match def.from {
+                    From::Request => Candidates::Request,
+                    From::View => Candidates::View(view),
+                })
+            }
+        }
+    }
+
+    /// The modules of rules and all ladders, each once, rules first and in order.
+    fn called(&self, problems: &mut Problems) -> Vec<(&'a str, &'a Manifest)> {
+        let def = self.def;
+        let scorers = def
+            .ladder
+            .iter()
+            .chain(def.experiment.iter().flat_map(|e| &e.arms).flat_map(|arm| arm.ladder.iter().flatten()));
+        let names = def.rules.iter().map(String::as_str).chain(scorers.map(|scorer| split_scorer(scorer).0));
+        let mut called: Vec<(&str, &Manifest)> = Vec::new();
+        let mut rules = BTreeSet::new();
+        for (i, rule) in def.rules.iter().enumerate() {
+            if !rules.insert(rule) {
+                problems.add(&self.at, format!("rules[{i}]: {rule:?} stands twice"));
+            }
+        }
+        for name in names {
+            if called.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            match self.world.definition.modules.get_key_value(name) {
+                Some((name, manifest)) => called.push((name, manifest)),
+                None => {
+                    let known = self.world.modules.iter().map(String::as_str);
+                    problems.add(&self.at, unknown("module", name, known));
+                }
+            }
+        }
+        if def.rules.is_empty() && def.ladder.is_empty() && called.is_empty() {
+            problems.add(&self.at, "needs `rules` or a `ladder`");
+        }
+        if called.len() > MAX_CALLS {
+            problems.add(&self.at, format!("calls {} modules, at most {MAX_CALLS}", called.len()));
+        }
+        called
+    }
+
+    fn actions(&self) -> Vec<Action> {
+        let actions = self.def.actions.iter();
+        actions.map(|action| Action { id: action.id.as_str().into(), payload: action.payload.clone() }).collect()
+    }
+
+    fn view_names(&self) -> impl Iterator<Item = &'a str> {
+        self.world.views.iter().map(|view| view.name.as_str())
+    }
+}
+
+#[derive(Default)]
+struct Problems {
+    found: BTreeSet<Problem>,
+}
+
+impl Problems {
+    fn add(&mut self, at: impl Into<String>, message: impl Into<String>) {
+        self.found.insert(Problem { at: at.into(), message: message.into() });
+    }
+
+    fn check(&mut self) -> Result<(), Vec<Problem>> {
+        if self.found.is_empty() { Ok(()) } else { Err(std::mem::take(&mut self.found).into_iter().collect()) }
+    }
+}
+
+fn side(scope: Scope) -> usize {
+    match scope {
+        Scope::Shared => 0,
+        Scope::Candidate => 1,
+    }
+}
+
+/// `module` or `module:output`; the output is `score` when not said.
+fn split_scorer(scorer: &str) -> (&str, &str) {
+    scorer.split_once(':').unwrap_or((scorer, "score"))
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    match nearest(name, known) {
+        Some(near) => format!("there is no {what} {name:?}; did you mean {near:?}?"),
+        None => format!("there is no {what} {name:?}"),
+    }
+}
+
+/// The known name that looks most like `name`, if one looks like it at all.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,227 @@
+//! Where each column lies and the steps that fill it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Compiler, Problems, side, split_scorer};
+use crate::manifest::{Kind, Manifest, Role, Scalar, Scope};
+use crate::plan::columns::{Source, cell_op, kind_of, lateness, push_op};
+use crate::plan::{Call, CellOp, Column, Pick, Post, RequestOp, ValueSpec, ViewUse, call};
+
+/// Where every source's column lies.
+pub(super) struct Rows {
+    pub(super) columns: [Vec<Column>; 2],
+    places: [BTreeMap<Source, usize>; 2],
+    pub(super) widths: [usize; 2],
+    view_uses: Vec<(usize, Scope)>,
+}
+
+impl Rows {
+    pub(super) fn lay_out(compiler: &Compiler<'_>) -> Self {
+        let mut rows =
+            Self { columns: [vec![], vec![]], places: Default::default(), widths: [0, 0], view_uses: vec![] };
+        for scope in [Scope::Shared, Scope::Candidate] {
+            let row = side(scope);
+            for (source, name) in &compiler.sources[row] {
+                if let Some(view) = source.read_view()
+                    && !rows.view_uses.contains(&(view, scope))
+                {
+                    rows.view_uses.push((view, scope));
+                }
+                let (kind, width) = compiler.shape(source);
+                let view =
+                    source.read_view().and_then(|view| rows.view_uses.iter().position(|used| *used == (view, scope)));
+                rows.places[row].insert(source.clone(), rows.columns[row].len());
+                rows.columns[row].push(Column { name: name.clone(), kind, at: rows.widths[row], width, view });
+                rows.widths[row] += width;
+            }
+        }
+        rows
+    }
+
+    pub(super) fn column(&self, scope: Scope, source: &Source) -> Option<&Column> {
+        self.places[side(scope)].get(source).map(|at| &self.columns[side(scope)][*at])
+    }
+
+    pub(super) fn at(&self, scope: Scope, source: &Source) -> usize {
+        self.column(scope, source).map_or(0, |column| column.at)
+    }
+}
+
+impl Compiler<'_> {
+    pub(super) fn view_uses(&self, rows: &Rows, problems: &mut Problems) -> Vec<ViewUse> {
+        let mut uses = Vec::new();
+        for &(view, scope) in &rows.view_uses {
+            let plan = &self.world.views[view];
+            let entity = match self.entity(view) {
+                Ok(entity) => entity,
+                Err(why) => {
+                    problems.add(&self.at, why);
+                    continue;
+                }
+            };
+            let mut used = ViewUse {
+                view,
+                entity,
+                scope,
+                cells: plan.layout.cells(),
+                ops: vec![],
+                defaults: vec![],
+                lateness: lateness(&plan.def),
+            };
+            for source in self.sources[side(scope)].keys() {
+                let Some((_, field)) = source.field_of(view) else { continue };
+                let to = rows.at(scope, source);
+                let spec = &plan.layout.fields()[field];
+                let (cell, len) = (spec.cell as usize, spec.len as usize);
+                let op = match source {
+                    Source::Feature { .. } => cell_op(spec.kind, cell, len, to),
+                    Source::FeatureText { test, .. } => CellOp::Text { cell, to, test: test.clone() },
+                    _ => CellOp::Age { cell, to },
+                };
+                push_op(&mut used.ops, op);
+                if let (Source::Feature { .. }, Some(default)) = (source, plan.def.features[&spec.name].default()) {
+                    used.defaults.push((to, len, self.default_number(default)));
+                }
+            }
+            uses.push(used);
+        }
+        uses
+    }
+
+    pub(super) fn default_number(&self, default: &Scalar) -> f64 {
+        match default {
+            Scalar::Flag(flag) => f64::from(*flag),
+            Scalar::Number(number) => *number,
+            Scalar::Text(text) => self.world.symbols.number(text),
+        }
+    }
+
+    // === steps ===
+
+    pub(super) fn request_ops(&self, rows: &Rows) -> (Vec<RequestOp>, Vec<Post>) {
+        let (mut request, mut post) = (Vec::new(), Vec::new());
+        for scope in [Scope::Shared, Scope::Candidate] {
+            for source in self.sources[side(scope)].keys() {
+                let to = rows.at(scope, source);
+                match source {
+                    Source::Context(index) => request.push(RequestOp::Context { index: *index, to }),
+                    Source::ContextText { index, test } => {
+                        request.push(RequestOp::Text { index: *index, to, test: test.clone() });
+                    }
+                    Source::MinuteOfDay => request.push(RequestOp::MinuteOfDay { to }),
+                    Source::DayOfWeek => request.push(RequestOp::DayOfWeek { to }),
+                    Source::CandidateId => request.push(RequestOp::CandidateId { to }),
+                    Source::Product { a, b, cosine } => post.push(self.product(rows, *a, *b, *cosine, (scope, to))),
+                    Source::Feature { .. } | Source::FeatureText { .. } | Source::Age { .. } => {}
+                }
+            }
+        }
+        (request, post)
+    }
+
+    pub(super) fn product(
+        &self,
+        rows: &Rows,
+        a: (usize, usize),
+        b: (usize, usize),
+        cosine: bool,
+        to: (Scope, usize),
+    ) -> Post {
+        let find = |(view, field): (usize, usize)| {
+            let scope = self.scope_of_view(view).unwrap_or(Scope::Shared);
+            (scope, rows.at(scope, &Source::Feature { view, field }))
+        };
+        let n = self.world.views[a.0].layout.fields()[a.1].len as usize;
+        Post { a: find(a), b: find(b), n, to, cosine }
+    }
+
+    pub(super) fn call(
+        &self,
+        name: &str,
+        manifest: &Manifest,
+        rows: &Rows,
+        views: &[ViewUse],
+        values: &mut Vec<ValueSpec>,
+    ) -> Call {
+        let mut used = BTreeSet::new();
+        let mut picks = |scope: Scope| -> Vec<Pick> {
+            call::join(call::inputs(manifest, scope).filter_map(|input| {
+                let (source, _) = self.source(input).ok()?;
+                let column = rows.column(scope, &source)?;
+                used.extend(source.views());
+                Some(call::pick(input, column, self.world.symbols))
+            }))
+        };
+        let (shared, candidate) = (picks(Scope::Shared), picks(Scope::Candidate));
+        let mut answers = Vec::new();
+        for (column, output) in manifest.outputs.iter().enumerate() {
+            if output.role() == Role::Value && !self.is_score(name, &output.name) {
+                answers.push((column, values.len()));
+                let (kind, symbols) = (output.kind, output.symbols.clone());
+                values.push(ValueSpec { name: format!("{name}.{}", output.name), kind, symbols });
+            }
+        }
+        Call {
+            module: self.world.modules.iter().position(|known| known == name).unwrap_or(0),
+            name: name.to_owned(),
+            shared,
+            shared_width: manifest.shared_width(),
+            candidate,
+            candidate_width: manifest.candidate_width(),
+            outputs: manifest.outputs.clone(),
+            values: answers,
+            views: (0..views.len()).filter(|at| used.contains(&views[*at].view)).collect(),
+        }
+    }
+
+    pub(super) fn is_score(&self, module: &str, output: &str) -> bool {
+        let arms = self.def.experiment.iter().flat_map(|experiment| &experiment.arms);
+        let all = self.def.ladder.iter().chain(arms.flat_map(|arm| arm.ladder.iter().flatten()));
+        all.map(|scorer| split_scorer(scorer)).any(|scorer| scorer == (module, output))
+    }
+
+    pub(super) fn shape(&self, source: &Source) -> (Kind, usize) {
+        match source {
+            Source::Feature { view, field } => {
+                let field = &self.world.views[*view].layout.fields()[*field];
+                (kind_of(field.kind), field.len as usize)
+            }
+            Source::FeatureText { .. } | Source::ContextText { .. } => (Kind::Flag, 1),
+            Source::Context(index) => (self.def.context.values().nth(*index).copied().unwrap_or(Kind::Number), 1),
+            Source::CandidateId => (Kind::Symbol, 1),
+            Source::Age { .. } | Source::MinuteOfDay | Source::DayOfWeek | Source::Product { .. } => (Kind::Number, 1),
+        }
+    }
+}
+
+impl Source {
+    /// The view whose cells fill it.
+    pub(super) fn read_view(&self) -> Option<usize> {
+        match self {
+            Self::Feature { view, .. } | Self::FeatureText { view, .. } | Self::Age { view, .. } => Some(*view),
+            _ => None,
+        }
+    }
+
+    /// The field of `view` it reads.
+    pub(super) fn field_of(&self, view: usize) -> Option<(usize, usize)> {
+        match self {
+            Self::Feature { view: of, field }
+            | Self::FeatureText { view: of, field, .. }
+            | Self::Age { view: of, field }
+                if *of == view =>
+            {
+                Some((*of, *field))
+            }
+            _ => None,
+        }
+    }
+
+    /// The views its value depends on.
+    pub(super) fn views(&self) -> Vec<usize> {
+        match self {
+            Self::Product { a, b, .. } => vec![a.0, b.0],
+            other => other.read_view().into_iter().collect(),
+        }
+    }
+}

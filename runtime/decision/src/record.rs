@@ -1,0 +1,160 @@
+//! The decision record: the answer and how it came about. Owns its canonical bytes, of which a replay says "the same";
+//! how records travel and rest together is the outbox's block format.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DecisionId, Digest, Fault, TimeUs};
+
+/// The version of the decision core. It goes up when the same inputs may give another outcome.
+pub const CORE_VERSION: u32 = 1;
+
+/// One decision as recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The decision's id.
+    pub id: DecisionId,
+    /// The decision's time: the node's clock, which never goes back.
+    pub time_us: TimeUs,
+    /// First 8 bytes of SHA-256(id ‖ placement ‖ "decide").
+    pub seed: u64,
+    /// The release it was decided with.
+    pub release: Digest,
+    /// [`CORE_VERSION`] of the runtime that decided.
+    pub core: u32,
+    /// The placement asked for.
+    pub placement: Arc<str>,
+    /// Whom it was decided for.
+    pub subject: Option<String>,
+    /// The session it was decided in.
+    pub session: Option<String>,
+    /// For each experiment of the placement, in its order: the bucket (0..10,000) the unit fell into, `None` without a unit.
+    pub buckets: Vec<Option<u16>>,
+    /// How many choices were asked for.
+    pub slots: u32,
+    /// The candidates' ids in the order they were considered.
+    pub candidates: Vec<Arc<str>>,
+    /// What was chosen, by slot.
+    pub choices: Vec<ChoiceRecord>,
+    /// The values of rules and models that go into the answer, in the placement's order; NaN is no value.
+    pub values: Vec<f64>,
+    /// Why this answer.
+    pub reason: Reason,
+    /// The arm of the experiment that applied.
+    pub arm: Option<Arc<str>>,
+    /// The module calls that did not answer, in the order they were tried.
+    pub faults: Vec<RungFault>,
+    /// The largest lag among the views used.
+    pub max_lag_ms: u32,
+    /// The last `seq` applied to the session's aggregates, 0 for none.
+    pub session_seq: u64,
+    /// The inputs as used, in the share of decisions the placement asks for.
+    pub inputs: Option<Inputs>,
+}
+
+/// One choice as recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ChoiceRecord {
+    /// Index into [`Record::candidates`].
+    pub candidate: u32,
+    /// The slot it ended up in, from 0.
+    pub slot: u32,
+    /// Its score after boosts; NaN when nothing scored it.
+    pub score: f64,
+    /// The probability of this choice in this slot given the slots above it.
+    pub propensity: f64,
+}
+
+/// A module call that did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RungFault {
+    /// Which call.
+    pub rung: Rung,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// A call of one decision: the index of a rules module or of a scorer on the ladder that applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Rung {
+    /// Rules module, in the placement's order.
+    Rules(u8),
+    /// Scorer, in the ladder's order.
+    Ladder(u8),
+}
+
+/// The rows that the modules' inputs were taken from, in the placement's layout. Symbols are indices of the release's
+/// list, so the release and this are all a replay needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The share of decisions recorded with inputs when this one was.
+    pub rate: f64,
+    /// The request's row.
+    pub shared: Vec<f64>,
+    /// The candidates' rows, row-major.
+    pub candidates: Vec<f64>,
+    /// The late views that said `refuse`, as indices into the placement's views.
+    pub refused: Vec<u16>,
+}
+
+/// Why this answer. When several apply, the first of EMPTY, FALLBACK, EXPLORED, RULED, ASSIGNED, SCORED is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Reason {
+    /// There was nothing to choose.
+    Empty,
+    /// No scorer answered, or rules faulted: the placement's static order.
+    Fallback,
+    /// Exploration changed the choice.
+    Explored,
+    /// Rules alone decided.
+    Ruled,
+    /// An experiment's arm decided how.
+    Assigned,
+    /// The ladder scored the candidates.
+    Scored,
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// Every reason, in order of precedence.
+    pub const ALL: [Self; 6] = [Self::Empty, Self::Fallback, Self::Explored, Self::Ruled, Self::Assigned, Self::Scored];
+
+    /// Its name in answers, metrics and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "EMPTY",
+            Self::Fallback => "FALLBACK",
+            Self::Explored => "EXPLORED",
+            Self::Ruled => "RULED",
+            Self::Assigned => "ASSIGNED",
+            Self::Scored => "SCORED",
+        }
+    }
+}
+
+/// The bytes are not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a decision record: {0}")]
+pub struct BadRecord(String);
+
+// === impl Record ===
+
+impl Record {
+    /// The canonical bytes: every field in order, integers as varints, floats by their bits (the postcard wire format).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Writing these types into memory has no way to fail: no map, no unsized sequence.
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// Reads what [`Record::to_bytes`] wrote, all of it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadRecord> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((record, [])) => Ok(record),
+            Ok((_, rest)) => Err(BadRecord(format!("{} bytes too many", rest.len()))),
+            Err(error) => Err(BadRecord(error.to_string())),
+        }
+    }
+}

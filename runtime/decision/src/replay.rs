@@ -1,0 +1,86 @@
+//! Replay: a recorded decision, decided again from its own inputs. Faults are played back, not hoped for.
+
+use crate::Fault;
+use crate::plan::{Placement, Plan};
+use crate::record::{CORE_VERSION, Reason, Record, Rung, RungFault};
+use crate::settle::{Facts, Modules, settle};
+
+/// Why a record cannot be replayed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CannotReplay {
+    /// Recorded without inputs.
+    #[error("recorded without inputs: the placement records them in a share of {0} of its decisions")]
+    NoInputs(String),
+    /// Another version of the decision core.
+    #[error("decided by version {0} of the decision core, this is version {CORE_VERSION}")]
+    OtherCore(u32),
+    /// The release has no such placement.
+    #[error("the release has no placement {0:?}")]
+    NoPlacement(String),
+    /// The rows do not fit the release.
+    #[error("the recorded rows do not fit the placement: {0}")]
+    OtherShape(String),
+}
+
+/// Decides `record` again and returns the record that comes out; the same bytes mean the same decision.
+pub fn replay(plan: &Plan, record: &Record, modules: &mut impl Modules) -> Result<Record, CannotReplay> {
+    let Some(placement) = plan.placements.get(&*record.placement) else {
+        return Err(CannotReplay::NoPlacement(record.placement.to_string()));
+    };
+    let Some(inputs) = &record.inputs else {
+        return Err(CannotReplay::NoInputs(placement.record_inputs.to_string()));
+    };
+    if record.core != CORE_VERSION {
+        return Err(CannotReplay::OtherCore(record.core));
+    }
+    check_shape(placement, record, inputs.shared.len(), inputs.candidates.len())?;
+    let facts = Facts {
+        ids: &record.candidates,
+        shared: &inputs.shared,
+        rows: &inputs.candidates,
+        refused: &inputs.refused,
+        bucket: record.buckets.first().copied().flatten(),
+        slots: record.slots as usize,
+    };
+    let mut outcome = settle(placement, facts, &mut Recorded { modules, faults: &record.faults });
+    Ok(Record {
+        choices: std::mem::take(&mut outcome.choices),
+        values: std::mem::take(&mut outcome.values),
+        reason: outcome.reason.unwrap_or(Reason::Empty),
+        arm: outcome.arm,
+        faults: outcome.faults,
+        seed: record.id.seed(&placement.key, "decide"),
+        ..record.clone()
+    })
+}
+
+fn check_shape(placement: &Placement, record: &Record, shared: usize, candidates: usize) -> Result<(), CannotReplay> {
+    let expected = (placement.shared_width, placement.candidate_width * record.candidates.len());
+    if (shared, candidates) == expected {
+        return Ok(());
+    }
+    let why = format!("{shared} shared and {candidates} candidate values, expected {} and {}", expected.0, expected.1);
+    Err(CannotReplay::OtherShape(why))
+}
+
+/// Modules that fault where they faulted when it was recorded.
+struct Recorded<'a, M> {
+    modules: &'a mut M,
+    faults: &'a [RungFault],
+}
+
+impl<M: Modules> Modules for Recorded<'_, M> {
+    fn evaluate(
+        &mut self,
+        rung: Rung,
+        module: usize,
+        shared: &[f64],
+        rows: &[f64],
+        count: u32,
+    ) -> Result<Vec<f64>, Fault> {
+        match self.faults.iter().find(|fault| fault.rung == rung) {
+            Some(fault) => Err(fault.fault),
+            None => self.modules.evaluate(rung, module, shared, rows, count),
+        }
+    }
+}
