@@ -1,0 +1,89 @@
+//! From a file in a release's `modules/` to module bytes. Owns which endings mean what.
+
+use wasmparser::Parser;
+
+use crate::definitions::BadFile;
+use crate::linear;
+use crate::module::{self, BadModule};
+
+const ENDINGS: &str = ".wasm, .linear.toml";
+
+/// Why a file in `modules/` does not become a module.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A module or guest that cannot be used.
+    #[error("{file}: {why}")]
+    Module {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: BadModule,
+    },
+    /// A source with a mistake in it.
+    #[error(transparent)]
+    Source(#[from] BadFile),
+    /// An ending without a builder.
+    #[error("{file}: nothing builds such a file; known endings: {ENDINGS}")]
+    Ending {
+        /// The file.
+        file: String,
+    },
+}
+
+/// The name of the module a file in `modules/` becomes, by which placements refer to it; `None` for other files.
+pub fn module_name(file_name: &str) -> Option<&str> {
+    let name = file_name.strip_suffix(".linear.toml").or_else(|| file_name.strip_suffix(".wasm"))?;
+    (!name.is_empty()).then_some(name)
+}
+
+/// Builds one file of `modules/`: a `.wasm` module passes through when it opens, a core module of the guest SDK is sealed,
+/// a source is compiled.
+///
+/// # Errors
+///
+/// When nothing builds such a file, or it has a mistake.
+pub fn build_source(file_name: &str, bytes: &[u8]) -> Result<Vec<u8>, BuildError> {
+    let bad = |why| BuildError::Module { file: file_name.to_owned(), why };
+    if file_name.ends_with(".wasm") && Parser::is_core_wasm(bytes) {
+        return module::seal_guest(bytes, &[]).map_err(bad);
+    }
+    if file_name.ends_with(".wasm") {
+        return module::open(bytes).map(|_| bytes.to_vec()).map_err(bad);
+    }
+    if file_name.ends_with(".linear.toml") {
+        return Ok(linear::build(file_name, bytes)?);
+    }
+    Err(BuildError::Ending { file: file_name.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn the_ending_says_what_builds_a_file() {
+        let linear = b"link = \"identity\"\ninput = []\n";
+        let module = build_source("m.linear.toml", linear).unwrap();
+        assert_eq!(build_source("m.wasm", &module).unwrap(), module, "a module passes through");
+        assert!(matches!(build_source("m.wasm", b"shop"), Err(BuildError::Module { .. })));
+        assert!(matches!(build_source("m.linear.toml", b"link"), Err(BuildError::Source(_))));
+        assert!(matches!(build_source("m.onnx", b""), Err(BuildError::Ending { .. })));
+        let core = selvedge_prebuilt::HERO_RULES;
+        assert!(module::open(&build_source("m.wasm", core).unwrap()).is_ok(), "a guest is sealed");
+    }
+
+    #[test]
+    fn module_names_are_file_names_without_their_endings() {
+        for (file, name) in [
+            ("hero.linear.toml", Some("hero")),
+            ("hero.v2.wasm", Some("hero.v2")),
+            ("hero.toml", None),
+            (".wasm", None),
+            ("README.md", None),
+        ] {
+            assert_eq!(module_name(file), name, "{file}");
+        }
+    }
+}

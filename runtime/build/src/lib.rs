@@ -1,0 +1,13 @@
+//! Turns rules and model files into modules, and folders into signed releases. Runs on an author's machine and, to open
+//! and check what was built, in the node; runs no module itself.
+
+mod assemble;
+mod vectors;
+
+pub mod build;
+pub mod channel;
+pub mod definitions;
+pub mod keys;
+pub mod linear;
+pub mod module;
+pub mod release;
