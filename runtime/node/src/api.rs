@@ -1,0 +1,84 @@
+//! HTTP: the two listeners and their routes. Owns what a request looks like on the wire and how an error becomes a status;
+//! everything else is the flows'. The only place that names axum.
+
+mod admin;
+mod body;
+mod decide;
+mod error;
+mod events;
+pub mod health;
+mod serve;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use prometheus_client::registry::Registry;
+
+pub use error::{ApiError, Code, Metrics};
+pub use serve::{Listening, ServeConfig, serve};
+
+use crate::clock::Clock;
+use crate::decide::Decider;
+use crate::outbox::Outbox;
+
+/// What the public routes work with.
+pub struct Public {
+    /// Decides.
+    pub decider: Arc<Decider>,
+    /// Takes events.
+    pub outbox: Outbox,
+    /// Stamps them.
+    pub clock: Clock,
+    /// The bounds of requests.
+    pub limits: Limits,
+    /// What is counted here.
+    pub metrics: Metrics,
+}
+
+/// The bounds of requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a decision request.
+    pub decide_body: usize,
+    /// Placements of a batch.
+    pub batch: usize,
+    /// Bounds of events.
+    pub events: crate::events::Limits,
+    /// How long a body may take to arrive.
+    pub client_timeout: Duration,
+}
+
+/// What the admin routes work with.
+pub struct Admin {
+    /// Whether the node can do its work, and why not.
+    pub health: health::Health,
+    /// Everything counted.
+    pub registry: Registry,
+}
+
+/// The public routes.
+pub fn public(api: Arc<Public>) -> Router {
+    Router::new()
+        .route("/v1/decide", post(decide::one))
+        .route("/v1/decide/batch", post(decide::batch))
+        .route("/v1/events", post(events::take))
+        .route("/openapi.json", get(admin::openapi))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::wrong_method)
+        .with_state(api)
+}
+
+/// The admin routes.
+pub fn admin(api: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/livez", get(admin::livez))
+        .route("/readyz", get(admin::readyz))
+        .route("/metrics", get(admin::metrics))
+        .route("/version", get(admin::version))
+        .route("/v1/status", get(admin::status))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::wrong_method)
+        .with_state(api)
+}

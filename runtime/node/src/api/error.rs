@@ -1,0 +1,200 @@
+//! From errors to replies: the one place where a reason becomes a status and a stable code.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use selvedge_decision::BadRequest;
+use serde::Serialize;
+
+use crate::decide::{BadValue, Refused};
+
+/// A refused request.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    /// The stable code.
+    pub code: Code,
+    /// For people: what, where, what to do.
+    pub message: String,
+    /// The field.
+    pub field: Option<String>,
+    /// The limit that was passed.
+    pub limit: Option<usize>,
+    /// When to come again, in seconds.
+    pub retry_after_s: Option<u64>,
+}
+
+/// Why a request was refused; stable, and a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, EncodeLabelValue)]
+#[serde(rename_all = "snake_case")]
+#[expect(non_camel_case_types, reason = "the variant is the label of the counter")]
+pub enum Code {
+    /// Not JSON, not UTF-8, or nested too deep.
+    bad_json,
+    /// A field of the wrong type, unknown, or missing.
+    bad_field,
+    /// A value out of its bounds.
+    out_of_bounds,
+    /// The body is larger than its limit.
+    body_too_large,
+    /// The body did not arrive in time or broke off.
+    body_incomplete,
+    /// No such placement.
+    unknown_placement,
+    /// The placement needs candidates.
+    no_candidates,
+    /// No such action.
+    unknown_action,
+    /// A candidate stands twice.
+    duplicate_candidate,
+    /// The placement needs a subject or session.
+    missing_unit,
+    /// The batch of events is not one.
+    bad_batch,
+    /// The node has no release yet.
+    not_ready,
+    /// The outbox has no room.
+    outbox_full,
+    /// The disk refused.
+    storage_failed,
+    /// No such path.
+    not_found,
+    /// The path has other methods.
+    method_not_allowed,
+}
+
+/// Refused requests by code.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    refused: Family<CodeLabel, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: Code,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Inner<'a>,
+}
+
+#[derive(Serialize)]
+struct Inner<'a> {
+    code: Code,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Makes them visible at `/metrics`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("selvedge_requests_refused", "Requests refused, by code", self.refused.clone());
+    }
+
+    pub(super) fn refused(&self, code: Code) {
+        self.refused.get_or_create(&CodeLabel { code }).inc();
+    }
+}
+
+// === impl Code ===
+
+impl Code {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::bad_json
+            | Self::bad_field
+            | Self::out_of_bounds
+            | Self::no_candidates
+            | Self::unknown_action
+            | Self::duplicate_candidate
+            | Self::missing_unit
+            | Self::bad_batch => StatusCode::BAD_REQUEST,
+            Self::body_too_large => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::body_incomplete => StatusCode::REQUEST_TIMEOUT,
+            Self::unknown_placement | Self::not_found => StatusCode::NOT_FOUND,
+            Self::method_not_allowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::not_ready | Self::outbox_full | Self::storage_failed => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+// === impl ApiError ===
+
+impl ApiError {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), field: None, limit: None, retry_after_s: None }
+    }
+
+    pub(super) fn at(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    pub(super) fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The field inside part `part` of a batch, if it is one of a part's; what all parts share keeps its name.
+    pub(super) fn inside(mut self, part: usize) -> Self {
+        let of_part = |field: &String| ["placement", "candidates", "slots"].iter().any(|own| field.starts_with(own));
+        self.field =
+            self.field.map(|field| if of_part(&field) { format!("placements[{part}].{field}") } else { field });
+        self
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let message = refused.to_string();
+        match refused {
+            Refused::NotReady => Self { retry_after_s: Some(1), ..Self::new(Code::not_ready, message) },
+            Refused::UnknownPlacement { .. } => Self::new(Code::unknown_placement, message).at("placement"),
+            Refused::Value(BadValue { field, why, limit }) => {
+                let code = if limit.is_some() { Code::out_of_bounds } else { Code::bad_field };
+                Self { limit, ..Self::new(code, why).at(field) }
+            }
+            Refused::Request(bad) => match bad {
+                BadRequest::NoCandidates => Self::new(Code::no_candidates, message).at("candidates"),
+                BadRequest::TooManyCandidates { limit, .. } => {
+                    Self::new(Code::out_of_bounds, message).at("candidates").limit(limit)
+                }
+                BadRequest::UnknownAction { index, .. } => {
+                    Self::new(Code::unknown_action, message).at(format!("candidates[{index}]"))
+                }
+                BadRequest::Twice { index, .. } => {
+                    Self::new(Code::duplicate_candidate, message).at(format!("candidates[{index}]"))
+                }
+                BadRequest::NoUnit(unit) => Self::new(Code::missing_unit, message).at(unit),
+            },
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let inner = Inner { code: self.code, message: &self.message, field: self.field.as_deref(), limit: self.limit };
+        let body = serde_json::to_vec(&Body { error: inner }).unwrap_or_default();
+        let mut response = (self.code.status(), [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+pub(super) async fn not_found() -> ApiError {
+    ApiError::new(Code::not_found, "there is no such path here; /openapi.json on the public listener lists them")
+}
+
+pub(super) async fn wrong_method() -> ApiError {
+    ApiError::new(Code::method_not_allowed, "this path has another method; /openapi.json lists them")
+}

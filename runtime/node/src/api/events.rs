@@ -1,0 +1,95 @@
+//! `POST /v1/events`: 202 when what was taken is on disk.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::error::{ApiError, Code};
+use super::{Public, body};
+use crate::events::{self, BadBatch, BatchCode, Rejected};
+use crate::outbox::Refused;
+
+/// What became of a batch.
+#[derive(Serialize)]
+struct Taken {
+    /// Events on disk.
+    accepted: usize,
+    /// Events that were not taken, and why; the rest was.
+    rejected: Vec<Rejected>,
+    /// When none was taken: the first reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<First>,
+}
+
+#[derive(Serialize)]
+struct First {
+    code: Code,
+    message: String,
+    field: String,
+}
+
+pub(super) async fn take(State(api): State<Arc<Public>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    match api.take(&head.headers, body).await {
+        Ok(taken) => {
+            let status = if taken.error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::ACCEPTED };
+            let json = serde_json::to_vec(&taken).unwrap_or_default();
+            (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+        }
+        Err(error) => api.reply(Err(error)),
+    }
+}
+
+// === impl Public ===
+
+impl Public {
+    async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Taken, ApiError> {
+        let limits = self.limits;
+        let bytes = body::read(headers, body, limits.events.batch_bytes, limits.client_timeout).await?;
+        let parsed = events::parse(&bytes, self.clock.now_us(), &limits.events)?;
+        let (mut taken, mut rejected) = (Vec::with_capacity(parsed.len()), Vec::new());
+        for event in parsed {
+            match event {
+                Ok(event) => taken.push(event),
+                Err(reason) => rejected.push(reason),
+            }
+        }
+        let accepted = taken.len();
+        self.outbox.reject_events(rejected.len());
+        if accepted > 0 {
+            self.outbox.append_events(taken).await?;
+        }
+        let error = rejected.first().filter(|_| accepted == 0).map(|first| First {
+            code: Code::bad_batch,
+            message: first.message.clone(),
+            field: first.field.map_or(format!("[{}]", first.index), |field| format!("[{}].{field}", first.index)),
+        });
+        Ok(Taken { accepted, rejected, error })
+    }
+}
+
+impl From<BadBatch> for ApiError {
+    fn from(bad: BadBatch) -> Self {
+        let code = match bad.code {
+            BatchCode::BodyTooLarge | BatchCode::TooManyEvents => Code::body_too_large,
+            BatchCode::InvalidUtf8 | BatchCode::InvalidJson => Code::bad_json,
+        };
+        Self { limit: bad.limit, ..Self::new(code, bad.message).at("body") }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let message = refused.to_string();
+        match refused {
+            Refused::Full { retry_after_s } => {
+                Self { retry_after_s: Some(retry_after_s), ..Self::new(Code::outbox_full, message) }
+            }
+            Refused::Failed { .. } => Self { retry_after_s: Some(1), ..Self::new(Code::storage_failed, message) },
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Whether the node can do its work: the reasons it cannot, or can only in part, and since when.
+
+use std::sync::Arc;
+
+use selvedge_decision::{Epoch, NodeId, TimeUs};
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::decide::Active;
+use crate::features::{Features, ViewStatus};
+use crate::link::{Link, LinkState};
+use crate::outbox::{Outbox, OutboxStatus};
+use crate::releases::{Releases, Status};
+
+/// The share of a lane's bytes above which it counts as filling up.
+const FILLING: f64 = 0.8;
+
+/// Where health is read from.
+pub struct Health {
+    /// This node.
+    pub node: NodeId,
+    /// This run of it.
+    pub epoch: Epoch,
+    /// Its clock.
+    pub clock: Clock,
+    /// When it started.
+    pub started_us: TimeUs,
+    /// How it reaches the core.
+    pub link: Link,
+    /// What it decides by.
+    pub releases: Releases<Active>,
+    /// What it knows.
+    pub features: Features,
+    /// What it has to tell.
+    pub outbox: Outbox,
+}
+
+/// `GET /readyz`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Readiness {
+    /// Whether it decides at all, and whether all is well.
+    pub status: Ready,
+    /// Why not; empty when all is well.
+    pub reasons: Vec<Reason>,
+}
+
+/// Whether it decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ready {
+    /// All is well.
+    Ready,
+    /// It decides, but something is amiss.
+    Degraded,
+    /// It cannot decide.
+    NotReady,
+}
+
+/// One reason.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reason {
+    /// A stable code.
+    pub code: &'static str,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// For people.
+    pub detail: String,
+}
+
+/// `GET /v1/status` on the admin listener.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeStatus {
+    node: NodeId,
+    epoch: String,
+    version: &'static str,
+    started: String,
+    ready: Readiness,
+    link: LinkStatus,
+    releases: Arc<Status>,
+    features: Vec<ViewStatus>,
+    outbox: OutboxStatus,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct LinkStatus {
+    kind: &'static str,
+    connected: bool,
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+// === impl Health ===
+
+impl Health {
+    /// Whether the node can do its work now.
+    pub fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        let mut ready = true;
+        let releases = self.releases.status();
+        if releases.active.is_none() {
+            ready = false;
+            let why = match (&releases.refusal, &releases.channel_problem) {
+                (Some(refusal), _) => format!("the release was refused: {}", refusal.why),
+                (None, Some(problem)) => problem.clone(),
+                (None, None) => {
+                    "no release yet: none was deployed to the channel, or the core was not reached".to_owned()
+                }
+            };
+            reasons.push(reason("no_release", self.started_us, why));
+        } else if let Some(refusal) = &releases.refusal {
+            let what = refusal.release.as_deref().unwrap_or("what came after the running release");
+            reasons.push(reason("release_refused", refusal.since_us, format!("{what}: {}", refusal.why)));
+        } else if let Some(problem) = &releases.channel_problem {
+            reasons.push(reason("channel", self.started_us, problem.clone()));
+        }
+        if let LinkState::Down { since_us, why } = &*self.link.state().borrow() {
+            reasons.push(reason("core_unreachable", *since_us, why.clone()));
+        }
+        let active = Option::as_ref(&self.releases.active()).map(Arc::clone);
+        let reads = |view: &ViewStatus| active.as_ref().is_some_and(|active| active.plan.view(&view.view).is_some());
+        for view in self.features.status().into_iter().filter(|view| !view.synced && reads(view)) {
+            // Decisions would be made on nothing at all: worse than none.
+            ready = false;
+            let detail = format!("view {:?} was never complete: {}", view.view, view.detail);
+            reasons.push(reason("view_not_synced", view.since_us, detail));
+        }
+        let outbox = self.outbox.status();
+        let now_us = self.clock.now_us();
+        for trouble in outbox.failing.iter() {
+            reasons.push(reason("outbox_failing", trouble.since_us, trouble.why.clone()));
+        }
+        for trouble in outbox.stuck.iter() {
+            reasons.push(reason("outbox_stuck", trouble.since_us, trouble.why.clone()));
+        }
+        for lane in outbox.lanes {
+            let share = lane.backlog_bytes as f64 / lane.limit_bytes.max(1) as f64;
+            if share > FILLING {
+                let since_us = now_us - lane.oldest_age_ms.unwrap_or(0) as i64 * 1_000;
+                let detail = format!("lane {} holds {:.0} % of what it may", lane.lane.as_str(), share * 100.0);
+                reasons.push(reason("outbox_filling", since_us, detail));
+            }
+        }
+        let status = match (ready, reasons.is_empty()) {
+            (false, _) => Ready::NotReady,
+            (true, false) => Ready::Degraded,
+            (true, true) => Ready::Ready,
+        };
+        Readiness { status, reasons }
+    }
+
+    /// Everything an operator asks first.
+    pub fn status(&self) -> NodeStatus {
+        let link = match &*self.link.state().borrow() {
+            LinkState::Connected { since_us } => (true, *since_us, None),
+            LinkState::Down { since_us, why } => (false, *since_us, Some(why.clone())),
+        };
+        NodeStatus {
+            node: self.node.clone(),
+            epoch: self.epoch.to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            started: time_text(self.started_us),
+            ready: self.readiness(),
+            link: LinkStatus { kind: self.link.kind(), connected: link.0, since: time_text(link.1), why: link.2 },
+            releases: self.releases.status(),
+            features: self.features.status(),
+            outbox: self.outbox.status(),
+        }
+    }
+}
+
+fn reason(code: &'static str, since_us: TimeUs, detail: String) -> Reason {
+    Reason { code, since: time_text(since_us), detail }
+}
+
+fn time_text(time_us: TimeUs) -> String {
+    selvedge_build::channel::time_text(time_us)
+}

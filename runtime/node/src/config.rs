@@ -1,0 +1,252 @@
+//! The node's settings. Owns what a setting is called, what it means and which is stronger: flags over environment over
+//! file over `default.toml`, which is compiled in, complete and the documentation. What was said is parsed here, once,
+//! into what it means.
+
+mod layers;
+mod size;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use selvedge_decision::NodeId;
+use selvedge_decision::definition::Span;
+use serde::Deserialize;
+
+pub use layers::{BadConfig, Layers};
+pub use size::Size;
+
+/// The embedded default file.
+pub const DEFAULT: &str = include_str!("config/default.toml");
+
+/// Every setting of a node; the fields are documented in `default.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the documentation, and a test holds the two together")]
+pub struct Config {
+    pub node: Node,
+    pub http: Http,
+    pub link: Link,
+    pub features: Features,
+    pub modules: Modules,
+    pub releases: Releases,
+    pub outbox: Outbox,
+    pub log: Log,
+}
+
+/// `[node]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Node {
+    pub name: NodeId,
+    pub data: PathBuf,
+    pub channel: String,
+    pub trust: Vec<PathBuf>,
+    pub stop_within: Span,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    pub max_decide_body: Size,
+    pub max_events_body: Size,
+    pub max_batch: usize,
+    pub max_connections: usize,
+    pub client_timeout: Span,
+    pub threads: usize,
+}
+
+/// `[link]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Link {
+    pub kind: LinkKind,
+    pub nats: Nats,
+    pub local: Local,
+}
+
+/// How the node reaches the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkKind {
+    /// A NATS server.
+    Nats,
+    /// A directory.
+    Local,
+}
+
+/// `[link.nats]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Nats {
+    pub url: String,
+    pub credentials: PathBuf,
+    pub prefix: String,
+    pub timeout: Span,
+}
+
+/// `[link.local]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Local {
+    pub directory: PathBuf,
+    pub out: PathBuf,
+}
+
+/// `[features]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Features {
+    pub write_behind: Span,
+    pub max_pending: usize,
+    pub max_pending_bytes: Size,
+    pub disk_cache: Size,
+    pub max_symbols: usize,
+    pub max_row: Size,
+    pub max_entities: u32,
+    pub prove_every: Span,
+    pub poll_every: Span,
+}
+
+/// `[modules]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Modules {
+    pub max_memory: Size,
+    pub max_output: Size,
+    pub instances: u32,
+    pub code_cache: Size,
+    pub breaker_after: u32,
+    pub breaker_cool_down: Span,
+}
+
+/// `[releases]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Releases {
+    pub max_size: Size,
+    pub poll_every: Span,
+    pub fetch_timeout: Span,
+    pub keep: usize,
+    pub report_every: Span,
+}
+
+/// `[outbox]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Outbox {
+    pub max_events: Size,
+    pub max_decisions: Size,
+    pub max_rewards: Size,
+    pub segment: Size,
+    pub group: Span,
+    pub max_resting: usize,
+    pub max_resting_bytes: Size,
+    pub block: Size,
+    pub window: usize,
+    pub window_bytes: Size,
+    pub ack_timeout: Span,
+    pub retry_after: Span,
+    pub max_event: Size,
+    pub max_batch: usize,
+    pub compression: i32,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// For machines.
+    Json,
+}
+
+/// A span as the standard library's duration.
+pub fn duration(span: Span) -> Duration {
+    Duration::from_micros(span.us().max(0) as u64)
+}
+
+// === impl Config ===
+
+impl Config {
+    /// What no type can say: bounds that must hold between or within settings.
+    fn check(&self) -> Result<(), BadConfig> {
+        let positive = [
+            ("http.max_decide_body", self.http.max_decide_body.bytes()),
+            ("http.max_events_body", self.http.max_events_body.bytes()),
+            ("http.max_batch", self.http.max_batch),
+            ("http.max_connections", self.http.max_connections),
+            ("features.max_pending", self.features.max_pending),
+            ("features.max_symbols", self.features.max_symbols),
+            ("modules.instances", self.modules.instances as usize),
+            ("outbox.window_bytes", self.outbox.window_bytes.bytes()),
+            ("outbox.max_resting_bytes", self.outbox.max_resting_bytes.bytes()),
+            ("features.max_pending_bytes", self.features.max_pending_bytes.bytes()),
+            ("features.max_entities", self.features.max_entities as usize),
+            ("outbox.window", self.outbox.window),
+            ("outbox.max_batch", self.outbox.max_batch),
+            ("outbox.max_resting", self.outbox.max_resting),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(BadConfig::value(key, "must be above 0"));
+        }
+        if self.releases.keep < 2 {
+            return Err(BadConfig::value(
+                "releases.keep",
+                "must be at least 2: the running release and the one before it",
+            ));
+        }
+        if self.http.max_connections > 1_000_000 {
+            return Err(BadConfig::value("http.max_connections", "must be at most 1000000"));
+        }
+        if self.outbox.block.bytes() < 2 * self.outbox.max_event.bytes() + (64 << 10) {
+            let why = "must be at least twice outbox.max_event and 64KiB more, or an event might not fit";
+            return Err(BadConfig::value("outbox.block", why));
+        }
+        if self.outbox.segment.bytes() < 64 << 10 {
+            return Err(BadConfig::value("outbox.segment", "must be at least 64KiB"));
+        }
+        if !(1..=19).contains(&self.outbox.compression) {
+            return Err(BadConfig::value("outbox.compression", "must be a zstd level from 1 to 19"));
+        }
+        let spans = [
+            ("features.write_behind", self.features.write_behind),
+            ("features.prove_every", self.features.prove_every),
+            ("features.poll_every", self.features.poll_every),
+            ("releases.poll_every", self.releases.poll_every),
+            ("releases.fetch_timeout", self.releases.fetch_timeout),
+            ("releases.report_every", self.releases.report_every),
+            ("outbox.group", self.outbox.group),
+            ("outbox.ack_timeout", self.outbox.ack_timeout),
+            ("link.nats.timeout", self.link.nats.timeout),
+            ("node.stop_within", self.node.stop_within),
+            ("http.client_timeout", self.http.client_timeout),
+        ];
+        match spans.iter().find(|(_, span)| span.us() < 1_000) {
+            Some((key, _)) => Err(BadConfig::value(key, "must be at least 1ms")),
+            None => Ok(()),
+        }
+    }
+}

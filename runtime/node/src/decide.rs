@@ -1,0 +1,166 @@
+//! The decide flow: a request in, an answer out, a record left behind. Owns the one straight function and what it needs
+//! beside the pure core: the active release, the clock, ids, deadlines, breakers and counters. Knows no HTTP.
+
+mod active;
+mod answer;
+mod breaker;
+mod explain;
+mod metrics;
+mod modules;
+mod request;
+mod source;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use selvedge_decision::gather::Rows;
+use selvedge_decision::plan::Placement;
+use selvedge_decision::{BadRequest, Decision, DecisionId, Moment, TimeUs, decide};
+
+pub use active::{Active, ModuleConfig, Stager};
+pub use answer::Answer;
+pub use explain::Explanation;
+pub use metrics::{Metrics, register_host};
+pub use request::{BadValue, Batch, Text, Value, Wire};
+
+use self::modules::Calls;
+use self::source::{Snapshot, Source};
+use crate::clock::Clock;
+use crate::outbox::Outbox;
+use crate::releases::Releases;
+
+/// Decides. One per node, shared by all workers.
+pub struct Decider {
+    releases: Releases<Active>,
+    clock: Clock,
+    outbox: Outbox,
+    tag: u32,
+    count: AtomicU32,
+    metrics: Metrics,
+}
+
+/// A decision with the release it was made by.
+pub struct Decided {
+    /// The release, held so that the answer can name its parts.
+    pub active: Arc<Active>,
+    /// The decision.
+    pub decision: Decision,
+    /// How it came about, where asked for.
+    pub explanation: Option<Explanation>,
+    /// How long deciding took.
+    pub took: Duration,
+}
+
+/// Why there is no decision.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The node has no release yet.
+    #[error("this node has no release yet: see /readyz on its admin listener")]
+    NotReady,
+    /// The release has no such placement.
+    #[error("there is no placement {key:?} in the running release{}", near.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
+    UnknownPlacement {
+        /// The key asked for.
+        key: String,
+        /// The most similar key.
+        near: Option<String>,
+    },
+    /// A value of the request is out of bounds or of the wrong type.
+    #[error(transparent)]
+    Value(#[from] BadValue),
+    /// The core refuses the request.
+    #[error(transparent)]
+    Request(#[from] BadRequest),
+}
+
+/// What all decisions of one request share: one release, one time, and in a batch one view of every row.
+struct Page {
+    active: Arc<Active>,
+    time_us: TimeUs,
+    snapshot: Option<Snapshot>,
+}
+
+// === impl Decider ===
+
+impl Decider {
+    /// A decider for the release that is active at each request; `tag` names node and epoch in the ids it mints.
+    pub fn new(releases: Releases<Active>, clock: Clock, outbox: Outbox, tag: u32, metrics: Metrics) -> Self {
+        Self { releases, clock, outbox, tag, count: AtomicU32::new(0), metrics }
+    }
+
+    /// Decides one placement and hands the record to the outbox.
+    pub fn decide(&self, wire: &Wire<'_>) -> Result<Answer, Refused> {
+        let page = self.page(None)?;
+        let decided = self.one(&page, wire, &[])?;
+        Ok(self.conclude(decided))
+    }
+
+    /// Decides several placements of one page, on one release and one view of the features; with `distinct`, no choice
+    /// stands twice on the page.
+    pub fn decide_batch(&self, batch: &Batch<'_>) -> Result<Vec<Answer>, (usize, Refused)> {
+        let page = self.page(Some(Snapshot::default())).map_err(|refused| (0, refused))?;
+        let mut taken: Vec<Arc<str>> = Vec::new();
+        let mut decisions = Vec::with_capacity(batch.placements.len());
+        for (at, wire) in batch.wires().enumerate() {
+            let decided = self.one(&page, &wire, &taken).map_err(|refused| (at, refused))?;
+            if batch.distinct {
+                let record = &decided.decision.record;
+                taken.extend(record.choices.iter().map(|choice| record.candidates[choice.candidate as usize].clone()));
+            }
+            decisions.push(decided);
+        }
+        // Only now: a page of which one part is refused leaves no records.
+        Ok(decisions.into_iter().map(|decided| self.conclude(decided)).collect())
+    }
+
+    fn page(&self, snapshot: Option<Snapshot>) -> Result<Page, Refused> {
+        let active = Option::as_ref(&self.releases.active()).map(Arc::clone).ok_or(Refused::NotReady)?;
+        Ok(Page { active, time_us: self.clock.now_us(), snapshot })
+    }
+
+    fn one(&self, page: &Page, wire: &Wire<'_>, taken: &[Arc<str>]) -> Result<Decided, Refused> {
+        thread_local! {
+            // Rows are kept between the decisions of a thread: at 1,000 features that is 8 KB not allocated each time.
+            static ROWS: RefCell<Rows> = RefCell::default();
+        }
+        // Of a page, each part has its own deadline: the first must not eat that of the last.
+        let started = Instant::now();
+        let active = &page.active;
+        let placement = find(active, wire.placement.as_str())?;
+        let request = request::typed(placement, wire, taken)?;
+        let id = DecisionId::new(page.time_us, self.tag, self.count.fetch_add(1, Ordering::Relaxed));
+        let moment = Moment { id, time_us: page.time_us, release: active.digest, explain: wire.explain };
+        let source = Source::new(active, page.time_us, page.snapshot.as_ref());
+        let mut calls = Calls::new(active, started, placement.deadline_us);
+        ROWS.with_borrow_mut(|rows| {
+            let decision = decide(&active.plan, placement, &request, moment, &source, &mut calls, rows)?;
+            let explanation = wire.explain.then(|| Explanation::new(&active.plan, placement, &decision, rows));
+            rows.shrink();
+            Ok(Decided { active: active.clone(), decision, explanation, took: started.elapsed() })
+        })
+    }
+
+    /// Renders the answer, then gives the record away: it is written before the reply is.
+    fn conclude(&self, decided: Decided) -> Answer {
+        let record = &decided.decision.record;
+        self.metrics.decided(record, decided.took);
+        decided.active.count(record.faults.iter().any(|fault| fault.fault.is_the_modules_own()));
+        let answer = Answer::new(&decided);
+        self.outbox.append_record(decided.decision.record);
+        answer
+    }
+}
+
+fn find<'a>(active: &'a Active, key: &str) -> Result<&'a Placement, Refused> {
+    active.plan.placements.get(key).ok_or_else(|| {
+        // A key has at most 100 bytes: of a longer one only the beginning is compared and told.
+        let key: String = key.chars().take(100).collect();
+        let known = active.plan.placements.keys();
+        let near =
+            known.map(|known| (strsim::jaro_winkler(&key, known), known)).filter(|(likeness, _)| *likeness > 0.8);
+        let near = near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known.clone());
+        Refused::UnknownPlacement { key, near }
+    })
+}

@@ -1,0 +1,229 @@
+//! A release ready to decide with: its plan, its modules compiled, its views bound, its symbols numbered. Owns staging: all
+//! that can fail about a release fails here, before the swap.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use selvedge_build::release::{self, ReleaseFiles};
+use selvedge_decision::layout::OTHER_SYMBOL;
+use selvedge_decision::plan::Symbols as ReleaseSymbols;
+use selvedge_decision::{Digest, Plan};
+use selvedge_host::{Host, Module};
+
+use super::breaker::{Breaker, BreakerConfig};
+use crate::features::{Features, Symbols, View};
+use crate::releases::{Releases, Stage, StageError};
+
+/// A release that can decide.
+pub struct Active {
+    /// The digest of the release.
+    pub digest: Digest,
+    /// The digest as answers tell it.
+    pub digest_text: String,
+    /// The release, compiled.
+    pub plan: Plan,
+    modules: Vec<ModuleSlot>,
+    views: Vec<Arc<View>>,
+    symbols: Arc<Symbols>,
+    /// A node's symbol to the release's number.
+    numbers: Vec<f64>,
+    decisions: AtomicU64,
+    faulted: AtomicU64,
+}
+
+/// A module and what is known of how it behaves.
+pub(super) struct ModuleSlot {
+    /// The module.
+    pub module: Module,
+    breaker: Breaker,
+    config: BreakerConfig,
+    born: Instant,
+}
+
+/// What becomes of modules that fail.
+#[derive(Debug, Clone, Copy)]
+pub struct ModuleConfig {
+    /// Faults in a row after which a module is not asked for a while; 0 never.
+    pub breaker_after: u32,
+    /// How long that while is.
+    pub breaker_cool_down: Duration,
+}
+
+/// Makes releases ready.
+#[derive(Clone)]
+pub struct Stager {
+    /// Runs modules.
+    pub host: Arc<Host>,
+    /// Holds views.
+    pub features: Features,
+    /// Numbers symbols.
+    pub symbols: Arc<Symbols>,
+    /// For its modules.
+    pub config: ModuleConfig,
+    /// What runs now, once that is known.
+    pub running: Arc<OnceLock<Releases<Active>>>,
+}
+
+/// How long a swap waits for the views of the new release; then it is tried again.
+const SYNC_WITHIN: Duration = Duration::from_secs(60);
+
+// === impl Stager ===
+
+impl Stage for Stager {
+    type Active = Active;
+
+    async fn stage(&self, files: ReleaseFiles) -> Result<Arc<Active>, StageError> {
+        let digest = files.digest;
+        let stager = self.clone();
+        // Compiling takes tens of milliseconds a module: not on a thread that decides.
+        let (plan, modules) = tokio::task::spawn_blocking(move || stager.compile(&files))
+            .await
+            .map_err(|error| StageError::NotYet(format!("staging was cut short: {error}")))??;
+        // Before any row is read, so that a flood of other texts cannot leave no room for the release's own.
+        let numbers = numbers(&plan.symbols, &self.symbols)?;
+        let mut views = Vec::with_capacity(plan.views.len());
+        for view in &plan.views {
+            let bound = self.features.bind(&view.name, &view.def).await;
+            views.push(bound.map_err(|error| StageError::NotYet(format!("view {:?}: {error}", view.name)))?);
+        }
+        if self.running.get().is_some_and(|releases| releases.active().is_some()) {
+            // What runs is better than what would decide on empty tables; only a first release does not wait.
+            for view in &views {
+                if !view.synced(SYNC_WITHIN).await {
+                    let name = &view.name;
+                    return Err(StageError::NotYet(format!(
+                        "view {name:?} is not complete yet: waited {SYNC_WITHIN:?}"
+                    )));
+                }
+            }
+        }
+        Ok(Arc::new(Active {
+            digest,
+            digest_text: digest.to_string(),
+            plan,
+            modules,
+            views,
+            symbols: Arc::clone(&self.symbols),
+            numbers,
+            decisions: AtomicU64::new(0),
+            faulted: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl Stager {
+    /// Everything about a release that needs no feature: definitions, modules, golden vectors, a first call of each.
+    fn compile(&self, files: &ReleaseFiles) -> Result<(Plan, Vec<ModuleSlot>), StageError> {
+        let contents = release::definition(files).map_err(|bad| StageError::Contents(bad.to_string()))?;
+        let plan = contents.compile().map_err(|bad| StageError::Contents(bad.to_string()))?;
+        let mut modules = Vec::with_capacity(plan.modules.len());
+        for name in &plan.modules {
+            let Some(module) = contents.modules.get(name) else {
+                return Err(StageError::Contents(format!("modules/{name}.wasm is not there")));
+            };
+            let bad = |error: &dyn std::fmt::Display| StageError::Module(format!("modules/{name}.wasm: {error}"));
+            let loaded = self.host.load(module.bytes, &module.file.manifest).map_err(|error| bad(&error))?;
+            loaded
+                .check_vectors(&module.file.vectors)
+                .map_err(|error| StageError::Vectors(format!("modules/{name}.wasm: {error}")))?;
+            if module.file.manifest.browser {
+                loaded
+                    .check_keeps_no_state(&module.file.vectors)
+                    .map_err(|error| bad(&format!("says browser = true, but keeps state between calls: {error}")))?;
+            }
+            modules.push(ModuleSlot::new(loaded, self.config));
+        }
+        Ok((plan, modules))
+    }
+}
+
+/// The release's number of each symbol the node knows. The release's own are interned first, so that a symbol the node
+/// learns later is, by its number alone, none of the release's.
+fn numbers(release: &ReleaseSymbols, node: &Symbols) -> Result<Vec<f64>, StageError> {
+    let mut numbers = Vec::new();
+    for (number, text) in release.texts().iter().enumerate() {
+        let symbol = node.intern(text);
+        if u64::from(symbol) == OTHER_SYMBOL {
+            let why = format!("no room for the release's text {text:?}: raise features.max_symbols and restart");
+            return Err(StageError::NotYet(why));
+        }
+        if numbers.len() <= symbol as usize {
+            numbers.resize(symbol as usize + 1, -1.0);
+        }
+        numbers[symbol as usize] = number as f64;
+    }
+    Ok(numbers)
+}
+
+// === impl Active ===
+
+impl Active {
+    pub(super) fn module(&self, at: usize) -> Option<&ModuleSlot> {
+        self.modules.get(at)
+    }
+
+    pub(super) fn view(&self, at: usize) -> Option<&View> {
+        self.views.get(at).map(|view| &**view)
+    }
+
+    /// A module to call outside a decision: a replay's, or a bench's.
+    pub fn module_at(&self, at: usize) -> Option<&Module> {
+        self.modules.get(at).map(|slot| &slot.module)
+    }
+
+    pub(super) fn number(&self, cell: u64) -> f64 {
+        self.numbers.get(cell as usize).copied().unwrap_or(-1.0)
+    }
+
+    pub(super) fn text(&self, cell: u64) -> Option<Arc<str>> {
+        self.symbols.text(u32::try_from(cell).ok()?)
+    }
+
+    /// Counts a decision.
+    pub(super) fn count(&self, faulted: bool) {
+        self.decisions.fetch_add(1, Ordering::Relaxed);
+        if faulted {
+            self.faulted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Decisions since the last call of this, and those of them with a fault: what the release's guard watches.
+    pub fn take_counts(&self) -> (u64, u64) {
+        (self.decisions.swap(0, Ordering::Relaxed), self.faulted.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl Drop for Active {
+    /// The last holder may be a request, and giving back the memory of a million rows takes half a second.
+    fn drop(&mut self) {
+        let views = std::mem::take(&mut self.views);
+        if views.iter().any(|view| Arc::strong_count(view) == 1) {
+            let freeing = std::thread::Builder::new().name("selvedge-free".into()).spawn(move || drop(views));
+            if let Err(error) = freeing {
+                tracing::warn!(%error, "no thread to free views on: a request may have waited for it");
+            }
+        }
+    }
+}
+
+// === impl ModuleSlot ===
+
+impl ModuleSlot {
+    fn new(module: Module, config: ModuleConfig) -> Self {
+        let config = BreakerConfig { after: config.breaker_after, cool_down: config.breaker_cool_down };
+        Self { module, breaker: Breaker::default(), config, born: Instant::now() }
+    }
+
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        self.breaker.is_open(self.age_us(now))
+    }
+
+    pub(super) fn note(&self, now: Instant, worked: bool) {
+        self.breaker.note(self.config, self.age_us(now), worked);
+    }
+
+    fn age_us(&self, now: Instant) -> i64 {
+        now.saturating_duration_since(self.born).as_micros() as i64
+    }
+}

@@ -1,0 +1,183 @@
+//! The explanation of one decision: which rules fired, what each candidate scored, which rungs were tried, which features
+//! were used, how old they were and which of them a default stood in for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_decision::gather::Rows;
+use selvedge_decision::manifest::Kind;
+use selvedge_decision::plan::{Column, Placement, Plan};
+use selvedge_decision::record::Rung;
+use selvedge_decision::{Decision, Fault};
+use serde::Serialize;
+
+/// How a decision came about, as `"explain": true` tells it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    rules: Vec<Fired>,
+    rungs: Vec<Tried>,
+    candidates: Vec<Considered>,
+    features: Vec<Used>,
+}
+
+/// The choices whose features are told one by one, the first ones.
+const EXPLAINED: usize = 10;
+
+/// A rule row that fired.
+#[derive(Debug, Clone, Serialize)]
+struct Fired {
+    module: String,
+    candidate: String,
+    row: f64,
+}
+
+/// A module call of the decision.
+#[derive(Debug, Clone, Serialize)]
+struct Tried {
+    module: String,
+    /// `null` when it answered.
+    fault: Option<Fault>,
+}
+
+/// A candidate.
+#[derive(Debug, Clone, Serialize)]
+struct Considered {
+    id: String,
+    eligible: bool,
+    boost: f64,
+    /// After the boost; `null` when nothing scored it.
+    score: f64,
+}
+
+/// A feature as a module saw it.
+#[derive(Debug, Clone, Serialize)]
+struct Used {
+    name: String,
+    /// The chosen candidate it belongs to; `null` in the shared row.
+    candidate: Option<String>,
+    value: Seen,
+    /// Since its event; `null` for what the request says and where there is no row.
+    age_ms: Option<i64>,
+    /// Whether a default stood in.
+    defaulted: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+enum Seen {
+    Missing,
+    Flag(bool),
+    Number(f64),
+    Text(String),
+    Vector(Vec<f64>),
+}
+
+// === impl Explanation ===
+
+impl Explanation {
+    pub(super) fn new(plan: &Plan, placement: &Placement, decision: &Decision, rows: &Rows) -> Self {
+        let (record, trace) = (&decision.record, &decision.outcome.trace);
+        let id = |at: u32| record.candidates[at as usize].to_string();
+        let fired = trace.fired.iter().map(|(call, candidate, row)| Fired {
+            module: placement.calls[*call].name.clone(),
+            candidate: id(*candidate),
+            row: *row,
+        });
+        let considered = record.candidates.iter().enumerate().map(|(at, id)| Considered {
+            id: id.to_string(),
+            eligible: trace.eligible.get(at).copied().unwrap_or(false),
+            boost: trace.boosts.get(at).copied().unwrap_or(1.0),
+            score: trace.scores.get(at).copied().unwrap_or(f64::NAN),
+        });
+        let shown: Vec<u32> = record.choices.iter().take(EXPLAINED).map(|choice| choice.candidate).collect();
+        let is_shown = |row: &Option<u32>| row.is_none_or(|row| shown.contains(&row));
+        let texts = rows.texts.iter().filter(|(row, _, _)| is_shown(row));
+        let gathered = Gathered {
+            plan,
+            placement,
+            decision,
+            rows,
+            texts: texts.map(|(row, column, text)| ((*row, *column), &**text)).collect(),
+            defaulted: rows.defaulted.iter().filter(|(row, _)| is_shown(row)).copied().collect(),
+        };
+        let mut features: Vec<Used> = placement.shared.iter().map(|column| gathered.used(column, None)).collect();
+        for row in shown {
+            features.extend(placement.candidate.iter().map(|column| gathered.used(column, Some(row))));
+        }
+        Self { rules: fired.collect(), rungs: tried(placement, decision), candidates: considered.collect(), features }
+    }
+}
+
+fn tried(placement: &Placement, decision: &Decision) -> Vec<Tried> {
+    let fault = |rung: Rung| decision.record.faults.iter().find(|fault| fault.rung == rung).map(|fault| fault.fault);
+    let name = |call: usize| placement.calls[call].name.clone();
+    let rules = placement.rules.iter().enumerate();
+    let mut tried: Vec<Tried> =
+        rules.map(|(at, call)| Tried { module: name(*call), fault: fault(Rung::Rules(at as u8)) }).collect();
+    let arm = placement.experiment.iter().flat_map(|experiment| &experiment.arms);
+    let ladder = match (&decision.outcome.arm, decision.outcome.trace.rung) {
+        (_, Some((ladder, _))) => ladder,
+        (Some(name), None) => arm.into_iter().find(|arm| arm.name == *name).map_or(0, |arm| arm.ladder),
+        (None, None) => 0,
+    };
+    for (at, scorer) in placement.ladders[ladder].iter().enumerate() {
+        let fault = fault(Rung::Ladder(at as u8));
+        let answered = decision.outcome.trace.rung.is_some_and(|(_, rung)| rung == at);
+        if fault.is_some() || answered {
+            tried.push(Tried { module: name(scorer.call), fault });
+        }
+    }
+    tried
+}
+
+/// What gather left, by row and column.
+struct Gathered<'a> {
+    plan: &'a Plan,
+    placement: &'a Placement,
+    decision: &'a Decision,
+    rows: &'a Rows,
+    texts: BTreeMap<(Option<u32>, usize), &'a str>,
+    defaulted: BTreeSet<(Option<u32>, usize)>,
+}
+
+// === impl Gathered ===
+
+impl Gathered<'_> {
+    /// A column of the shared row, or of a candidate's.
+    fn used(&self, column: &Column, row: Option<u32>) -> Used {
+        let values = match row {
+            None => &self.rows.shared[column.at..column.at + column.width],
+            Some(row) => {
+                let start = row as usize * self.placement.candidate_width + column.at;
+                &self.rows.candidates[start..start + column.width]
+            }
+        };
+        let place = (row, column.at);
+        Used {
+            name: column.name.clone(),
+            candidate: row.map(|row| self.decision.record.candidates[row as usize].to_string()),
+            value: match self.texts.get(&place) {
+                Some(text) => Seen::Text((*text).to_owned()),
+                None => seen(self.plan, column.kind, values),
+            },
+            age_ms: self.time_us(column, row).map(|time_us| (self.decision.record.time_us - time_us) / 1_000),
+            defaulted: self.defaulted.contains(&place),
+        }
+    }
+
+    fn time_us(&self, column: &Column, row: Option<u32>) -> Option<i64> {
+        let times = self.rows.times.get(column.view?)?;
+        times.get(row.unwrap_or(0) as usize).copied().filter(|time_us| *time_us != 0)
+    }
+}
+
+fn seen(plan: &Plan, kind: Kind, values: &[f64]) -> Seen {
+    match (kind, values) {
+        (_, []) => Seen::Missing,
+        (_, [first, ..]) if first.is_nan() => Seen::Missing,
+        (Kind::Flag, [flag, ..]) => Seen::Flag(*flag != 0.0),
+        (Kind::Number, [number, ..]) => Seen::Number(*number),
+        // Of the context: a text that no module of the release knows is any other to all of them.
+        (Kind::Symbol, [number, ..]) => Seen::Text(plan.symbols.text(*number).unwrap_or("(other)").to_owned()),
+        (Kind::Vector, values) => Seen::Vector(values.to_vec()),
+    }
+}

@@ -1,0 +1,72 @@
+//! Features for the core, out of the node's tables.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use selvedge_decision::TimeUs;
+use selvedge_decision::gather::Features;
+use selvedge_decision::layout::NO_SYMBOL;
+
+use super::active::Active;
+
+/// The active release's views at one time.
+pub(super) struct Source<'a> {
+    active: &'a Active,
+    now_us: TimeUs,
+    snapshot: Option<&'a Snapshot>,
+}
+
+/// The rows that the decisions of one page have read: the second reads what the first saw, whatever came in between.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    rows: RefCell<HashMap<(usize, String), Option<Kept>>>,
+}
+
+/// A row's event time and cells.
+type Kept = (TimeUs, Vec<u64>);
+
+// === impl Source ===
+
+impl<'a> Source<'a> {
+    pub(super) fn new(active: &'a Active, now_us: TimeUs, snapshot: Option<&'a Snapshot>) -> Self {
+        Self { active, now_us, snapshot }
+    }
+
+    fn read_now(&self, view: usize, entity: &str, cells: &mut [u64]) -> Option<TimeUs> {
+        let table = &self.active.view(view)?.table;
+        let slot = table.resolve(entity)?;
+        table.read(slot, cells)
+    }
+}
+
+impl Features for Source<'_> {
+    fn read(&self, view: usize, entity: &str, cells: &mut [u64]) -> Option<TimeUs> {
+        let Some(snapshot) = self.snapshot else { return self.read_now(view, entity, cells) };
+        let mut rows = snapshot.rows.borrow_mut();
+        let row = rows
+            .entry((view, entity.to_owned()))
+            .or_insert_with(|| self.read_now(view, entity, cells).map(|time_us| (time_us, cells.to_vec())));
+        let (time_us, kept) = row.as_ref()?;
+        cells.copy_from_slice(kept);
+        Some(*time_us)
+    }
+
+    fn lag_us(&self, view: usize) -> i64 {
+        self.active.view(view).map_or(0, |view| view.lag_us(self.now_us))
+    }
+
+    fn symbol(&self, cell: u64) -> f64 {
+        if cell == NO_SYMBOL { f64::NAN } else { self.active.number(cell) }
+    }
+
+    fn text(&self, cell: u64) -> Option<Arc<str>> {
+        self.active.text(cell)
+    }
+
+    fn entities(&self, view: usize, limit: usize) -> Result<Vec<Arc<str>>, usize> {
+        let Some(view) = self.active.view(view) else { return Ok(Vec::new()) };
+        let found = view.table.len();
+        if found > limit { Err(found) } else { Ok(view.table.entities().take(limit).collect()) }
+    }
+}

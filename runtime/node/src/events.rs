@@ -1,0 +1,178 @@
+//! Events: something that happened, as its sender says it. Owns what an event is, its limits and which lane it takes; its
+//! JSON is in `events/parse.rs`. Must not store or count anything: that is the outbox's.
+
+pub mod parse;
+pub mod rfc3339;
+
+use selvedge_decision::{DecisionId, TimeUs};
+use serde::Serialize;
+
+pub use parse::parse;
+
+use crate::outbox::Lane;
+
+/// The name of the event that tells what a decision brought.
+pub const REWARD: &str = "$reward";
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When it happened by its sender's clock, or when it was received if the sender does not say.
+    pub time_us: TimeUs,
+    /// When the node received it, by the node's clock.
+    pub received_us: TimeUs,
+    /// What happened (`view_item`, `add_to_cart`, `$reward`).
+    pub name: String,
+    /// Who did it.
+    pub subject: Option<String>,
+    /// In which session.
+    pub session: Option<String>,
+    /// What it was done to.
+    pub item: Option<String>,
+    /// The decision it follows from.
+    pub decision_id: Option<DecisionId>,
+    /// The sender's id of this event, by which it recognises a second copy.
+    pub message_id: Option<String>,
+    /// A JSON object on one line, as sent; `{}` when there was none.
+    pub properties: String,
+}
+
+/// What a batch of events and each of them may measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of JSON of one event.
+    pub event_bytes: usize,
+    /// Bytes of a request's body.
+    pub batch_bytes: usize,
+    /// Events in a request.
+    pub events: usize,
+}
+
+/// Why one event of a batch was not taken; the others are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("event {index}: {message}")]
+pub struct Rejected {
+    /// Its place in the batch, from 0.
+    pub index: usize,
+    /// What is wrong.
+    pub code: RejectCode,
+    /// The field it is wrong with.
+    pub field: Option<&'static str>,
+    /// What was found, what is allowed.
+    pub message: String,
+}
+
+/// What is wrong with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectCode {
+    /// More bytes than one event may have.
+    EventTooLarge,
+    /// Not a JSON object.
+    NotAnObject,
+    /// A field that must be there is not, or is empty.
+    MissingField,
+    /// One field given twice, perhaps by two of its names.
+    DuplicateField,
+    /// A field of another JSON type than it should be.
+    WrongType,
+    /// A text longer than its limit.
+    TooLong,
+    /// A text with control characters or broken escapes.
+    BadText,
+    /// Not an RFC 3339 time.
+    BadTime,
+    /// Not a decision id.
+    BadId,
+    /// Properties nested too deeply.
+    TooDeep,
+}
+
+/// Why a whole batch was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadBatch {
+    /// What is wrong.
+    pub code: BatchCode,
+    /// What was found, where, what is allowed.
+    pub message: String,
+    /// The limit it broke, in the unit the message names.
+    pub limit: Option<usize>,
+}
+
+/// What is wrong with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchCode {
+    /// More bytes than a request may have (HTTP 413).
+    BodyTooLarge,
+    /// More events than a request may have (HTTP 413).
+    TooManyEvents,
+    /// Not UTF-8.
+    InvalidUtf8,
+    /// Not JSON, or not an event, an array of events or `{"batch":[…]}`.
+    InvalidJson,
+}
+
+// === impl Event ===
+
+impl Event {
+    /// The lane it takes to the core.
+    pub fn lane(&self) -> Lane {
+        if self.name == REWARD { Lane::Rewards } else { Lane::Events }
+    }
+
+    /// What it weighs in memory, in bytes: the measure of every bound on events that are not on disk yet.
+    pub fn weight(&self) -> usize {
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        64 + self.name.len()
+            + optional(&self.subject)
+            + optional(&self.session)
+            + optional(&self.item)
+            + optional(&self.message_id)
+            + self.properties.len()
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    /// 32 KB an event, 500 KB and 1,000 events a batch.
+    fn default() -> Self {
+        Self { event_bytes: 32 * 1024, batch_bytes: 500 * 1024, events: 1000 }
+    }
+}
+
+// === impl RejectCode ===
+
+impl RejectCode {
+    /// Its name in answers and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventTooLarge => "event_too_large",
+            Self::NotAnObject => "not_an_object",
+            Self::MissingField => "missing_field",
+            Self::DuplicateField => "duplicate_field",
+            Self::WrongType => "wrong_type",
+            Self::TooLong => "too_long",
+            Self::BadText => "bad_text",
+            Self::BadTime => "bad_time",
+            Self::BadId => "bad_id",
+            Self::TooDeep => "too_deep",
+        }
+    }
+}
+
+// === impl BatchCode ===
+
+impl BatchCode {
+    /// Its name in answers and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BodyTooLarge => "body_too_large",
+            Self::TooManyEvents => "too_many_events",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::InvalidJson => "invalid_json",
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The feature flow: rows come from the link, lie in memory for decisions and on disk for the next start. Owns which views
+//! are held and what holds them together; a view's name is bound to a release's schema here.
+//!
+//! `feed` brings changes, `source` takes them into every `table` of a view and to `disk`, `row` reads them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use selvedge_decision::definition::ViewDef;
+use selvedge_decision::layout::RowLayout;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+
+use crate::clock::Clock;
+use crate::link::Link;
+
+mod disk;
+pub mod entity;
+pub(crate) mod feed;
+mod gauges;
+pub mod lines;
+pub mod metrics;
+pub mod row;
+mod source;
+pub mod symbols;
+pub mod table;
+pub mod view;
+
+pub use disk::OpenError;
+pub use metrics::Metrics;
+pub use symbols::{SymbolLimits, Symbols};
+pub use table::{Slot, Table};
+pub use view::{Condition, View, ViewStatus};
+
+use disk::write_behind::{WriteBehind, WriteBehindLimits};
+use disk::{Checkpoint, Disk, RowLimits};
+use feed::{FeedLimits, Stops};
+use metrics::{ResyncCause, StoreFailure};
+use source::{Source, SourceHandle};
+
+/// The settings of the feature flow, as the node's config has them.
+#[derive(Debug, Clone)]
+pub struct FeaturesConfig {
+    /// Where the durable copy is.
+    pub dir: PathBuf,
+    /// The longest a change waits to be written.
+    pub write_behind: Duration,
+    /// Changes of one view that may wait to be written; more make its feed wait.
+    pub max_pending: usize,
+    /// Bytes of such changes.
+    pub max_pending_bytes: usize,
+    /// The store's own cache.
+    pub disk_cache_bytes: u64,
+    /// Texts of symbol features, node-wide.
+    pub symbols: SymbolLimits,
+    /// The largest row, as JSON.
+    pub max_row_bytes: usize,
+    /// Entities of one view.
+    pub max_entities: u32,
+    /// How often a view is proven current.
+    pub prove_every: Duration,
+    /// How often the local link's files are looked at.
+    pub poll_every: Duration,
+}
+
+/// The node's features. Cheap to clone: all clones are one.
+#[derive(Clone)]
+pub struct Features {
+    inner: Arc<Inner>,
+}
+
+/// A view cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Its name cannot be a bucket's.
+    #[error("view {view:?}: its name becomes a bucket's, so only a-z, A-Z, 0-9, - and _ can stand in it")]
+    Name {
+        /// The name.
+        view: String,
+    },
+    /// Its rows would be too wide.
+    #[error("view {view:?}: a row has {cells} cells of 64 bits, at most {MAX_CELLS}; shorten its vectors")]
+    TooWide {
+        /// The view.
+        view: String,
+        /// Its width.
+        cells: usize,
+    },
+    /// The binding itself broke off.
+    #[error("view {view:?}: {why}")]
+    BrokeOff {
+        /// The view.
+        view: String,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+struct Inner {
+    config: FeaturesConfig,
+    link: Link,
+    clock: Clock,
+    stop: watch::Receiver<bool>,
+    symbols: Arc<Symbols>,
+    metrics: Metrics,
+    /// None with a local link: its files are the durable copy.
+    disk: Option<Disk>,
+    sources: Mutex<HashMap<String, Held>>,
+    /// One binding at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct Held {
+    handle: Weak<SourceHandle>,
+    source: Weak<Source>,
+    feed: JoinHandle<()>,
+}
+
+/// The widest row: a million f32.
+pub const MAX_CELLS: usize = 500_000;
+
+// === impl FeaturesConfig ===
+
+impl FeaturesConfig {
+    /// The defaults, with the durable copy in `dir`.
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            write_behind: Duration::from_millis(200),
+            max_pending: 100_000,
+            max_pending_bytes: 128 << 20,
+            disk_cache_bytes: 256 << 20,
+            symbols: SymbolLimits::default(),
+            max_row_bytes: 256 << 10,
+            max_entities: 50_000_000,
+            prove_every: Duration::from_secs(1),
+            poll_every: Duration::from_millis(200),
+        }
+    }
+}
+
+// === impl Features ===
+
+impl Features {
+    /// Opens the durable copy. A store that will not open is moved aside, with an alarm: its rows come from the core again.
+    pub async fn open(
+        config: FeaturesConfig,
+        link: Link,
+        clock: Clock,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, OpenError> {
+        let metrics = Metrics::new();
+        let disk = match &link {
+            Link::Local(_) => None,
+            Link::Nats(_) => {
+                let (dir, cache_bytes, now_us) = (config.dir.clone(), config.disk_cache_bytes, clock.now_us());
+                let broken = OpenError::Broken { dir: dir.clone(), why: "the opening broke off".into() };
+                let opened = tokio::task::spawn_blocking(move || Disk::open(&dir, cache_bytes, now_us)).await;
+                let (disk, moved_aside) = opened.unwrap_or(Err(broken))?;
+                if moved_aside.is_some() {
+                    metrics.store_failed(StoreFailure::MovedAside);
+                }
+                Some(disk)
+            }
+        };
+        let symbols = Arc::new(Symbols::new(config.symbols));
+        let (sources, turn) = (Mutex::default(), tokio::sync::Mutex::new(()));
+        Ok(Self { inner: Arc::new(Inner { config, link, clock, stop, symbols, metrics, disk, sources, turn }) })
+    }
+
+    /// The node's symbols.
+    pub fn symbols(&self) -> &Arc<Symbols> {
+        &self.inner.symbols
+    }
+
+    /// What the flow counts, for the registry.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// The view `name` at the schema of `def`. Who asks for the same schema gets the same view; another schema gets a table
+    /// of its own, filled from the rows on disk, and both are kept fresh. Rows that are on disk are in the table when this
+    /// returns; what the core has besides comes when it can be reached. The view lives while somebody holds it.
+    pub async fn bind(&self, name: &str, def: &ViewDef) -> Result<Arc<View>, BindError> {
+        let layout = Arc::new(def.layout());
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || !name.chars().all(fits) {
+            return Err(BindError::Name { view: name.to_owned() });
+        }
+        if layout.cells() > MAX_CELLS {
+            return Err(BindError::TooWide { view: name.to_owned(), cells: layout.cells() });
+        }
+        // A task of its own: who asked may go away at any time, and a binding cut off in between would leave a source
+        // without its feed, or a table for ever about to be filled.
+        let (inner, name) = (Arc::clone(&self.inner), name.to_owned());
+        let broke_off = |error: JoinError| BindError::BrokeOff { view: name.clone(), why: error.to_string() };
+        let view = name.clone();
+        tokio::spawn(async move { inner.bind(&view, layout).await }).await.map_err(broke_off)
+    }
+
+    /// How every view that is held is, by name.
+    pub fn status(&self) -> Vec<ViewStatus> {
+        self.inner.status()
+    }
+
+    /// Writes all pending changes and returns when they are with the operating system. `false` when the store failed.
+    pub async fn flush(&self) -> bool {
+        let mut flushed = true;
+        for source in self.inner.live() {
+            flushed &= source.flush().await;
+        }
+        flushed
+    }
+
+    /// Waits until every feed ended, which they do after the stop or when nobody holds their view, and wrote what was left.
+    pub async fn ended(&self) {
+        let feeds: Vec<_> = self.inner.sources().drain().map(|(_, held)| held.feed).collect();
+        for feed in feeds {
+            if let Err(error) = feed.await {
+                tracing::error!(%error, "a feed broke off");
+            }
+        }
+    }
+}
+
+/// What a source needs besides its handle to begin.
+struct Begin {
+    unheld: watch::Receiver<bool>,
+    write_behind: Option<Arc<WriteBehind>>,
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn sources(&self) -> MutexGuard<'_, HashMap<String, Held>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self, name: &str) -> Option<Arc<SourceHandle>> {
+        self.sources().get(name)?.handle.upgrade()
+    }
+
+    fn live(&self) -> Vec<Arc<Source>> {
+        self.sources().values().filter_map(|held| held.source.upgrade()).collect()
+    }
+
+    fn status(&self) -> Vec<ViewStatus> {
+        let now_us = self.clock.now_us();
+        let held: Vec<_> = self.sources().values().filter_map(|held| held.handle.upgrade()).collect();
+        let mut status: Vec<_> = held.iter().map(|source| source.status(now_us)).collect();
+        status.sort_by(|a, b| a.view.cmp(&b.view));
+        status
+    }
+
+    async fn bind(&self, name: &str, layout: Arc<RowLayout>) -> Arc<View> {
+        let _turn = self.turn.lock().await;
+        let (handle, begin) = match self.held(name) {
+            Some(handle) => (handle, None),
+            None => {
+                let (handle, begin) = self.source(name).await;
+                (handle, Some(begin))
+            }
+        };
+        if let Some(view) = handle.view_at(&layout) {
+            return view;
+        }
+        let view = Arc::new(View::new(name, layout, self.config.max_entities, Arc::clone(&handle)));
+        handle.attach(&view, &self.symbols);
+        if !handle.fill(&view, &self.symbols).await {
+            handle.resync(ResyncCause::Schema);
+        }
+        if let Some(begin) = begin {
+            self.start(name, &handle, begin);
+        }
+        view
+    }
+
+    /// A source for a view nobody holds, after the feed that was there before has ended.
+    async fn source(&self, name: &str) -> (Arc<SourceHandle>, Begin) {
+        let before = self.sources().remove(name);
+        if let Some(Held { feed, .. }) = before
+            && let Err(error) = feed.await
+        {
+            tracing::error!(view = name, %error, "a feed broke off");
+        }
+        let (write_behind, checkpoint) = match self.disk.clone() {
+            None => (None, None),
+            Some(disk) => self.copy_of(name, disk).await.unzip(),
+        };
+        let metrics = self.metrics.view(name);
+        let limits =
+            RowLimits { max_entities: self.config.max_entities, max_row_bytes: self.config.max_row_bytes as u64 };
+        let clock = self.clock.clone();
+        let source = Source::new(name, metrics, clock, limits, write_behind.clone(), checkpoint.flatten());
+        let (handle, unheld) = SourceHandle::new(Arc::new(source));
+        (Arc::new(handle), Begin { unheld, write_behind })
+    }
+
+    /// The copy of a view on disk, and up to where it is complete. None, with an alarm, when the store fails: then the view
+    /// comes from the core and stays in memory, and the next start begins with an empty store.
+    async fn copy_of(&self, name: &str, disk: Disk) -> Option<(Arc<WriteBehind>, Option<Checkpoint>)> {
+        let limits = WriteBehindLimits {
+            every: self.config.write_behind,
+            rows: self.config.max_pending,
+            bytes: self.config.max_pending_bytes,
+        };
+        let (opened, of) = (disk.clone(), name.to_owned());
+        let open = move || opened.view(&of).and_then(|view| Ok((view.checkpoint()?, view)));
+        let why = match tokio::task::spawn_blocking(open).await {
+            Ok(Ok((checkpoint, view))) => return Some((Arc::new(WriteBehind::new(disk, view, limits)), checkpoint)),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(
+            view = name,
+            why,
+            "the feature store failed: rows come from the core and stay in memory; the next start moves the store aside"
+        );
+        self.metrics.store_failed(StoreFailure::Read);
+        let mark = move || disk.leave_mark(&why);
+        if let Err(error) =
+            tokio::task::spawn_blocking(mark).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        {
+            tracing::error!(view = name, %error, "the feature store cannot be marked as broken");
+        }
+        None
+    }
+
+    fn start(&self, name: &str, handle: &Arc<SourceHandle>, begin: Begin) {
+        let Begin { unheld, write_behind } = begin;
+        let source: &Arc<Source> = handle;
+        let stops = Stops { node: self.stop.clone(), unheld };
+        let limits = FeedLimits { prove_every: self.config.prove_every, poll_every: self.config.poll_every };
+        let feed = tokio::spawn(feed::run(Arc::clone(source), self.link.clone(), limits, stops, write_behind));
+        let held = Held { handle: Arc::downgrade(handle), source: Arc::downgrade(source), feed };
+        self.sources().insert(name.to_owned(), held);
+    }
+}

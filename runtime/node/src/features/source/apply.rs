@@ -1,0 +1,214 @@
+//! What a feed does to a source: changes, positions, proofs, and reading everything again. Owns the order in which tables,
+//! disk and position learn of a change.
+
+use std::sync::atomic::Ordering;
+
+use selvedge_decision::TimeUs;
+
+use super::{Position, Resync, Rows, Source, Standing, Update};
+use crate::features::disk::{Checkpoint, StoredRow};
+use crate::features::metrics::ResyncCause;
+use crate::features::view::Condition;
+
+/// How much older than the proof in memory the one on disk may become while nothing changes.
+const PROOF_KEPT_EVERY_US: i64 = 10_000_000;
+
+// === impl Source ===
+
+impl Source {
+    /// What the feed does now. `detail` is for people.
+    pub(in crate::features) fn tell(&self, now: Condition, detail: impl Into<String>) {
+        let detail = detail.into();
+        let mut told = self.condition();
+        if told.0 != now {
+            tracing::info!(view = self.name, condition = now.as_str(), detail, "feature view");
+            *told = (now, self.clock.now_us(), detail);
+        } else {
+            told.2 = detail;
+        }
+    }
+
+    /// Where the source stands. A resync that was asked for is asked for once.
+    pub(in crate::features) fn standing(&self) -> Standing {
+        let mut rows = self.rows();
+        if let Some(cause) = rows.must_resync.take() {
+            return Standing::MustResync(cause);
+        }
+        match rows.resyncing {
+            None => Standing::At(rows.position),
+            Some(Resync { cause, must_restart: false, passed: Some(passed) }) => Standing::Resyncing(cause, passed),
+            Some(Resync { cause, .. }) => Standing::MustResync(cause),
+        }
+    }
+
+    /// All rows come again; until [`Source::end_resync`] the old ones stay.
+    pub(in crate::features) fn begin_resync(&self, cause: ResyncCause) {
+        let mut rows = self.rows();
+        rows.resyncing = Some(Resync { cause, must_restart: false, passed: None });
+        rows.position = None;
+        rows.refused_by = None;
+        for view in rows.attached.iter().filter_map(|attached| attached.view.upgrade()) {
+            view.table.begin_marks();
+        }
+        if let Some(write_behind) = &self.write_behind {
+            write_behind.forget();
+        }
+    }
+
+    /// All rows came, up to `position`: what was not among them goes. Nothing to do when none were asked for. `false` when they have to come once more, because a
+    /// table was attached meanwhile, or none is left that could tell what is gone.
+    pub(in crate::features) async fn end_resync(&self, position: Position) -> bool {
+        // A table that is still being filled from disk could get a row back that was swept.
+        if self.loads.subscribe().wait_for(|loads| *loads == 0).await.is_err() {
+            return false;
+        }
+        let mut rows = self.rows();
+        let views: Vec<_> = rows.attached.iter().filter_map(|attached| attached.view.upgrade()).collect();
+        match rows.resyncing {
+            None => return true,
+            Some(resync) if resync.must_restart || views.is_empty() => return false,
+            Some(_) => {}
+        }
+        rows.resyncing = None;
+        let mut gone = 0;
+        for view in views {
+            let swept = view.table.sweep();
+            view.set_filled();
+            gone = gone.max(swept.len());
+            if let Some(write_behind) = &self.write_behind {
+                swept.iter().for_each(|entity| write_behind.push(entity, None));
+            }
+        }
+        drop(rows);
+        tracing::debug!(view = self.name, gone, "all rows read");
+        self.reached(position);
+        true
+    }
+
+    /// Applies one change; `time_us` is its time unless the row names one. A refused row leaves the old one as it is.
+    pub(in crate::features) fn apply(&self, entity: &str, update: Update, time_us: TimeUs) {
+        let mut rows = self.rows();
+        let change = match update {
+            Update::Put { json } => {
+                let Some(time_us) = self.put(&mut rows, entity, &json, time_us) else { return keep(&rows, entity) };
+                self.metrics.puts.inc();
+                Some(StoredRow { time_us, json })
+            }
+            Update::Delete => {
+                for view in rows.attached.iter().filter_map(|attached| attached.view.upgrade()) {
+                    view.table.remove(entity);
+                }
+                self.metrics.deletes.inc();
+                None
+            }
+        };
+        if let Some(write_behind) = &self.write_behind {
+            write_behind.push(entity, change);
+        }
+    }
+
+    /// Puts a row into every table. The time it has now, or none when it was refused.
+    fn put(&self, rows: &mut Rows, entity: &str, json: &[u8], time_us: TimeUs) -> Option<TimeUs> {
+        if json.len() as u64 > self.limits.max_row_bytes {
+            rows.refused_by = Some(self.limits);
+            self.metrics.refused_size.inc();
+            return None;
+        }
+        let mut put = None;
+        let last = rows.attached.len().saturating_sub(1);
+        for (index, attached) in rows.attached.iter_mut().enumerate() {
+            let row = match attached.reader.read(json) {
+                Ok(row) => row,
+                Err(error) => {
+                    self.metrics.refused_json.inc();
+                    tracing::debug!(view = self.name, entity, %error, "row refused");
+                    return None;
+                }
+            };
+            if index == last {
+                self.metrics.values_wrong.inc_by(u64::from(row.wrong));
+                self.metrics.values_unknown.inc_by(u64::from(row.unknown));
+            }
+            let time_us = row.time_us.unwrap_or(time_us);
+            // A table that was dropped a moment ago takes nothing, but the row belongs on disk: the position will say so.
+            let Some(view) = attached.view.upgrade() else {
+                put = put.or(Some(time_us));
+                continue;
+            };
+            match view.table.put(entity, time_us, row.cells) {
+                Ok(()) => put = Some(time_us),
+                Err(error) => {
+                    rows.refused_by = Some(self.limits);
+                    self.metrics.refused_full.inc();
+                    tracing::debug!(view = self.name, entity, %error, "row refused");
+                }
+            }
+        }
+        put
+    }
+
+    /// All changes up to `position` are applied. While all rows are read again that is progress, but not yet where to resume.
+    pub(in crate::features) fn reached(&self, position: Position) {
+        self.applied_seq.store(position.seq, Ordering::Relaxed);
+        let mut rows = self.rows();
+        if let Some(resync) = &mut rows.resyncing {
+            resync.passed = Some(position);
+            return;
+        }
+        rows.position = Some(position);
+        let refused_by = rows.refused_by;
+        drop(rows);
+        if let Some(write_behind) = &self.write_behind {
+            let proven_us = self.proven_us.load(Ordering::Relaxed);
+            self.kept_proof_us.store(proven_us, Ordering::Relaxed);
+            let Position { created_us, seq } = position;
+            write_behind.reached(Checkpoint { created_us, last_seq: seq, proven_us, refused_by });
+        }
+    }
+
+    /// The stream's last sequence, as it was told.
+    pub(in crate::features) fn last_seq_is(&self, seq: u64) {
+        self.last_seq.store(seq, Ordering::Relaxed);
+    }
+
+    /// The view was current at `at_us`.
+    pub(in crate::features) fn proven(&self, at_us: TimeUs) {
+        self.proven_us.fetch_max(at_us, Ordering::Relaxed);
+        self.synced.send_if_modified(|synced| !std::mem::replace(synced, true));
+        let kept_us = self.kept_proof_us.load(Ordering::Relaxed);
+        let position = self.rows().position;
+        if let Some(position) = position.filter(|_| at_us.saturating_sub(kept_us) >= PROOF_KEPT_EVERY_US) {
+            self.reached(position);
+        }
+    }
+
+    /// There is nothing at the core: when no table has rows either, the view was as it should be at `at_us`.
+    pub(in crate::features) fn proven_empty(&self, at_us: TimeUs) {
+        // A table that is being filled from disk is empty for a moment only.
+        if *self.loads.borrow() > 0 || !self.is_empty() {
+            return;
+        }
+        for view in self.rows().attached.iter().filter_map(|attached| attached.view.upgrade()) {
+            view.set_filled();
+        }
+        self.proven(at_us);
+        if self.rows().position.is_none() {
+            // On disk as well: a start without the core then knows that there was nothing to miss.
+            self.reached(Position::NO_BUCKET);
+        }
+    }
+
+    /// Waits until more changes may wait to be written.
+    pub(in crate::features) async fn room(&self) {
+        if let Some(write_behind) = &self.write_behind {
+            write_behind.room().await;
+        }
+    }
+}
+
+/// A row that was refused is in the core all the same: a sweep must not take the old one.
+fn keep(rows: &Rows, entity: &str) {
+    for view in rows.attached.iter().filter_map(|attached| attached.view.upgrade()) {
+        view.table.keep(entity);
+    }
+}

@@ -1,0 +1,108 @@
+//! Attaching tables to a source: from then on updates reach them, and what came before is read from disk. Owns that no
+//! update is lost in between.
+
+use std::sync::Arc;
+
+use selvedge_decision::TimeUs;
+use selvedge_decision::layout::RowLayout;
+
+use super::{Attached, Source};
+use crate::features::metrics::{ResyncCause, StoreFailure};
+use crate::features::row::RowReader;
+use crate::features::symbols::Symbols;
+use crate::features::view::View;
+
+// === impl Source ===
+
+impl Source {
+    /// The view at `layout`, if somebody holds it.
+    pub(in crate::features) fn view_at(&self, layout: &RowLayout) -> Option<Arc<View>> {
+        let rows = self.rows();
+        rows.attached.iter().filter_map(|attached| attached.view.upgrade()).find(|view| **view.layout() == *layout)
+    }
+
+    /// From here every update reaches the view; [`Source::fill`] brings the rows from before.
+    pub(in crate::features) fn attach(&self, view: &Arc<View>, symbols: &Arc<Symbols>) {
+        view.table.begin_load();
+        let reader = RowReader::new(Arc::clone(view.layout()), Arc::clone(symbols));
+        let mut rows = self.rows();
+        rows.attached.retain(|attached| attached.view.strong_count() > 0);
+        rows.attached.push(Attached { view: Arc::downgrade(view), reader });
+        if let Some(resync) = &mut rows.resyncing {
+            resync.must_restart = true;
+            self.again.notify_one();
+        }
+    }
+
+    /// Fills an attached view from disk, pending writes included. `false` when there is no such copy, and all rows must come
+    /// from the core.
+    pub(in crate::features) async fn fill(self: &Arc<Self>, view: &Arc<View>, symbols: &Arc<Symbols>) -> bool {
+        self.loads.send_modify(|loads| *loads += 1);
+        let filled = self.fill_from_disk(view, symbols).await;
+        view.table.end_load();
+        if filled {
+            view.set_filled();
+        }
+        self.loads.send_modify(|loads| *loads -= 1);
+        filled
+    }
+
+    async fn fill_from_disk(&self, view: &Arc<View>, symbols: &Arc<Symbols>) -> bool {
+        let Some(write_behind) = &self.write_behind else { return false };
+        if !write_behind.flush().await {
+            return false;
+        }
+        let disk = write_behind.view().clone();
+        let (into, symbols) = (Arc::clone(view), Arc::clone(symbols));
+        let started = std::time::Instant::now();
+        let load = move || {
+            disk.load(|| {
+                let mut reader = RowReader::new(Arc::clone(into.layout()), Arc::clone(&symbols));
+                let view = Arc::clone(&into);
+                move |entity: &str, time_us: TimeUs, json: &[u8]| {
+                    // It was read once before it got there: what is no JSON is not on disk.
+                    let Ok(row) = reader.read(json) else { return };
+                    if let Err(error) = view.table.load(entity, time_us, row.cells) {
+                        tracing::debug!(view = view.name, entity, %error, "a row on disk has no room in memory");
+                    }
+                }
+            })
+        };
+        match tokio::task::spawn_blocking(load).await {
+            Ok(Ok(_)) => {
+                let took_ms = started.elapsed().as_millis() as u64;
+                tracing::info!(view = self.name, rows = view.table.len(), took_ms, "rows read from disk");
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::error!(view = self.name, %error, "rows on disk cannot be read; all come from the core again");
+                self.metrics.store_failed(StoreFailure::Read);
+                false
+            }
+            Err(error) => {
+                tracing::error!(view = self.name, %error, "reading rows on disk broke off; all come from the core again");
+                self.metrics.store_failed(StoreFailure::Read);
+                false
+            }
+        }
+    }
+
+    /// Makes the feed read all rows again.
+    pub(in crate::features) fn resync(&self, cause: ResyncCause) {
+        self.rows().must_resync = Some(cause);
+        self.again.notify_one();
+    }
+
+    /// Resolves when the feed has to begin again.
+    pub(in crate::features) async fn again(&self) {
+        self.again.notified().await;
+    }
+
+    /// Writes all pending changes. `false` when the store failed.
+    pub(in crate::features) async fn flush(&self) -> bool {
+        match &self.write_behind {
+            None => true,
+            Some(write_behind) => write_behind.flush().await,
+        }
+    }
+}

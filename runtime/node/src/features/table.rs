@@ -1,0 +1,259 @@
+//! One view's rows in memory, at one layout. Owns entity → slot → cells; must not know where rows come from, what they mean,
+//! or how late they are.
+//!
+//! Reads take no lock and never wait for a writer longer than one row's copy. Writers take turns.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
+use selvedge_decision::TimeUs;
+
+use cells::Cells;
+
+mod cells;
+
+/// Where an entity's row lies. A slot that was given to another entity since is noticed when it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// The row.
+    pub index: u32,
+    /// How often the row was given away and taken back; odd while an entity has it.
+    pub generation: u32,
+}
+
+/// One view's rows.
+pub struct Table {
+    cells: Cells,
+    slots: papaya::HashMap<Arc<str>, Slot, RandomState>,
+    writer: Mutex<Writer>,
+    max_entities: u32,
+    text_bytes: AtomicU64,
+}
+
+/// The table holds as many entities as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the view is full: it holds {max_entities} entities, its limit")]
+pub struct TableFull {
+    /// The limit.
+    pub max_entities: u32,
+}
+
+#[derive(Default)]
+struct Writer {
+    /// Rows from here on were never used.
+    next: u32,
+    /// Rows taken back, to be given away again.
+    free: Vec<u32>,
+    /// While rows are loaded from disk: whom an update touched since, and whom the load must therefore leave alone.
+    touched: Option<HashSet<Arc<str>, RandomState>>,
+    /// While the whole view is sent again: which rows were put since, one bit a slot.
+    marks: Option<Vec<u64>>,
+}
+
+/// What an entry of the map weighs besides its text: key, value, the allocation's header, counts and padding.
+const ENTRY_BYTES: u64 = 72;
+
+// === impl Table: reading ===
+
+impl Table {
+    /// An empty table with rows of `width` cells, for at most `max_entities`.
+    pub fn new(width: usize, max_entities: u32) -> Self {
+        Self {
+            cells: Cells::new(width),
+            slots: papaya::HashMap::with_hasher(RandomState::default()),
+            writer: Mutex::default(),
+            max_entities,
+            text_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Cells of a row.
+    pub fn width(&self) -> usize {
+        self.cells.width()
+    }
+
+    /// The slot of an entity; the two of a pair are joined by `\0`.
+    pub fn resolve(&self, entity: &str) -> Option<Slot> {
+        self.slots.pin().get(entity).copied()
+    }
+
+    /// The slots of many entities, for less than one [`Table::resolve`] each.
+    pub fn resolve_all<'e>(&self, entities: impl IntoIterator<Item = &'e str>, slots: &mut Vec<Option<Slot>>) {
+        let pinned = self.slots.pin();
+        slots.extend(entities.into_iter().map(|entity| pinned.get(entity).copied()));
+    }
+
+    /// Copies a row into `cells`, which has [`Table::width`] of them, and says the time of its event. `None`, with anything
+    /// in `cells`, when the slot's entity is gone.
+    pub fn read(&self, slot: Slot, cells: &mut [u64]) -> Option<TimeUs> {
+        self.cells.read(slot.index, slot.generation, cells)
+    }
+
+    /// The entities, in no order. One that comes or goes meanwhile may be among them or not.
+    pub fn entities(&self) -> impl Iterator<Item = Arc<str>> {
+        self.entries().map(|(entity, _)| entity)
+    }
+
+    /// The entities with their slots, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (Arc<str>, Slot)> {
+        let pinned = self.slots.pin();
+        let all: Vec<_> = pinned.iter().map(|(entity, slot)| (Arc::clone(entity), *slot)).collect();
+        all.into_iter()
+    }
+
+    /// How many entities.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no entity.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes held: rows exactly, the map by estimate.
+    pub fn bytes(&self) -> u64 {
+        self.cells.bytes() + self.text_bytes.load(Ordering::Relaxed) + self.len() as u64 * ENTRY_BYTES
+    }
+}
+
+// === impl Table: writing ===
+
+impl Table {
+    /// Puts a row: `cells` has [`Table::width`] of them.
+    pub fn put(&self, entity: &str, time_us: TimeUs, cells: &[u64]) -> Result<(), TableFull> {
+        let mut writer = self.writer();
+        if let Some(touched) = &mut writer.touched {
+            touched.insert(Arc::from(entity));
+        }
+        let slot = self.write(&mut writer, entity, time_us, cells)?;
+        if let Some(marks) = &mut writer.marks {
+            mark(marks, slot.index);
+        }
+        Ok(())
+    }
+
+    /// Removes a row. Whether there was one.
+    pub fn remove(&self, entity: &str) -> bool {
+        let mut writer = self.writer();
+        if let Some(touched) = &mut writer.touched {
+            touched.insert(Arc::from(entity));
+        }
+        self.take_back(&mut writer, entity)
+    }
+
+    /// Marks a row as one that is still there, without changing it.
+    pub fn keep(&self, entity: &str) {
+        let mut writer = self.writer();
+        if let Some(slot) = self.resolve(entity)
+            && let Some(marks) = &mut writer.marks
+        {
+            mark(marks, slot.index);
+        }
+    }
+
+    /// From here until [`Table::end_load`], what [`Table::load`] brings gives way to updates.
+    pub fn begin_load(&self) {
+        self.writer().touched = Some(HashSet::default());
+    }
+
+    /// Puts a row that may be older than an update which came since [`Table::begin_load`]; then it changes nothing.
+    pub fn load(&self, entity: &str, time_us: TimeUs, cells: &[u64]) -> Result<(), TableFull> {
+        let mut writer = self.writer();
+        if writer.touched.as_ref().is_some_and(|touched| touched.contains(entity)) {
+            return Ok(());
+        }
+        self.write(&mut writer, entity, time_us, cells).map(|_| ())
+    }
+
+    /// The load is over.
+    pub fn end_load(&self) {
+        self.writer().touched = None;
+    }
+
+    /// From here until [`Table::sweep`], every row put is marked. Marks made before are forgotten.
+    pub fn begin_marks(&self) {
+        self.writer().marks = Some(Vec::new());
+    }
+
+    /// Forgets the marks and keeps all rows.
+    pub fn forget_marks(&self) {
+        self.writer().marks = None;
+    }
+
+    /// Removes every row that was not put since [`Table::begin_marks`], and says whose they were.
+    pub fn sweep(&self) -> Vec<Arc<str>> {
+        let mut writer = self.writer();
+        let Some(marks) = writer.marks.take() else { return Vec::new() };
+        let stale: Vec<_> = {
+            let pinned = self.slots.pin();
+            let stale = pinned.iter().filter(|(_, slot)| !is_marked(&marks, slot.index));
+            stale.map(|(entity, _)| Arc::clone(entity)).collect()
+        };
+        for entity in &stale {
+            self.take_back(&mut writer, entity);
+        }
+        stale
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, writer: &mut Writer, entity: &str, time_us: TimeUs, cells: &[u64]) -> Result<Slot, TableFull> {
+        let pinned = self.slots.pin();
+        if let Some(slot) = pinned.get(entity).copied() {
+            self.cells.write(slot.index, slot.generation, time_us, cells);
+            return Ok(slot);
+        }
+        let index = match writer.free.pop() {
+            Some(index) => index,
+            None if writer.next < self.max_entities => {
+                writer.next += 1;
+                writer.next - 1
+            }
+            None => return Err(TableFull { max_entities: self.max_entities }),
+        };
+        let slot = Slot { index, generation: self.cells.generation(index).wrapping_add(1) };
+        self.cells.write(index, slot.generation, time_us, cells);
+        self.text_bytes.fetch_add(entity.len() as u64, Ordering::Relaxed);
+        pinned.insert(Arc::from(entity), slot);
+        Ok(slot)
+    }
+
+    fn take_back(&self, writer: &mut Writer, entity: &str) -> bool {
+        let pinned = self.slots.pin();
+        let Some(slot) = pinned.remove(entity).copied() else { return false };
+        self.cells.retire(slot.index, slot.generation.wrapping_add(1));
+        self.text_bytes.fetch_sub(entity.len() as u64, Ordering::Relaxed);
+        // Whoever gets the slot next was not put because this one was.
+        if let Some(word) = writer.marks.as_mut().and_then(|marks| marks.get_mut(slot.index as usize / 64)) {
+            *word &= !(1 << (slot.index % 64));
+        }
+        writer.free.push(slot.index);
+        true
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("width", &self.width()).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+fn mark(marks: &mut Vec<u64>, index: u32) {
+    let word = index as usize / 64;
+    if marks.len() <= word {
+        marks.resize((word + 1).next_power_of_two(), 0);
+    }
+    marks[word] |= 1 << (index % 64);
+}
+
+fn is_marked(marks: &[u64], index: u32) -> bool {
+    marks.get(index as usize / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! Feature rows on NATS: one KV bucket a view, for those who write it. What nodes do with a bucket is `follow`'s.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use async_nats::jetstream::context::{PublishAckFuture, PublishError};
+use async_nats::jetstream::kv;
+use async_nats::jetstream::stream::StorageType;
+use bytes::Bytes;
+use selvedge_decision::TimeUs;
+
+use crate::features::entity::{BadEntity, key_of};
+use crate::link::NatsLink;
+
+pub(crate) mod follow;
+
+/// A row as it lies in its bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketRow {
+    /// A flat JSON object by feature name.
+    pub json: Bytes,
+    /// The sequence in the bucket.
+    pub revision: u64,
+    /// When the core took it.
+    pub stored_us: TimeUs,
+}
+
+/// A row could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    /// The entity cannot be a key.
+    #[error(transparent)]
+    Entity(#[from] BadEntity),
+    /// The view's name cannot be a bucket's.
+    #[error("view {view:?}: only a-z, A-Z, 0-9, - and _ can stand in a bucket's name")]
+    View {
+        /// What was said.
+        view: String,
+    },
+    /// The server did not do it.
+    #[error("{what} {bucket:?}: {why}{hint}")]
+    Nats {
+        /// What was tried.
+        what: &'static str,
+        /// The bucket.
+        bucket: String,
+        /// What the client says.
+        why: String,
+        /// What the server said besides, when it refused something just now.
+        hint: String,
+    },
+}
+
+/// How long the mark of an expired row stays, so that a node which was away for less finds it.
+const MARKS_LIVE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The largest row, as in the node's default `features.max_row`.
+const MAX_ROW_BYTES: i32 = 256 * 1024;
+/// Rows sent and not yet acknowledged.
+const PUSH_WINDOW: usize = 512;
+/// How often a window that was not acknowledged is sent again.
+const PUSH_ATTEMPTS: u32 = 10;
+const PUSH_PAUSE: Duration = Duration::from_millis(500);
+
+// === impl NatsLink ===
+
+impl NatsLink {
+    /// Makes the bucket of a view, unless it is there: one revision a key, on disk, marks for rows that expire where the
+    /// server knows them (2.11 or newer).
+    pub async fn create_features_bucket(&self, view: &str) -> Result<(), RowError> {
+        let bucket = self.bucket_of(view)?;
+        if self.jetstream().get_key_value(&bucket).await.is_ok() {
+            return Ok(());
+        }
+        let marks = self.client().is_server_compatible(2, 11, 0).then_some(MARKS_LIVE);
+        let config = kv::Config {
+            bucket: bucket.clone(),
+            description: format!("selvedge: rows of view {view}"),
+            history: 1,
+            storage: StorageType::File,
+            max_value_size: MAX_ROW_BYTES,
+            limit_markers: marks,
+            ..kv::Config::default()
+        };
+        let created = self.jetstream().create_key_value(config).await;
+        created.map(|_| ()).map_err(|error| self.row_error("cannot make bucket", &bucket, &error))
+    }
+
+    /// Puts one row and says its revision. The bucket must be there.
+    pub async fn put_feature(&self, view: &str, entity: &str, json: Bytes) -> Result<u64, RowError> {
+        let bucket = self.bucket_of(view)?;
+        let fail = |error: &dyn std::error::Error| self.row_error("cannot put a row into bucket", &bucket, error);
+        let ack = self.send_row(&bucket, entity, json).await.map_err(|error| fail(&error))?;
+        ack.await.map(|ack| ack.sequence).map_err(|error| fail(&error))
+    }
+
+    /// Deletes one row.
+    pub async fn delete_feature(&self, view: &str, entity: &str) -> Result<(), RowError> {
+        let bucket = self.bucket_of(view)?;
+        let fail = |error: &dyn std::error::Error| self.row_error("cannot delete a row from bucket", &bucket, error);
+        let store = self.jetstream().get_key_value(&bucket).await.map_err(|error| fail(&error))?;
+        store.delete(key_of(entity)).await.map_err(|error| fail(&error))
+    }
+
+    /// The row of an entity, if there is one.
+    pub async fn get_feature(&self, view: &str, entity: &str) -> Result<Option<BucketRow>, RowError> {
+        let bucket = self.bucket_of(view)?;
+        let fail = |error: &dyn std::error::Error| self.row_error("cannot read a row of bucket", &bucket, error);
+        let store = self.jetstream().get_key_value(&bucket).await.map_err(|error| fail(&error))?;
+        let entry = store.entry(key_of(entity)).await.map_err(|error| fail(&error))?;
+        Ok(entry.filter(|entry| entry.operation == kv::Operation::Put).map(|entry| BucketRow {
+            json: entry.value,
+            revision: entry.revision,
+            stored_us: (entry.created.unix_timestamp_nanos() / 1_000) as TimeUs,
+        }))
+    }
+
+    /// Puts many rows, in their order, with a bounded number on the way; sends again what was not acknowledged. `progress`
+    /// is told how many are in the bucket for good. Says how many there were.
+    pub async fn push_features(
+        &self,
+        view: &str,
+        rows: impl IntoIterator<Item = (String, Bytes)>,
+        mut progress: impl FnMut(u64),
+    ) -> Result<u64, RowError> {
+        let bucket = self.bucket_of(view)?;
+        let mut window: VecDeque<Sent> = VecDeque::with_capacity(PUSH_WINDOW);
+        let mut done = 0;
+        for (entity, json) in rows {
+            if window.len() >= PUSH_WINDOW {
+                self.settle_first(&bucket, &mut window).await?;
+                done += 1;
+                progress(done);
+            }
+            let ack = self.send_row(&bucket, &entity, json.clone()).await;
+            window.push_back(Sent { entity, json, ack });
+        }
+        while !window.is_empty() {
+            self.settle_first(&bucket, &mut window).await?;
+            done += 1;
+            progress(done);
+        }
+        Ok(done)
+    }
+
+    /// Waits for the oldest row's acknowledgement. Without one, the whole window goes again, so that of two rows of one
+    /// entity the later one stays.
+    async fn settle_first(&self, bucket: &str, window: &mut VecDeque<Sent>) -> Result<(), RowError> {
+        let mut attempt = 1;
+        while let Some(Sent { entity, json, ack }) = window.pop_front() {
+            let error = match ack {
+                Ok(ack) => match ack.await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            if attempt == PUSH_ATTEMPTS || !worth_another(&error) {
+                return Err(self.row_error("cannot put a row into bucket", bucket, &error));
+            }
+            tracing::warn!(bucket, %error, attempt, "rows were not acknowledged; sending them again");
+            attempt += 1;
+            tokio::time::sleep(PUSH_PAUSE).await;
+            self.connected(self.config().timeout).await;
+            window.push_front(Sent { entity, json, ack: Err(error) });
+            for sent in window.iter_mut() {
+                sent.ack = self.send_row(bucket, &sent.entity, sent.json.clone()).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_row(&self, bucket: &str, entity: &str, json: Bytes) -> Result<PublishAckFuture, PublishError> {
+        self.jetstream().publish(format!("$KV.{bucket}.{}", key_of(entity)), json).await
+    }
+
+    pub(crate) fn bucket_of(&self, view: &str) -> Result<String, RowError> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if view.is_empty() || !view.chars().all(fits) {
+            return Err(RowError::View { view: view.to_owned() });
+        }
+        Ok(self.config().features_bucket(view))
+    }
+
+    fn row_error(&self, what: &'static str, bucket: &str, error: &dyn std::error::Error) -> RowError {
+        RowError::Nats { what, bucket: bucket.to_owned(), why: chain(error), hint: self.hint() }
+    }
+}
+
+struct Sent {
+    entity: String,
+    json: Bytes,
+    ack: Result<PublishAckFuture, PublishError>,
+}
+
+/// Whether sending again can help: it cannot when the server answered with a no.
+fn worth_another(error: &PublishError) -> bool {
+    use async_nats::jetstream::context::PublishErrorKind as Kind;
+    !matches!(error.kind(), Kind::StreamNotFound | Kind::MaxPayloadExceeded | Kind::WrongLastSequence)
+        && !matches!(error.kind(), Kind::Other if chain(error).contains("message size exceeds"))
+}
+
+/// An error with its sources, each told once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}

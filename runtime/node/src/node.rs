@@ -1,0 +1,402 @@
+//! The node, wired: the one file that knows every flow. It reads like a boot log; a stop runs it backwards.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use prometheus_client::registry::Registry;
+use selvedge_decision::{Epoch, NodeId};
+use selvedge_host::{Host, HostConfig};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::{self, Admin, Limits, Listening, Public, ServeConfig, health::Health};
+use crate::clock::Clock;
+use crate::config::{Config, LinkKind, duration};
+use crate::decide::{self, Active, Decider, ModuleConfig, Stager};
+use crate::features::symbols::SymbolLimits;
+use crate::features::{Features, FeaturesConfig};
+use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
+use crate::outbox::{Outbox, OutboxConfig};
+use crate::releases::{self, Releases, ReleasesConfig};
+use crate::{events, telemetry};
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log's level is none.
+    #[error(transparent)]
+    Log(#[from] telemetry::BadFilter),
+    /// The data directory cannot be made.
+    #[error("cannot use the data directory {path}: {why}")]
+    Data {
+        /// The directory.
+        path: String,
+        /// The system's reason.
+        why: std::io::Error,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({setting}): {why}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting it comes from.
+        setting: &'static str,
+        /// The system's reason.
+        why: std::io::Error,
+    },
+    /// The link's settings are wrong.
+    #[error("link: {0}")]
+    Link(String),
+    /// The outbox cannot be used.
+    #[error("outbox: {0}")]
+    Outbox(#[from] crate::outbox::OpenError),
+    /// The feature store cannot be used.
+    #[error("features: {0}")]
+    Features(#[from] crate::features::OpenError),
+    /// Releases cannot be followed.
+    #[error("releases: {0}")]
+    Releases(#[from] releases::OpenError),
+    /// The engine does not start.
+    #[error(transparent)]
+    Host(#[from] selvedge_host::StartError),
+}
+
+/// A running node. Dropped without [`Node::stop`], it ends as a crash would.
+pub struct Node {
+    /// What it listens on, and who it is.
+    pub listening: Announcement,
+    /// Decides, without HTTP.
+    pub decider: Arc<Decider>,
+    /// Holds what it has to tell.
+    pub outbox: Outbox,
+    /// Its active release.
+    pub releases: Releases<Active>,
+    /// What it knows.
+    pub features: Features,
+    link: Link,
+    stop_serving: watch::Sender<bool>,
+    stop_flows: watch::Sender<bool>,
+    serving: JoinSet<()>,
+    flows: JoinSet<()>,
+    stop_within: Duration,
+}
+
+/// What a node says when it listens: one line of JSON on standard output.
+#[derive(Debug, Clone, Serialize)]
+pub struct Announcement {
+    /// The public listener.
+    pub http: SocketAddr,
+    /// The admin listener.
+    pub admin: SocketAddr,
+    /// Its name.
+    pub node: NodeId,
+    /// This run of it, 16 hex digits.
+    pub epoch: String,
+}
+
+/// Runs a node until it is told to stop by SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    telemetry::start(&config.log)?;
+    let told = told_to_stop();
+    let node = Node::start(config).await?;
+    println_line(&node.listening);
+    told.await;
+    node.stop().await;
+    Ok(())
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Starts all flows. It does not wait for the core: what is on disk decides until the core is there.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let clock = Clock::new();
+        let started_us = clock.now_us();
+        let data = config.node.data.clone();
+        std::fs::create_dir_all(&data).map_err(|why| StartError::Data { path: data.display().to_string(), why })?;
+        // Listeners first: a second node on the same ports must not touch the data of the first.
+        let http = bind(config.http.listen, "http.listen").await?;
+        let admin = bind(config.http.admin, "http.admin").await?;
+        let (stop_serving, serving_stops) = watch::channel(false);
+        let (stop_flows, flows_stop) = watch::channel(false);
+        let (mut serving, mut flows) = (JoinSet::new(), JoinSet::new());
+        let mut registry = Registry::default();
+
+        let outbox = Outbox::open(outbox_config(&config), config.node.name.clone(), clock.clone())?;
+        let epoch = outbox.epoch();
+        outbox.metrics().register(&mut registry);
+
+        let link = link(&config, &clock).await?;
+        let link_place = match &link {
+            Link::Nats(nats) => nats.config().url_for_people(),
+            Link::Local(local) => local.dir().display().to_string(),
+        };
+        let features =
+            Features::open(features_config(&config), link.clone(), clock.clone(), flows_stop.clone()).await?;
+        features.register(&mut registry);
+
+        let host = Arc::new(Host::new(host_config(&config))?);
+        decide::register_host(&host, &mut registry);
+        let module_config = ModuleConfig {
+            breaker_after: config.modules.breaker_after,
+            breaker_cool_down: duration(config.modules.breaker_cool_down),
+        };
+        let running = Arc::new(OnceLock::new());
+        let stager = Stager {
+            host,
+            features: features.clone(),
+            symbols: features.symbols().clone(),
+            config: module_config,
+            running: running.clone(),
+        };
+        let (releases, follow) = releases::open(releases_config(&config, epoch), link.clone(), clock.clone(), stager)?;
+        if running.set(releases.clone()).is_err() {
+            tracing::error!("releases are opened twice");
+        }
+        releases.metrics().register(&mut registry);
+
+        flows.spawn(follow.run(flows_stop.clone()));
+        flows.spawn(outbox.clone().drain(link.clone(), flows_stop.clone()));
+        flows.spawn(watch_guard(releases.clone(), flows_stop.clone()));
+
+        let decide_metrics = decide::Metrics::default();
+        decide_metrics.register(&mut registry);
+        let tag = config.node.name.tag(epoch);
+        let decider = Decider::new(releases.clone(), clock.clone(), outbox.clone(), tag, decide_metrics);
+        let decider = Arc::new(decider);
+        let api_metrics = api::Metrics::default();
+        api_metrics.register(&mut registry);
+        let public = Public {
+            decider: decider.clone(),
+            outbox: outbox.clone(),
+            clock: clock.clone(),
+            limits: limits(&config),
+            metrics: api_metrics,
+        };
+        let health = Health {
+            node: config.node.name.clone(),
+            epoch,
+            clock: clock.clone(),
+            started_us,
+            link: link.clone(),
+            releases: releases.clone(),
+            features: features.clone(),
+            outbox: outbox.clone(),
+        };
+        let listening = Announcement {
+            http: http.address,
+            admin: admin.address,
+            node: config.node.name.clone(),
+            epoch: epoch.to_string(),
+        };
+        let serve = serve_config(&config);
+        serving.spawn(api::serve(http, api::public(Arc::new(public)), serve, serving_stops.clone()));
+        serving.spawn(api::serve(admin, api::admin(Arc::new(Admin { health, registry })), serve, serving_stops));
+        tracing::info!(
+            http = %listening.http, admin = %listening.admin, node = %listening.node, %epoch,
+            link = %link_place, "listening"
+        );
+        let stop_within = duration(config.node.stop_within);
+        Ok(Self {
+            link,
+            listening,
+            decider,
+            outbox,
+            releases,
+            features,
+            stop_serving,
+            stop_flows,
+            serving,
+            flows,
+            stop_within,
+        })
+    }
+
+    /// Stops: no new connection, running requests finish, what is in memory goes to disk, what can reach the core does.
+    pub async fn stop(mut self) {
+        tracing::info!("stopping");
+        self.stop_serving.send_replace(true);
+        let end = Instant::now() + self.stop_within;
+        until(end, "requests", async { while self.serving.join_next().await.is_some() {} }).await;
+        until(end, "the outbox", self.outbox.flush()).await;
+        if self.link.state().borrow().is_connected() {
+            // Nothing waits for the next start that the core can have now; but a slow core must not eat all the time.
+            let half = Instant::now() + end.saturating_duration_since(Instant::now()) / 2;
+            until(half, "sending to the core", self.outbox.drained()).await;
+        }
+        self.stop_flows.send_replace(true);
+        until(end, "the flows", async { while self.flows.join_next().await.is_some() {} }).await;
+        until(end, "features", self.features.ended()).await;
+        let outbox = self.outbox.clone();
+        let closed = tokio::task::spawn_blocking(move || outbox.close());
+        until(end, "closing the outbox", async { drop(closed.await) }).await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn until(end: Instant, what: &str, step: impl Future<Output = ()>) {
+    if tokio::time::timeout(end.saturating_duration_since(Instant::now()), step).await.is_err() {
+        tracing::warn!(what, "not finished in the time a stop may take");
+    }
+}
+
+/// Tells the release's guard once a second what the release did.
+async fn watch_guard(releases: Releases<Active>, mut stop: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let active = Option::as_ref(&releases.active()).map(Arc::clone);
+        if let Some(active) = active {
+            let (decisions, faults) = active.take_counts();
+            releases.observe(active.digest, decisions, faults);
+        }
+    }
+}
+
+/// Ready at once, so that a signal that comes while the node starts is not lost.
+fn told_to_stop() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        match (terminate, interrupt) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "cannot listen for signals: end this process by force");
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+fn println_line(line: &impl Serialize) {
+    use std::io::Write;
+    let mut text = serde_json::to_vec(line).unwrap_or_default();
+    text.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    if out.write_all(&text).and_then(|()| out.flush()).is_err() {
+        tracing::debug!("nobody reads standard output");
+    }
+}
+
+async fn bind(address: SocketAddr, setting: &'static str) -> Result<Listening, StartError> {
+    Listening::bind(address).await.map_err(|why| StartError::Listen { address, setting, why })
+}
+
+// === from settings to what each flow takes ===
+
+async fn link(config: &Config, clock: &Clock) -> Result<Link, StartError> {
+    Ok(match config.link.kind {
+        LinkKind::Nats => {
+            let nats = &config.link.nats;
+            let settings = NatsConfig {
+                url: nats.url.clone(),
+                credentials: Some(nats.credentials.clone()).filter(|path| !path.as_os_str().is_empty()),
+                prefix: nats.prefix.clone(),
+                timeout: duration(nats.timeout),
+            };
+            Link::Nats(NatsLink::connect(settings, clock).await.map_err(|why| StartError::Link(why.to_string()))?)
+        }
+        LinkKind::Local => {
+            let local = &config.link.local;
+            let out = if local.out.as_os_str().is_empty() { local.directory.join("out") } else { local.out.clone() };
+            Link::Local(Arc::new(LocalLink::new(local.directory.clone(), out, clock)))
+        }
+    })
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        decide_body: config.http.max_decide_body.bytes(),
+        batch: config.http.max_batch,
+        events: events::Limits {
+            event_bytes: config.outbox.max_event.bytes(),
+            batch_bytes: config.http.max_events_body.bytes(),
+            events: config.outbox.max_batch,
+        },
+        client_timeout: duration(config.http.client_timeout),
+    }
+}
+
+fn serve_config(config: &Config) -> ServeConfig {
+    ServeConfig {
+        max_connections: config.http.max_connections,
+        client_timeout: duration(config.http.client_timeout),
+        stop_within: duration(config.node.stop_within) / 4,
+    }
+}
+
+fn features_config(config: &Config) -> FeaturesConfig {
+    let features = &config.features;
+    FeaturesConfig {
+        dir: config.node.data.join("features"),
+        write_behind: duration(features.write_behind),
+        max_pending: features.max_pending,
+        max_pending_bytes: features.max_pending_bytes.bytes(),
+        disk_cache_bytes: features.disk_cache.bytes() as u64,
+        symbols: SymbolLimits {
+            symbols: u32::try_from(features.max_symbols).unwrap_or(u32::MAX - 1),
+            ..SymbolLimits::default()
+        },
+        max_row_bytes: features.max_row.bytes(),
+        max_entities: features.max_entities,
+        prove_every: duration(features.prove_every),
+        poll_every: duration(features.poll_every),
+    }
+}
+
+fn outbox_config(config: &Config) -> OutboxConfig {
+    let outbox = &config.outbox;
+    OutboxConfig {
+        dir: config.node.data.join("outbox"),
+        rewards_bytes: outbox.max_rewards.bytes() as u64,
+        decisions_bytes: outbox.max_decisions.bytes() as u64,
+        events_bytes: outbox.max_events.bytes() as u64,
+        segment_bytes: outbox.segment.bytes() as u64,
+        block_bytes: outbox.block.bytes(),
+        record_delay: duration(outbox.group),
+        resting_records: outbox.max_resting,
+        resting_bytes: outbox.max_resting_bytes.bytes(),
+        window: outbox.window,
+        window_bytes: outbox.window_bytes.bytes(),
+        ack_timeout: duration(outbox.ack_timeout),
+        retry_after_s: duration(outbox.retry_after).as_secs().max(1),
+        compression: outbox.compression,
+    }
+}
+
+fn host_config(config: &Config) -> HostConfig {
+    HostConfig {
+        cache_dir: Some(config.node.data.join("code")),
+        max_cache_bytes: config.modules.code_cache.bytes() as u64,
+        max_memory_bytes: config.modules.max_memory.bytes(),
+        max_output_bytes: config.modules.max_output.bytes(),
+        instances: config.modules.instances,
+    }
+}
+
+fn releases_config(config: &Config, epoch: Epoch) -> ReleasesConfig {
+    let limits = selvedge_build::release::Limits {
+        max_total_bytes: config.releases.max_size.bytes() as u64,
+        ..selvedge_build::release::Limits::default()
+    };
+    ReleasesConfig {
+        dir: config.node.data.join("releases"),
+        channel: config.node.channel.clone(),
+        trust: config.node.trust.clone(),
+        limits,
+        read_every: duration(config.releases.poll_every),
+        fetch_timeout: duration(config.releases.fetch_timeout),
+        keep_files: config.releases.keep,
+        report_every: duration(config.releases.report_every),
+        node: config.node.name.clone(),
+        epoch,
+    }
+}

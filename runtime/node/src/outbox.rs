@@ -1,0 +1,404 @@
+//! The outbox: the durable queue of events, rewards and decision records on their way to the core. Owns the order in which
+//! they are told, (node, epoch, lane, seq), and the promise that what was answered 202 is told; must not decide, and must not
+//! make a decision wait.
+//!
+//! An append goes to the `queue`, the `writer` makes a group durable as one `block` a lane, the lane's `log` knows
+//! which segments hold what, `publish` sends them over the link, and `reader` counts every item once.
+
+pub mod block;
+mod config;
+mod epoch;
+mod files;
+mod json;
+mod log;
+mod metrics;
+mod publish;
+mod queue;
+pub mod reader;
+#[cfg(test)]
+mod samples;
+mod segments;
+mod status;
+mod writer;
+
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use selvedge_decision::{Epoch, NodeId, Record, TimeUs};
+use serde::Serialize;
+
+pub use config::OutboxConfig;
+pub use epoch::EpochError;
+pub use json::write_line;
+pub use metrics::{Cause, Metrics, Setback};
+pub use status::{LaneStatus, OutboxStatus, Trouble};
+
+use crate::clock::Clock;
+use crate::events::Event;
+use files::Disk;
+use log::LaneLog;
+use metrics::Counters;
+use queue::{NotStored, NotTaken, Queue, RecordTaken};
+use writer::Writer;
+
+/// A class of items, with its own order, bounds and messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// What decisions brought.
+    Rewards,
+    /// Decision records.
+    Decisions,
+    /// All other events.
+    Events,
+}
+
+/// The outbox. Cheap to clone: all clones are one outbox; when the last is dropped, what rests is written and the writer
+/// ends.
+#[derive(Clone)]
+pub struct Outbox {
+    shared: Arc<Shared>,
+    writer: Arc<WriterThread>,
+}
+
+/// The seqs that one lane gave to the events of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeqRange {
+    /// The first.
+    pub first: u64,
+    /// How many, without a gap.
+    pub count: u64,
+}
+
+/// A batch that is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Accepted {
+    /// The seqs of its rewards, in the order they were given.
+    pub rewards: Option<SeqRange>,
+    /// The seqs of its other events, in the order they were given.
+    pub events: Option<SeqRange>,
+}
+
+/// Why nothing of a batch was stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no room; the sender keeps the events.
+    #[error("the outbox is full: the core has not taken what is in it; try again in {retry_after_s} s")]
+    Full {
+        /// When to try again.
+        retry_after_s: u64,
+    },
+    /// The disk failed, or the node is stopping. What a failed disk holds is unknown, but it was not promised.
+    #[error("the events could not be made durable: {why}")]
+    Failed {
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// Why an outbox does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the outbox {dir} is in use by another process: every node needs a data directory of its own")]
+    InUse {
+        /// The directory.
+        dir: String,
+    },
+    /// The directory cannot be used.
+    #[error("cannot open the outbox {dir}: {error}")]
+    Io {
+        /// The directory.
+        dir: String,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// There is no epoch.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+}
+
+/// What appenders, writer and publisher share.
+#[derive(Debug)]
+struct Shared {
+    config: OutboxConfig,
+    node: NodeId,
+    epoch: Epoch,
+    clock: Clock,
+    disk: Disk,
+    queue: Queue,
+    logs: [LaneLog; Lane::ALL.len()],
+    metrics: Counters,
+    /// Why the last group was not stored.
+    failing: Alarm,
+    /// Why the last block of each lane was not published.
+    stuck: [Alarm; Lane::ALL.len()],
+}
+
+/// The writer's thread and the lock on the directory, both held as long as there is a handle.
+struct WriterThread {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    _lock: File,
+}
+
+/// What is wrong at the moment, if anything is.
+#[derive(Debug, Default)]
+struct Alarm(Mutex<Option<Trouble>>);
+
+// === impl Lane ===
+
+impl Lane {
+    /// Every lane, in the order of declaration.
+    pub const ALL: [Self; 3] = [Self::Rewards, Self::Decisions, Self::Events];
+
+    /// Its name in subjects, files and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rewards => "rewards",
+            Self::Decisions => "decisions",
+            Self::Events => "events",
+        }
+    }
+
+    /// Its number in a block.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl Outbox ===
+
+impl Outbox {
+    /// Opens the outbox: locks the directory, looks at what earlier runs left, makes a new epoch durable, starts the writer.
+    /// Blocks on the disk.
+    pub fn open(config: OutboxConfig, node: NodeId, clock: Clock) -> Result<Self, OpenError> {
+        let io = |error| OpenError::Io { dir: config.dir.display().to_string(), error };
+        let disk = Disk::open(&config.dir).map_err(io)?;
+        Self::open_on(disk, config, node, clock)
+    }
+
+    fn open_on(disk: Disk, config: OutboxConfig, node: NodeId, clock: Clock) -> Result<Self, OpenError> {
+        let dir = config.dir.display().to_string();
+        let io = |error| OpenError::Io { dir: dir.clone(), error };
+        let lock = File::create(disk.path("lock")).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { dir }),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        let old = segments::recover(&disk).map_err(io)?;
+        let seen = old.iter().map(|segment| segment.id.epoch).max();
+        let epoch = epoch::mint(&config.dir, seen, clock.now_us())?;
+        let backlog_bytes: u64 = old.iter().map(|segment| segment.end).sum();
+        tracing::info!(%epoch, segments = old.len(), backlog_bytes, "outbox opened");
+        let logs = Lane::ALL.map(|lane| LaneLog::new(old.iter().filter(|segment| segment.id.lane == lane).cloned()));
+        let queue = Queue::new(config.record_delay, config.resting_bytes, config.resting_records);
+        let shared = Arc::new(Shared {
+            config,
+            node,
+            epoch,
+            clock,
+            disk: disk.clone(),
+            queue,
+            logs,
+            metrics: Counters::default(),
+            failing: Alarm::default(),
+            stuck: Default::default(),
+        });
+        let writer = Writer::new(Arc::clone(&shared), disk);
+        let thread = std::thread::Builder::new().name("outbox".to_owned()).spawn(move || writer.run()).map_err(io)?;
+        let writer = WriterThread { shared: Arc::clone(&shared), thread: Mutex::new(Some(thread)), _lock: lock };
+        Ok(Self { shared, writer: Arc::new(writer) })
+    }
+
+    /// The epoch of this run.
+    pub fn epoch(&self) -> Epoch {
+        self.shared.epoch
+    }
+
+    /// Stores a batch, all of it or nothing. When this resolves to `Ok`, the batch is durable. Dropping the future does not
+    /// take the batch back.
+    pub async fn append_events(&self, events: Vec<Event>) -> Result<Accepted, Refused> {
+        let (mut rewards, mut events) = split(events);
+        let counts = [(Lane::Rewards, rewards.len() as u64), (Lane::Events, events.len() as u64)];
+        if counts.iter().all(|(_, count)| *count == 0) {
+            return Ok(Accepted::default());
+        }
+        for (lane, count) in counts {
+            self.shared.metrics.lane(lane).accepted.inc_by(count);
+        }
+        let refuse = |cause| {
+            for (lane, count) in counts {
+                self.shared.metrics.lane(lane).refused(cause).inc_by(count);
+            }
+        };
+        let heaviest = rewards.iter().chain(&events).map(Event::weight).max().unwrap_or(0);
+        if heaviest > self.shared.config.max_event_bytes() {
+            refuse(Cause::TooLarge);
+            return Err(Refused::Failed { why: self.shared.config.too_large(heaviest) });
+        }
+        let full = Refused::Full { retry_after_s: self.shared.config.retry_after_s };
+        match self.shared.queue.push_events(&mut rewards, &mut events, |lane| self.shared.room(lane)) {
+            Ok(taken) => match taken.stored.await {
+                Ok(Ok(())) => Ok(taken.accepted),
+                Ok(Err(NotStored::DiskFull)) => Err(full),
+                Ok(Err(NotStored::Failed(why))) => Err(Refused::Failed { why }),
+                Err(_) => Err(Refused::Failed { why: "the writer ended".to_owned() }),
+            },
+            Err(NotTaken::Full) => {
+                refuse(Cause::Full);
+                Err(full)
+            }
+            Err(NotTaken::Closed) => {
+                refuse(Cause::Failed);
+                Err(Refused::Failed { why: "the outbox is closed".to_owned() })
+            }
+        }
+    }
+
+    /// Takes a decision record for the next group; never waits for the disk. A record that finds no room loses its inputs,
+    /// then is dropped; both are counted.
+    pub fn append_record(&self, record: Record) {
+        let bytes = block::record_weight(&record);
+        let inputs = record.inputs.as_ref().map_or(0, block::inputs_weight);
+        let metrics = self.shared.metrics.lane(Lane::Decisions);
+        metrics.accepted.inc();
+        match self.shared.queue.push_record(record, bytes, bytes - inputs, self.shared.room(Lane::Decisions)) {
+            RecordTaken::Whole => {}
+            RecordTaken::WithoutInputs => _ = metrics.inputs_dropped(Cause::Full).inc(),
+            RecordTaken::Dropped(NotTaken::Full) => _ = metrics.dropped(Cause::Full).inc(),
+            RecordTaken::Dropped(NotTaken::Closed) => _ = metrics.dropped(Cause::Failed).inc(),
+        }
+    }
+
+    /// Counts events that were not events, so that the exported balance covers everything senders sent.
+    pub fn reject_events(&self, count: usize) {
+        self.shared.metrics.rejected.inc_by(count as u64);
+    }
+
+    /// Resolves when everything appended before is written.
+    pub async fn flush(&self) {
+        if let Some(written) = self.shared.queue.push_flush() {
+            // The sender can only be dropped when the writer has ended: then nothing is left to wait for.
+            drop(written.await);
+        }
+    }
+
+    /// Resolves when the core has acknowledged everything that is durable now. Needs a [`Outbox::drain`] that runs; give it
+    /// a deadline.
+    pub async fn drained(&self) {
+        for log in &self.shared.logs {
+            loop {
+                let acked = log.acked.notified();
+                tokio::pin!(acked);
+                acked.as_mut().enable();
+                if log.backlog_bytes() == 0 {
+                    break;
+                }
+                acked.await;
+            }
+        }
+    }
+
+    /// How it is.
+    pub fn status(&self) -> OutboxStatus {
+        OutboxStatus::of(&self.shared)
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> Metrics {
+        Metrics(Arc::clone(&self.shared))
+    }
+
+    /// Takes nothing more, writes what rests and ends the writer; blocks until then. Dropping the last handle does the same.
+    pub fn close(&self) {
+        self.writer.close();
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("dir", &self.shared.config.dir).field("epoch", &self.shared.epoch).finish()
+    }
+}
+
+/// Rewards, and all other events, each in the order they were given.
+fn split(events: Vec<Event>) -> (Vec<Event>, Vec<Event>) {
+    if events.iter().all(|event| event.lane() == Lane::Events) {
+        return (Vec::new(), events);
+    }
+    events.into_iter().partition(|event| event.lane() == Lane::Rewards)
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn log(&self, lane: Lane) -> &LaneLog {
+        &self.logs[lane as usize]
+    }
+
+    /// Bytes that the lane may still have on disk.
+    fn room(&self, lane: Lane) -> u64 {
+        self.config.lane_bytes(lane).saturating_sub(self.log(lane).backlog_bytes())
+    }
+
+    fn stamp(&self, lane: Lane, first_seq: u64, sealed_us: TimeUs) -> block::Stamp {
+        block::Stamp { lane, node: self.node.clone(), epoch: self.epoch, first_seq, sealed_us }
+    }
+}
+
+// === impl Alarm ===
+
+impl Alarm {
+    /// There is trouble; one that is there already keeps the time it began.
+    fn raise(&self, now_us: TimeUs, why: String) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One line when trouble begins or changes, not one for every group.
+        if current.as_ref().is_none_or(|trouble| trouble.why != why) {
+            tracing::warn!(why, "outbox in trouble");
+        }
+        let since_us = current.as_ref().map_or(now_us, |trouble| trouble.since_us);
+        *current = Some(Trouble { since_us, why });
+    }
+
+    fn clear(&self) {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            tracing::info!("outbox out of trouble");
+        }
+    }
+
+    fn get(&self) -> Option<Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+// === impl WriterThread ===
+
+impl WriterThread {
+    fn close(&self) {
+        self.shared.queue.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the outbox's writer ended by a panic");
+        }
+    }
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The block: how events and decision records travel and rest. One block is one group commit of one lane, one entry of a
+//! segment file and one message on NATS. Owns the format and nothing else: no files, no link.
+//!
+//! # The format, version 1
+//!
+//! A block is a header of 84 bytes and a body. All fixed-width integers are little-endian.
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | `SVBK` |
+//! | 4 | 1 | version: 1 |
+//! | 5 | 1 | lane: 0 rewards, 1 decisions, 2 events |
+//! | 6 | 1 | codec of the body: 0 none, 1 zstd |
+//! | 7 | 1 | bytes of the node's name, 1 to 32 |
+//! | 8 | 8 | epoch |
+//! | 16 | 8 | seq of the first item, from 1; the others follow without a gap |
+//! | 24 | 4 | items, 1 to 65,536 |
+//! | 28 | 4 | bytes of the body before compression, at most 32 MiB |
+//! | 32 | 4 | bytes of the body as it stands, at most 32 MiB |
+//! | 36 | 4 | CRC-32C (Castagnoli) of the body as it stands |
+//! | 40 | 8 | when the block was sealed, µs since 1970 UTC, signed |
+//! | 48 | 32 | the node's name, then zeros |
+//! | 80 | 4 | CRC-32C of bytes 0 to 79 |
+//!
+//! The first 5 bytes and the last 4 of the header are the same in every version: a reader tells a newer block from damage.
+//!
+//! A body is one struct of columns in the postcard wire format (<https://postcard.jamesmunns.com/wire-format>): fields in
+//! order without names; u16, u32, u64 as LEB128 varints; i64 zigzagged first; a vector or text as its length (varint) and
+//! then its elements or UTF-8 bytes; u8 and f64 as they are. Lanes 0 and 2 hold the columns that
+//! `block/events.rs` lists, lane 1 those of `block/records.rs`. Their shared ideas:
+//!
+//! - **Texts** are kept once: `text` has them one after another, `text_bytes` the length of each. A column of texts holds
+//!   numbers: 0 is none, `n` is the n-th text.
+//! - **Delta** columns hold differences: the first from 0, each next from the one before, wrapping at 64 bits.
+//! - **Lists** are two columns: the length for each item, and the elements of all items one after another.
+//! - **Rows** of numbers are kept once as well, by their bits; see `records`.
+//!
+//! A reader must refuse a block whose columns do not fit each other, and must not trust any number before it is checked:
+//! [`decode`] never takes more memory than [`MAX_RAW_BYTES`] and [`MAX_WEIGHT`] allow.
+
+mod columns;
+mod events;
+mod header;
+mod records;
+
+use std::fmt;
+
+use selvedge_decision::record::Inputs;
+use selvedge_decision::{Epoch, NodeId, Record, TimeUs};
+
+pub use header::Header;
+
+use super::Lane;
+use crate::events::Event;
+use header::Codec;
+
+/// What a block begins with.
+pub const MAGIC: [u8; 4] = *b"SVBK";
+/// The format's version.
+pub const VERSION: u8 = 1;
+/// Bytes of the header.
+pub const HEADER_BYTES: usize = 84;
+/// Items in a block.
+pub const MAX_ITEMS: usize = 65_536;
+/// Bytes of a body, before and after compression.
+pub const MAX_RAW_BYTES: usize = 32 * 1024 * 1024;
+/// What the items of a block may weigh together in memory, in bytes.
+pub const MAX_WEIGHT: usize = 16 * 1024 * 1024;
+
+/// What a block holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Items {
+    /// Events or rewards.
+    Events(Vec<Event>),
+    /// Decision records.
+    Records(Vec<Record>),
+}
+
+/// Where a block's items come from; the encoder takes the rest from the items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// The lane.
+    pub lane: Lane,
+    /// The node.
+    pub node: NodeId,
+    /// Its run.
+    pub epoch: Epoch,
+    /// The first item's seq, from 1.
+    pub first_seq: u64,
+    /// When the block is sealed.
+    pub sealed_us: TimeUs,
+}
+
+/// Why bytes are not a block.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadBlock {
+    /// The bytes do not begin with a block's header.
+    #[error("not a block: {0}")]
+    Header(&'static str),
+    /// A block of a version this runtime does not read.
+    #[error("a block of version {0}, written by a newer version of Selvedge; this one reads version {VERSION}")]
+    Version(u8),
+    /// Fewer or more bytes than the header says.
+    #[error("the block has {found} bytes, its header says {expected}")]
+    Length {
+        /// Bytes there are.
+        found: usize,
+        /// Bytes there should be.
+        expected: usize,
+    },
+    /// The body is not what was written.
+    #[error("the block's body does not match its checksum")]
+    Checksum,
+    /// The body does not decompress.
+    #[error("the block's body does not decompress: {0}")]
+    Compression(String),
+    /// The columns contradict each other or the header.
+    #[error("the block's columns do not fit: {0}")]
+    Columns(String),
+    /// The items would take more memory than a block may.
+    #[error("the block's items take more than {MAX_WEIGHT} bytes")]
+    TooLarge,
+}
+
+/// Why items do not go into a block.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CannotEncode {
+    /// None, or too many.
+    #[error("{0} items in a block; 1 to {MAX_ITEMS} are allowed")]
+    Count(usize),
+    /// More than a reader would take.
+    #[error("the items weigh {0} bytes; {MAX_WEIGHT} are allowed")]
+    Weight(usize),
+    /// A body larger than the format allows, or zstd failed.
+    #[error("the body cannot be written: {0}")]
+    Body(String),
+}
+
+/// Writes blocks; keeps its buffers and the compressor's tables between them.
+pub struct Encoder {
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+    raw: Vec<u8>,
+}
+
+/// Encodes one block. To write many, keep an [`Encoder`].
+pub fn encode(stamp: &Stamp, items: &Items) -> Result<Vec<u8>, CannotEncode> {
+    let mut block = Vec::new();
+    let mut encoder = Encoder::new(1);
+    match items {
+        Items::Events(events) => encoder.events(stamp, events, &mut block)?,
+        Items::Records(records) => encoder.records(stamp, records, &mut block)?,
+    }
+    Ok(block)
+}
+
+/// Decodes one block, all of `bytes`.
+pub fn decode(bytes: &[u8]) -> Result<(Header, Items), BadBlock> {
+    let header = Header::read(bytes)?;
+    let body = header.body(bytes)?;
+    let raw;
+    let columns = match header.codec {
+        Codec::None => body,
+        Codec::Zstd => {
+            raw = zstd::bulk::decompress(body, header.raw_bytes as usize)
+                .map_err(|error| BadBlock::Compression(error.to_string()))?;
+            &raw
+        }
+    };
+    if columns.len() != header.raw_bytes as usize {
+        return Err(BadBlock::Length { found: columns.len(), expected: header.raw_bytes as usize });
+    }
+    let items = match header.lane {
+        Lane::Decisions => Items::Records(records::decode(columns, header.count as usize)?),
+        Lane::Rewards | Lane::Events => Items::Events(events::decode(columns, header.count as usize)?),
+    };
+    Ok((header, items))
+}
+
+/// What a record weighs in memory, in bytes: the measure of every bound on records that are not on disk yet.
+pub fn record_weight(record: &Record) -> usize {
+    records::weight(record)
+}
+
+/// The part of [`record_weight`] that goes when the inputs go.
+pub fn inputs_weight(inputs: &Inputs) -> usize {
+    records::inputs_weight(inputs)
+}
+
+// === impl Items ===
+
+impl Items {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Events(events) => events.len(),
+            Self::Records(records) => records.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+// === impl Encoder ===
+
+impl Encoder {
+    /// An encoder that compresses with zstd's `level`; without a compressor (out of memory), bodies stay as they are.
+    pub fn new(level: i32) -> Self {
+        Self { compressor: zstd::bulk::Compressor::new(level).ok(), raw: Vec::new() }
+    }
+
+    /// Appends a block of events to `out`; on an error `out` is as it was.
+    pub fn events(&mut self, stamp: &Stamp, events: &[Event], out: &mut Vec<u8>) -> Result<(), CannotEncode> {
+        check(events.len(), events.iter().map(Event::weight).sum())?;
+        self.raw.clear();
+        events::encode(events, &mut self.raw).map_err(|error| CannotEncode::Body(error.to_string()))?;
+        self.seal(stamp, events.len(), out)
+    }
+
+    /// Appends a block of records to `out`; on an error `out` is as it was.
+    pub fn records(&mut self, stamp: &Stamp, records: &[Record], out: &mut Vec<u8>) -> Result<(), CannotEncode> {
+        check(records.len(), records.iter().map(records::weight).sum())?;
+        self.raw.clear();
+        records::encode(records, &mut self.raw).map_err(|error| CannotEncode::Body(error.to_string()))?;
+        self.seal(stamp, records.len(), out)
+    }
+
+    fn seal(&mut self, stamp: &Stamp, count: usize, out: &mut Vec<u8>) -> Result<(), CannotEncode> {
+        if self.raw.len() > MAX_RAW_BYTES {
+            return Err(CannotEncode::Body(format!("{} bytes; {MAX_RAW_BYTES} are allowed", self.raw.len())));
+        }
+        let start = out.len();
+        let room = zstd::zstd_safe::compress_bound(self.raw.len());
+        out.resize(start + HEADER_BYTES + room, 0);
+        let body = &mut out[start + HEADER_BYTES..];
+        let packed = self.compressor.as_mut().and_then(|zstd| zstd.compress_to_buffer(&self.raw, body).ok());
+        let (codec, bytes) = match packed {
+            Some(bytes) if bytes < self.raw.len() => (Codec::Zstd, bytes),
+            _ => {
+                body[..self.raw.len()].copy_from_slice(&self.raw);
+                (Codec::None, self.raw.len())
+            }
+        };
+        let header = Header {
+            lane: stamp.lane,
+            node: stamp.node.clone(),
+            epoch: stamp.epoch,
+            first_seq: stamp.first_seq,
+            count: count as u32,
+            sealed_us: stamp.sealed_us,
+            codec,
+            raw_bytes: self.raw.len() as u32,
+            body_bytes: bytes as u32,
+            body_crc: crc32c::crc32c(&body[..bytes]),
+        };
+        if let Some(place) = out[start..].first_chunk_mut() {
+            header.write(place);
+        }
+        out.truncate(start + HEADER_BYTES + bytes);
+        Ok(())
+    }
+}
+
+fn check(count: usize, weight: usize) -> Result<(), CannotEncode> {
+    if count == 0 || count > MAX_ITEMS {
+        Err(CannotEncode::Count(count))
+    } else if weight > MAX_WEIGHT {
+        Err(CannotEncode::Weight(weight))
+    } else {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

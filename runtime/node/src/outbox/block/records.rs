@@ -1,0 +1,245 @@
+//! The columns of decision records. The struct's fields, in order, are the body of such a block; read `block.rs` first.
+//!
+//! A record comes back with the bits it had, NaN payloads included, because a replay compares canonical bytes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
+
+use selvedge_decision::record::{Inputs, Rung, RungFault};
+use selvedge_decision::{Digest, Fault, Reason, Record};
+
+use super::columns::{RowWriter, TextWriter, delta};
+use super::events::halves;
+
+mod decode;
+
+pub(super) use decode::decode;
+
+/// One element a record in every column, but for the elements of lists and what a comment says.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Columns {
+    /// All texts of the block, each once.
+    text: String,
+    /// Bytes of each text.
+    text_bytes: Vec<u32>,
+    /// Lists of candidates, each once: the length of each list.
+    list_len: Vec<u32>,
+    /// Texts of the candidates' ids, list after list.
+    list_text: Vec<u32>,
+    /// Rows of numbers, each once (equal bits): the width of each, at least 1.
+    row_width: Vec<u32>,
+    /// The rows' cells. Rows of one width stand together, widths in the order they first occur in `row_width`; inside a
+    /// width first the first cell of all its rows in order, then the second of all, and so on.
+    row_cells: Vec<f64>,
+    /// Releases, each once: their SHA-256 digests.
+    releases: Vec<[u8; 32]>,
+    /// First 8 bytes of each decision id, big-endian, as delta.
+    id_high: Vec<i64>,
+    /// Last 8 bytes of each decision id, big-endian, as delta.
+    id_low: Vec<i64>,
+    /// `time_us`, as delta.
+    time_us: Vec<i64>,
+    /// The seed, little-endian.
+    seed: Vec<[u8; 8]>,
+    /// Index into `releases`, from 0.
+    release: Vec<u32>,
+    /// Version of the decision core.
+    core: Vec<u32>,
+    /// Text of the placement.
+    placement: Vec<u32>,
+    /// Text of the subject, 0 for none.
+    subject: Vec<u32>,
+    /// Text of the session, 0 for none.
+    session: Vec<u32>,
+    /// Buckets of the experiments: how many.
+    bucket_len: Vec<u32>,
+    /// The buckets plus 1, 0 for none.
+    bucket: Vec<u32>,
+    /// Slots asked for.
+    slots: Vec<u32>,
+    /// Number of the list of candidates, from 1; 0 is the empty list.
+    candidates: Vec<u32>,
+    /// Choices: how many.
+    choice_len: Vec<u32>,
+    /// Of each choice, the index of its candidate.
+    choice_candidate: Vec<u32>,
+    /// Of each choice, its slot.
+    choice_slot: Vec<u32>,
+    /// Of each choice, its score.
+    choice_score: Vec<f64>,
+    /// Of each choice, its propensity.
+    choice_propensity: Vec<f64>,
+    /// Row of the values of rules and models, 0 for the empty row.
+    values: Vec<u32>,
+    /// Reason: 0 EMPTY, 1 FALLBACK, 2 EXPLORED, 3 RULED, 4 ASSIGNED, 5 SCORED.
+    reason: Vec<u8>,
+    /// Text of the arm, 0 for none.
+    arm: Vec<u32>,
+    /// Faults: how many.
+    fault_len: Vec<u32>,
+    /// Of each fault, where: 0 a rules module, 1 a scorer.
+    fault_kind: Vec<u8>,
+    /// Of each fault, the index of the rules module or scorer.
+    fault_rung: Vec<u8>,
+    /// Of each fault, why: 0 trap, 1 deadline, 2 memory, 3 bad_output, 4 refused, 5 input, 6 open.
+    fault_why: Vec<u8>,
+    /// The largest lag among the views used.
+    max_lag_ms: Vec<u32>,
+    /// The last seq applied to the session's aggregates.
+    session_seq: Vec<u64>,
+    /// 1 where inputs were recorded, else 0; the columns below have one element for each 1.
+    inputs: Vec<u8>,
+    /// The share of decisions recorded with inputs.
+    input_rate: Vec<f64>,
+    /// Row of the request's inputs.
+    input_shared: Vec<u32>,
+    /// Rows of the candidates' inputs: how many.
+    input_rows_len: Vec<u32>,
+    /// Those rows; one after another they are the row-major inputs of all candidates.
+    input_rows: Vec<u32>,
+    /// Late views that said `refuse`: how many.
+    input_refused_len: Vec<u32>,
+    /// Their indices among the placement's views.
+    input_refused: Vec<u16>,
+}
+
+/// What a record weighs in memory, in bytes.
+pub(super) fn weight(record: &Record) -> usize {
+    let optional = |text: Option<&str>| text.map_or(0, str::len);
+    let inputs = record.inputs.as_ref().map_or(0, inputs_weight);
+    FIXED_WEIGHT
+        + record.placement.len()
+        + optional(record.subject.as_deref())
+        + optional(record.session.as_deref())
+        + optional(record.arm.as_deref())
+        + record.candidates.iter().map(|id| TEXT_WEIGHT + id.len()).sum::<usize>()
+        + 24 * record.choices.len()
+        + 8 * record.values.len()
+        + 4 * (record.buckets.len() + record.faults.len())
+        + inputs
+}
+
+/// The part of [`weight`] that goes when the inputs go.
+pub(super) fn inputs_weight(inputs: &Inputs) -> usize {
+    8 * (inputs.shared.len() + inputs.candidates.len()) + 2 * inputs.refused.len()
+}
+
+const FIXED_WEIGHT: usize = 256;
+const TEXT_WEIGHT: usize = 24;
+
+/// Appends the columns of `records` to `raw`.
+pub(super) fn encode(records: &[Record], raw: &mut Vec<u8>) -> Result<(), postcard::Error> {
+    let mut texts = TextWriter::new();
+    let mut rows = RowWriter::new();
+    let mut lists: HashMap<&[Arc<str>], u32, FixedState> = HashMap::default();
+    let mut c = Columns::default();
+    let (mut high, mut low, mut time) = (0, 0, 0);
+    for record in records {
+        let (id_high, id_low) = halves(record.id);
+        c.id_high.push(delta(id_high, &mut high));
+        c.id_low.push(delta(id_low, &mut low));
+        c.time_us.push(delta(record.time_us as u64, &mut time));
+        c.seed.push(record.seed.to_le_bytes());
+        c.release.push(release(&mut c.releases, record.release));
+        c.core.push(record.core);
+        c.placement.push(texts.number(&record.placement));
+        c.subject.push(texts.optional(record.subject.as_deref()));
+        c.session.push(texts.optional(record.session.as_deref()));
+        c.bucket_len.push(record.buckets.len() as u32);
+        c.bucket.extend(record.buckets.iter().map(|bucket| bucket.map_or(0, |bucket| u32::from(bucket) + 1)));
+        c.slots.push(record.slots);
+        c.candidates.push(if record.candidates.is_empty() {
+            0
+        } else {
+            *lists.entry(&record.candidates).or_insert_with(|| {
+                c.list_text.extend(record.candidates.iter().map(|id| texts.number(id)));
+                c.list_len.push(record.candidates.len() as u32);
+                c.list_len.len() as u32
+            })
+        });
+        c.choice_len.push(record.choices.len() as u32);
+        for choice in &record.choices {
+            c.choice_candidate.push(choice.candidate);
+            c.choice_slot.push(choice.slot);
+            c.choice_score.push(choice.score);
+            c.choice_propensity.push(choice.propensity);
+        }
+        c.values.push(rows.number(&record.values));
+        c.reason.push(code(&Reason::ALL, record.reason));
+        c.arm.push(texts.optional(record.arm.as_deref()));
+        c.fault_len.push(record.faults.len() as u32);
+        for RungFault { rung, fault } in &record.faults {
+            let (kind, index) = match *rung {
+                Rung::Rules(index) => (0, index),
+                Rung::Ladder(index) => (1, index),
+            };
+            c.fault_kind.push(kind);
+            c.fault_rung.push(index);
+            c.fault_why.push(code(&Fault::ALL, *fault));
+        }
+        c.max_lag_ms.push(record.max_lag_ms);
+        c.session_seq.push(record.session_seq);
+        c.inputs.push(u8::from(record.inputs.is_some()));
+        if let Some(inputs) = &record.inputs {
+            encode_inputs(inputs, record.candidates.len(), &mut c, &mut rows);
+        }
+    }
+    c.text = texts.text;
+    c.text_bytes = texts.bytes;
+    encode_rows(&rows.rows, &mut c);
+    *raw = postcard::to_extend(&c, std::mem::take(raw))?;
+    Ok(())
+}
+
+fn encode_inputs<'a>(inputs: &'a Inputs, candidates: usize, c: &mut Columns, rows: &mut RowWriter<'a>) {
+    c.input_rate.push(inputs.rate);
+    c.input_shared.push(rows.number(&inputs.shared));
+    // One row a candidate, so that an item's row goes once a block; what does not divide goes as one row.
+    let width = match inputs.candidates.len().checked_rem(candidates) {
+        Some(0) => inputs.candidates.len() / candidates,
+        _ => inputs.candidates.len(),
+    };
+    let before = c.input_rows.len();
+    c.input_rows.extend(inputs.candidates.chunks(width.max(1)).map(|row| rows.number(row)));
+    c.input_rows_len.push((c.input_rows.len() - before) as u32);
+    c.input_refused_len.push(inputs.refused.len() as u32);
+    c.input_refused.extend(&inputs.refused);
+}
+
+fn encode_rows(rows: &[&[f64]], c: &mut Columns) {
+    c.row_width = rows.iter().map(|row| row.len() as u32).collect();
+    c.row_cells.reserve(rows.iter().map(|row| row.len()).sum());
+    for (width, members) in by_width(&c.row_width) {
+        c.row_cells.extend((0..width).flat_map(|cell| members.iter().map(move |&row| rows[row][cell])));
+    }
+}
+
+/// The indices of the rows of each width, widths in the order they first occur.
+fn by_width(widths: &[u32]) -> Vec<(usize, Vec<usize>)> {
+    let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+    let mut places: HashMap<u32, usize, FixedState> = HashMap::default();
+    for (row, &width) in widths.iter().enumerate() {
+        let place = *places.entry(width).or_insert_with(|| {
+            groups.push((width as usize, Vec::new()));
+            groups.len() - 1
+        });
+        groups[place].1.push(row);
+    }
+    groups
+}
+
+fn release(releases: &mut Vec<[u8; 32]>, digest: Digest) -> u32 {
+    // A block sees one release, two around a swap.
+    let known = releases.iter().rposition(|known| *known == digest.0);
+    known.unwrap_or_else(|| {
+        releases.push(digest.0);
+        releases.len() - 1
+    }) as u32
+}
+
+fn code<T: PartialEq>(all: &[T], value: T) -> u8 {
+    all.iter().position(|other| *other == value).unwrap_or(all.len()) as u8
+}

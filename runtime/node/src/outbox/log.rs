@@ -1,0 +1,260 @@
+//! The log of one lane: its segments on disk, from the oldest that the core has not acknowledged to the one being written.
+//! Owns what is durable, what is acknowledged and what may be deleted; the writer grows it, the publisher reads and
+//! acknowledges it, both for a moment under one lock.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use selvedge_decision::TimeUs;
+use tokio::sync::Notify;
+
+use super::block::Header;
+use super::segments::{Found, OldSegment, Scan, SegmentId, name_file};
+
+/// One lane's segments.
+#[derive(Debug)]
+pub(super) struct LaneLog {
+    segments: Mutex<VecDeque<Segment>>,
+    backlog_bytes: AtomicU64,
+    /// Told when more is durable.
+    pub(super) grown: Notify,
+    /// Told when more is acknowledged.
+    pub(super) acked: Notify,
+}
+
+#[derive(Debug)]
+struct Segment {
+    id: SegmentId,
+    path: PathBuf,
+    /// Bytes that are durable: whole blocks.
+    end: u64,
+    /// Bytes that are acknowledged.
+    acked: u64,
+    /// Whether the writer is done with it.
+    sealed: bool,
+    /// When the oldest block that is not acknowledged was sealed, as far as known.
+    oldest_us: TimeUs,
+    /// Whether bytes of it were stepped over.
+    damaged: bool,
+}
+
+/// A file of which nothing is left to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) path: PathBuf,
+    /// Whether bytes of it were stepped over: then it is kept for whoever can read more of it.
+    pub(super) damaged: bool,
+}
+
+/// A place between two blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    pub(super) segment: SegmentId,
+    pub(super) offset: u64,
+}
+
+/// Reads a log from its first block that is not acknowledged, up to the durable end.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    scan: Option<Scan>,
+    at: Option<Position>,
+}
+
+/// What a cursor reads.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// A block; `end` is to be acknowledged when the core has it.
+    Block { header: Header, bytes: Vec<u8>, end: Position },
+    /// So many bytes could not be read as blocks; `end` is to be acknowledged in its turn.
+    Lost { bytes: u64, end: Position },
+}
+
+// === impl LaneLog ===
+
+impl LaneLog {
+    /// A log of what earlier runs left, in order.
+    pub(super) fn new(old: impl IntoIterator<Item = OldSegment>) -> Self {
+        let segments = old.into_iter().map(|old| Segment {
+            id: old.id,
+            path: old.path,
+            end: old.end,
+            acked: 0,
+            sealed: true,
+            oldest_us: old.sealed_us,
+            damaged: false,
+        });
+        let log = Self {
+            segments: Mutex::new(segments.collect()),
+            backlog_bytes: AtomicU64::new(0),
+            grown: Notify::new(),
+            acked: Notify::new(),
+        };
+        log.count(&log.lock());
+        log
+    }
+
+    /// Bytes that are durable and not acknowledged.
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        self.backlog_bytes.load(Ordering::Relaxed)
+    }
+
+    /// When the oldest block that is not acknowledged was sealed.
+    pub(super) fn oldest_us(&self) -> Option<TimeUs> {
+        self.lock().iter().find(|segment| segment.acked < segment.end).map(|segment| segment.oldest_us)
+    }
+
+    /// Files on disk.
+    pub(super) fn files(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// The writer began a segment.
+    pub(super) fn open(&self, id: SegmentId, path: PathBuf) {
+        self.lock().push_back(Segment { id, path, end: 0, acked: 0, sealed: false, oldest_us: 0, damaged: false });
+    }
+
+    /// The blocks up to `end` of the newest segment are durable; the first new one was sealed at `sealed_us`.
+    pub(super) fn grow(&self, end: u64, sealed_us: TimeUs) {
+        let mut segments = self.lock();
+        if let Some(segment) = segments.back_mut() {
+            if segment.acked == segment.end {
+                segment.oldest_us = sealed_us;
+            }
+            segment.end = end;
+        }
+        self.count(&segments);
+        drop(segments);
+        self.grown.notify_one();
+    }
+
+    /// The writer is done with the newest segment. Returns the file when nothing in it is still to be sent.
+    pub(super) fn seal(&self) -> Option<Done> {
+        let mut segments = self.lock();
+        let segment = segments.back_mut()?;
+        segment.sealed = true;
+        if segment.acked < segment.end {
+            return None;
+        }
+        segments.pop_back().map(Segment::done)
+    }
+
+    /// The core has everything up to `position`, or, with `lost`, what ended there could not be read; what follows was
+    /// sealed at `oldest_us` or later. Returns the files that are done.
+    pub(super) fn acknowledge(&self, position: Position, oldest_us: TimeUs, lost: bool) -> Vec<Done> {
+        let mut segments = self.lock();
+        let mut done = Vec::new();
+        while let Some(segment) = segments.front_mut() {
+            if segment.id > position.segment {
+                break;
+            }
+            if segment.id == position.segment {
+                segment.acked = segment.acked.max(position.offset.min(segment.end));
+                segment.oldest_us = oldest_us;
+                segment.damaged |= lost;
+                if !segment.sealed || segment.acked < segment.end {
+                    break;
+                }
+            }
+            done.extend(segments.pop_front().map(Segment::done));
+        }
+        self.count(&segments);
+        drop(segments);
+        self.acked.notify_waiters();
+        done
+    }
+
+    /// Whether `cursor` has something to read.
+    pub(super) fn has_more(&self, cursor: &Cursor) -> bool {
+        self.look(cursor.at).is_some()
+    }
+
+    /// Where to read on from `at`, in which file and up to which durable end.
+    fn look(&self, at: Option<Position>) -> Option<(Position, PathBuf, u64)> {
+        let segments = self.lock();
+        for segment in segments.iter() {
+            let offset = match at {
+                Some(at) if at.segment > segment.id => continue,
+                Some(at) if at.segment == segment.id => at.offset.max(segment.acked),
+                _ => segment.acked,
+            };
+            if offset < segment.end {
+                return Some((Position { segment: segment.id, offset }, segment.path.clone(), segment.end));
+            }
+        }
+        None
+    }
+
+    fn count(&self, segments: &VecDeque<Segment>) {
+        let bytes = segments.iter().map(|segment| segment.end.saturating_sub(segment.acked)).sum();
+        self.backlog_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Segment>> {
+        // Every change under the lock is whole before anything can panic.
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Segment ===
+
+impl Segment {
+    fn done(self) -> Done {
+        Done { path: self.path, damaged: self.damaged }
+    }
+}
+
+// === impl Next ===
+
+impl Next {
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Block { bytes, .. } => bytes.len(),
+            Self::Lost { .. } => 0,
+        }
+    }
+}
+
+// === impl Cursor ===
+
+impl Cursor {
+    /// Goes back to the first block that is not acknowledged.
+    pub(super) fn rewind(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The next block or damage, `None` at the durable end. A file that is gone counts as lost; any other error
+    /// may pass, or waits for the operator: nothing is stepped over that may be whole.
+    pub(super) fn next(&mut self, log: &LaneLog) -> io::Result<Option<Next>> {
+        let Some((position, path, end)) = log.look(self.at) else { return Ok(None) };
+        let segment = position.segment;
+        if self.scan.as_ref().map(Scan::id) != Some(segment) || self.at != Some(position) {
+            self.scan = match Scan::open(&path, segment, position.offset) {
+                Ok(scan) => Some(scan),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let end_position = Position { segment, offset: end };
+                    self.at = Some(end_position);
+                    return Ok(Some(Next::Lost { bytes: end - position.offset, end: end_position }));
+                }
+                Err(error) => return Err(name_file(&path, &error)),
+            };
+        }
+        let Some(scan) = &mut self.scan else { return Ok(None) };
+        let found = scan.next(end).map_err(|error| name_file(&path, &error))?;
+        Ok(found.map(|found| match found {
+            Found::Block { header, bytes, end } => {
+                let end = Position { segment, offset: end };
+                self.at = Some(end);
+                Next::Block { header, bytes, end }
+            }
+            Found::Corrupt { from, end, .. } => {
+                let end = Position { segment, offset: end };
+                self.at = Some(end);
+                Next::Lost { bytes: end.offset - from, end }
+            }
+        }))
+    }
+}
