@@ -1,0 +1,113 @@
+//! The command line: every command and the flags they share. Owns names and help; what a command does stands in its own
+//! file under `commands`.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{deploy, dev, doctor, eval, features, node, release, replay, rollback, status, tail};
+use crate::output::{Outcome, Output};
+
+/// Decides at the edge: runs nodes, packs and deploys releases, looks at what they did.
+#[derive(Debug, Parser)]
+#[command(name = "selvedge", version, propagate_version = true, max_term_width = 120)]
+#[command(after_help = "Exit codes: 0 ok, 1 findings or a failure, 2 usage.")]
+pub(crate) struct Cli {
+    /// Print data as JSON, one object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node.
+    Node(node::Args),
+    /// Run a node on a folder, with no server; it swaps when a file is saved.
+    Dev(dev::Args),
+    /// Pack, inspect and sign releases.
+    #[command(subcommand)]
+    Release(release::Command),
+    /// Point a channel to a release.
+    Deploy(deploy::Args),
+    /// Point a channel back to the release it pointed to before.
+    Rollback(rollback::Args),
+    /// Show the channels and what every node runs.
+    Status(status::Args),
+    /// Write and read the rows of views.
+    #[command(subcommand)]
+    Features(features::Command),
+    /// Run a module on rows.
+    Eval(eval::Args),
+    /// Show events, decisions and rewards as they reach the core, or as a node keeps them.
+    Tail(tail::Args),
+    /// Decide recorded decisions again and compare.
+    Replay(replay::Args),
+    /// Check this machine and the core for what a node needs.
+    Doctor(doctor::Args),
+}
+
+// === impl Command ===
+
+impl Command {
+    pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        match self {
+            Self::Node(args) => args.run(output),
+            Self::Dev(args) => args.run(output),
+            Self::Release(command) => command.run(output),
+            Self::Deploy(args) => args.run(output),
+            Self::Rollback(args) => args.run(output),
+            Self::Status(args) => args.run(output),
+            Self::Features(command) => command.run(output),
+            Self::Eval(args) => args.run(output),
+            Self::Tail(args) => args.run(output),
+            Self::Replay(args) => args.run(output),
+            Self::Doctor(args) => args.run(output),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_read_as_documented() {
+        let check = |line: &str, reads: bool| {
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert_eq!(parsed.is_ok(), reads, "{line}: {parsed:?}");
+        };
+        check("selvedge node", true);
+        check("selvedge node --config selvedge.toml --set http.listen=127.0.0.1:0 --set log.level=debug", true);
+        check("selvedge dev shop --http 127.0.0.1:0 --admin 127.0.0.1:0", true);
+        check("selvedge dev shop --http 7070", false);
+        check("selvedge release pack shop --key ops.key -o out", true);
+        check("selvedge release pack shop", false);
+        check("selvedge release inspect x.release --trust a.pub --trust b.pub --json", true);
+        check("selvedge release keygen ops --dir keys", true);
+        check("selvedge --json deploy shop --to prod --key ops.key --expires 30d --wait", true);
+        check("selvedge deploy shop --to prod --key ops.key --expires soon", false);
+        check("selvedge deploy shop --to prod --key ops.key --expires 0s", false);
+        check("selvedge deploy shop --key ops.key", false);
+        check("selvedge rollback --to prod --key ops.key --wait --timeout 5s", true);
+        check("selvedge rollback --to prod --key ops.key --release sha256:no", false);
+        check("selvedge status --nats nats://10.0.0.1:4222 --creds x.creds --prefix shop-", true);
+        check("selvedge features put item sku-1 {\"price\":1} --json", true);
+        check("selvedge features get item sku-1 --json", true);
+        check("selvedge features push rows.jsonl --view item", true);
+        check("selvedge eval m.wasm --rows rows.jsonl --json", true);
+        check("selvedge tail --lane decisions --follow --from start", true);
+        check("selvedge tail --lane decision", false);
+        check("selvedge tail --dir data --follow", false);
+        check("selvedge replay nats --release a.release --release b.release --json", true);
+        check("selvedge replay nats", false);
+        check("selvedge doctor --config selvedge.toml --json", true);
+        check("selvedge", false);
+    }
+}

@@ -1,0 +1,13 @@
+//! The commands, each in its own file: an `Args` with its flags and a `run` that does the work.
+
+pub(crate) mod deploy;
+pub(crate) mod dev;
+pub(crate) mod doctor;
+pub(crate) mod eval;
+pub(crate) mod features;
+pub(crate) mod node;
+pub(crate) mod release;
+pub(crate) mod replay;
+pub(crate) mod rollback;
+pub(crate) mod status;
+pub(crate) mod tail;

@@ -1,0 +1,203 @@
+//! Waiting for the nodes of a channel: until every one that reports runs the release, or one refuses it. Owns what counts
+//! as running, refusing and reporting.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use selvedge_decision::definition::Span;
+use selvedge_decision::{Digest, TimeUs};
+use selvedge_node::clock::Clock;
+use selvedge_node::link::NatsLink;
+use selvedge_node::releases::{NodeReport, ReportedRefusal};
+use serde::Serialize;
+
+use crate::commands::status::read_reports;
+use crate::output::Output;
+
+/// How often the reports are read.
+const READ_EVERY: Duration = Duration::from_millis(200);
+
+/// A node whose last report is older, and that does not report while we wait, is not waited for.
+const ALIVE_US: TimeUs = 30_000_000;
+
+/// Reasons of a refusal that the node goes on trying to overcome.
+const PASSING: [&str; 3] = ["fetch", "not_yet", "disk"];
+
+/// What the channel's nodes said before its pointer was written.
+#[derive(Debug)]
+pub(super) struct Before {
+    channel: String,
+    reports: BTreeMap<String, NodeReport>,
+}
+
+/// What came of waiting.
+#[derive(Debug)]
+pub(super) struct Waited {
+    pub(super) all_run: bool,
+    pub(super) nodes: Vec<NodeState>,
+}
+
+/// One node at the end of the wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct NodeState {
+    node: String,
+    state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Runs,
+    Refuses,
+    Pending,
+    Silent,
+}
+
+// === impl Before ===
+
+impl Before {
+    /// Looks at the nodes that follow `channel`.
+    pub(super) async fn look(nats: &NatsLink, channel: &str) -> anyhow::Result<Self> {
+        let reports = read_reports(nats).await?.into_iter().filter(|report| report.channel == channel);
+        let reports = reports.map(|report| (report.node.to_string(), report)).collect();
+        Ok(Self { channel: channel.to_owned(), reports })
+    }
+
+    /// The highest counter that any of them has seen.
+    pub(super) fn highest_counter(&self) -> u64 {
+        self.reports.values().map(|report| report.counter).max().unwrap_or(0)
+    }
+
+    /// Where a node stands with `release`, by its report `now`.
+    fn judge(&self, now: &NodeReport, release: &str, counter: u64, now_us: TimeUs) -> NodeState {
+        let before = self.reports.get(now.node.as_str());
+        let reported = before.is_none_or(|before| before.time_us != now.time_us);
+        let alive = reported || now_us.saturating_sub(now.time_us) < ALIVE_US;
+        let refusal = now.refused.as_ref().filter(|refused| {
+            let about_it = now.counter >= counter && refused.release.as_deref() == Some(release);
+            let is_new = before.and_then(|before| before.refused.as_ref()).is_none_or(|old| !same(old, refused));
+            reported && (about_it || is_new) && !PASSING.contains(&refused.code.as_str())
+        });
+        let (state, why) = match refusal {
+            _ if now.counter >= counter && now.release.as_deref() == Some(release) => (State::Runs, None),
+            Some(refused) => (State::Refuses, Some(format!("{}: {}", refused.code, refused.why))),
+            None if alive => (State::Pending, now.refused.as_ref().map(|refused| refused.why.clone())),
+            None => (State::Silent, None),
+        };
+        NodeState { node: now.node.to_string(), state, why }
+    }
+}
+
+fn same(a: &ReportedRefusal, b: &ReportedRefusal) -> bool {
+    (&a.code, &a.release, a.since_us) == (&b.code, &b.release, b.since_us)
+}
+
+/// Waits until every live node of the channel runs `release`, one refuses it, or `timeout` is over. A channel without
+/// nodes is waited for too: its first node may be starting.
+pub(super) async fn wait(
+    nats: &NatsLink,
+    before: &Before,
+    release: Digest,
+    counter: u64,
+    timeout: Span,
+    output: &Output,
+) -> anyhow::Result<Waited> {
+    let release = release.to_string();
+    let clock = Clock::new();
+    let started = Instant::now();
+    let timeout = Duration::from_micros(timeout.us().unsigned_abs());
+    let mut told: Vec<NodeState> = Vec::new();
+    loop {
+        let reports = read_reports(nats).await?.into_iter().filter(|report| report.channel == before.channel);
+        let now_us = clock.now_us();
+        let nodes: Vec<_> = reports.map(|report| before.judge(&report, &release, counter, now_us)).collect();
+        for node in nodes.iter().filter(|node| node.state != State::Pending && !told.contains(node)) {
+            output.talk(node.text());
+        }
+        let of = |state: State| nodes.iter().filter(|node| node.state == state).count();
+        let all_run = of(State::Runs) > 0 && of(State::Pending) == 0 && of(State::Refuses) == 0;
+        if all_run || of(State::Refuses) > 0 {
+            return Ok(Waited { all_run, nodes });
+        }
+        if started.elapsed() > timeout {
+            let pending: Vec<_> =
+                nodes.iter().filter(|node| node.state == State::Pending).map(NodeState::text).collect();
+            let who =
+                if pending.is_empty() { format!("no node of {} reports", before.channel) } else { pending.join("; ") };
+            output.talk(format_args!("not done within {} s: {who}", timeout.as_secs()));
+            return Ok(Waited { all_run: false, nodes });
+        }
+        told = nodes;
+        tokio::time::sleep(READ_EVERY).await;
+    }
+}
+
+// === impl NodeState ===
+
+impl NodeState {
+    fn text(&self) -> String {
+        let state = match self.state {
+            State::Runs => "runs it",
+            State::Refuses => "refuses it",
+            State::Pending => "does not run it yet",
+            State::Silent => "has not reported lately and is not waited for",
+        };
+        let why = self.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("{} {state}{why}", self.node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use selvedge_node::releases::Versions;
+
+    use super::*;
+
+    const NEW: &str = "sha256:new";
+
+    fn report(counter: u64, release: &str, refused: Option<(&str, &str, i64)>, time_us: TimeUs) -> NodeReport {
+        NodeReport {
+            node: "edge-1".parse().unwrap(),
+            epoch: String::new(),
+            channel: "prod".into(),
+            counter,
+            release: Some(release.into()),
+            name: None,
+            previous: None,
+            refused: refused.map(|(code, release, since_us)| ReportedRefusal {
+                code: code.into(),
+                release: Some(release.into()),
+                why: "so".into(),
+                since_us,
+            }),
+            quarantined: None,
+            link: "nats".into(),
+            versions: Versions { runtime: "0.1.0".into(), core: 1 },
+            time_us,
+        }
+    }
+
+    #[test]
+    fn a_node_runs_refuses_is_pending_or_silent() {
+        let old = Some(("pointer", "sha256:x", 3));
+        let check = |before: Option<NodeReport>, now: NodeReport, expected: State| {
+            let reports = before.into_iter().map(|report| (report.node.to_string(), report)).collect();
+            let before = Before { channel: "prod".into(), reports };
+            assert_eq!(before.judge(&now, NEW, 8, 100_000_000).state, expected, "{now:?}");
+        };
+        let before = || Some(report(7, "sha256:old", old, 99_000_000));
+        check(before(), report(8, NEW, None, 99_500_000), State::Runs);
+        check(None, report(9, NEW, None, 99_500_000), State::Runs);
+        check(before(), report(7, "sha256:old", old, 99_500_000), State::Pending);
+        check(before(), report(7, NEW, None, 99_500_000), State::Pending);
+        check(before(), report(8, "sha256:old", Some(("fetch", NEW, 9)), 99_500_000), State::Pending);
+        check(before(), report(8, "sha256:old", Some(("module", NEW, 9)), 99_500_000), State::Refuses);
+        check(before(), report(7, "sha256:old", Some(("pointer", "sha256:x", 9)), 99_500_000), State::Refuses);
+        check(None, report(7, "sha256:old", None, 1_000_000), State::Pending);
+        let long_ago = || report(7, "sha256:old", None, 1_000_000);
+        check(Some(long_ago()), long_ago(), State::Silent);
+    }
+}

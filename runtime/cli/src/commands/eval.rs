@@ -1,0 +1,124 @@
+//! `selvedge eval`: a module on rows of a file, one answer a line, with floats that read back to the same bits.
+
+mod rows;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use selvedge_build::build::build_source;
+use selvedge_build::module;
+use selvedge_decision::Manifest;
+use selvedge_decision::manifest::{Kind, Role};
+use selvedge_host::{Host, HostConfig};
+use serde_json::{Map, Value, json};
+
+use self::rows::Rows;
+use crate::files::read_file;
+use crate::output::{Outcome, Output};
+
+/// The largest module or file of rows, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 30;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Each line of the rows is {\"shared\":{…},\"candidates\":[{…}]} by feature name, or a flat object for \
+    one row; missing is null. A line is answered by {\"scores\":[…]} when `score` is the module's only \
+    output, by {\"outputs\":[{…}]} otherwise, and by {\"error\":\"…\"} when it has no answer, which is a \
+    finding."
+)]
+pub(crate) struct Args {
+    /// The module, or a source that `release pack` would build.
+    module: PathBuf,
+    /// The rows, one JSON object a line; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    rows: PathBuf,
+    /// How long one line may take, in milliseconds.
+    #[arg(long, default_value_t = 1_000, value_name = "MS")]
+    budget_ms: u64,
+}
+
+// === impl Args ===
+
+impl Args {
+    pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        let name = self.module.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let bytes = build_source(&name, &read_file(&self.module, MAX_FILE_BYTES)?)?;
+        let file = module::open(&bytes)?;
+        let host = Host::new(HostConfig { instances: 4, ..HostConfig::default() })?;
+        let loaded = host.load(&bytes, &file.manifest)?;
+        let stdin = self.rows.as_os_str() == "-";
+        let text = read_file(if stdin { "/dev/stdin".as_ref() } else { &self.rows }, MAX_FILE_BYTES)?;
+
+        let mut rows = Rows::new(&file.manifest);
+        let mut failed = 0;
+        for (i, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let answer = rows.read(line).map_err(|why| format!("line {}: {why}", i + 1)).and_then(|row| {
+                let budget = Duration::from_millis(self.budget_ms);
+                let answer = loaded.evaluate(&row.shared, &row.candidates, row.count, budget);
+                answer.map_err(|fault| format!("line {}: the module faulted with `{fault}`", i + 1))
+            });
+            match answer {
+                Ok(values) => output.json_line(&told(&file.manifest, &values))?,
+                Err(why) => {
+                    failed += 1;
+                    output.json_line(&json!({ "error": why }))?;
+                }
+            }
+        }
+        for name in rows.unknown() {
+            output.talk(format_args!("{name:?} is not an input of the module and was left out"));
+        }
+        Ok(Outcome::of(failed == 0))
+    }
+}
+
+/// The answer as JSON. NaN is null, which JSON has no other word for.
+fn told(manifest: &Manifest, values: &[f64]) -> Value {
+    let outputs = &manifest.outputs;
+    if let [only] = &outputs[..]
+        && only.role() == Role::Score
+    {
+        return json!({ "scores": values });
+    }
+    let row = |row: &[f64]| -> Map<String, Value> {
+        let cells = outputs.iter().zip(row);
+        let cell = |(output, value): (&selvedge_decision::manifest::Output, &f64)| {
+            let told = match output.kind {
+                _ if value.is_nan() => Value::Null,
+                Kind::Flag => Value::from(*value != 0.0),
+                Kind::Symbol => output.symbols.get(*value as usize).filter(|_| *value >= 0.0).cloned().into(),
+                Kind::Number | Kind::Vector => Value::from(*value),
+            };
+            (output.name.clone(), told)
+        };
+        cells.map(cell).collect()
+    };
+    let rows: Vec<_> = values.chunks_exact(outputs.len().max(1)).map(row).collect();
+    json!({ "outputs": rows })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn answers_are_told_by_name_and_type() {
+        let check = |outputs: &str, values: &[f64], expected: &str| {
+            let manifest = format!(
+                "{{\"manifest\":1,\"name\":\"m\",\"inputs\":[],\"outputs\":{outputs},\"limits\":{{\"rows\":9,\"memory_bytes\":1}}}}"
+            );
+            let manifest: Manifest = serde_json::from_str(&manifest).unwrap();
+            assert_eq!(told(&manifest, values).to_string(), expected);
+        };
+        check(r#"[{"name":"score","type":"number"}]"#, &[0.1, f64::NAN], r#"{"scores":[0.1,null]}"#);
+        check(
+            r#"[{"name":"eligible","type":"flag"},{"name":"tier","type":"symbol","symbols":["a","b"]},{"name":"x","type":"number"}]"#,
+            &[1.0, 1.0, 0.30000000000000004, 0.0, -1.0, f64::NAN],
+            r#"{"outputs":[{"eligible":true,"tier":"b","x":0.30000000000000004},{"eligible":false,"tier":null,"x":null}]}"#,
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! `selvedge features`: rows of views in the core, written and read.
+
+mod get;
+mod push;
+mod put;
+
+use selvedge_node::features::entity::{BadEntity, entity};
+
+use crate::output::{Outcome, Output, Usage};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Write one row.
+    Put(put::Args),
+    /// Read one row.
+    Get(get::Args),
+    /// Write many rows from a file.
+    Push(push::Args),
+}
+
+// === impl Command ===
+
+impl Command {
+    pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        match self {
+            Self::Put(args) => args.run(output),
+            Self::Get(args) => args.run(output),
+            Self::Push(args) => args.run(output),
+        }
+    }
+}
+
+/// The entity a KEY names: a text as it is, or a pair as a JSON list of two texts.
+fn entity_of(key: &str) -> anyhow::Result<String> {
+    let pair: Option<Vec<String>> = key.starts_with('[').then(|| serde_json::from_str(key).ok()).flatten();
+    let entity: Result<String, BadEntity> = match &pair {
+        Some(parts) => entity(parts.iter().map(String::as_str)),
+        None => entity([key]),
+    };
+    entity.map_err(|bad| Usage(format!("KEY {key:?}: {bad}")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_text_or_a_pair() {
+        let check = |key: &str, expected: Option<&str>| {
+            assert_eq!(entity_of(key).ok().as_deref(), expected, "{key:?}");
+        };
+        check("sku-1", Some("sku-1"));
+        check("[\"sku-1\",\"DE\"]", Some("sku-1\0DE"));
+        check("[not a list", Some("[not a list"));
+        check("[\"a\",\"b\",\"c\"]", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,100 @@
+//! `selvedge status`: where the channels point, and what every node runs or refuses.
+
+use selvedge_build::channel::{Pointer, time_text};
+use selvedge_node::clock::Clock;
+use selvedge_node::link::NatsLink;
+use selvedge_node::releases::NodeReport;
+use serde::Serialize;
+
+use crate::core::{CoreArgs, block_on};
+use crate::output::{Outcome, Output};
+use crate::table::{Table, ago, short};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Findings are nodes that refuse what their channel points to, and channels that expired or cannot be \
+    read."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    core: CoreArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    channels: Vec<Channel>,
+    nodes: Vec<NodeReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct Channel {
+    channel: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counter: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+// === impl Args ===
+
+impl Args {
+    pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        let now_us = Clock::new().now_us();
+        let report = block_on(0, async {
+            let nats = self.core.connect().await?;
+            let values = nats.channels().await?;
+            let channels = values.iter().map(|(name, value)| channel(name, &value.bytes, now_us)).collect();
+            anyhow::Ok(Report { channels, nodes: read_reports(&nats).await? })
+        })?;
+        output.data(&report, text(&report, now_us))?;
+        let troubled = report.nodes.iter().any(|node| node.refused.is_some());
+        Ok(Outcome::of(!troubled && report.channels.iter().all(|channel| channel.problem.is_none())))
+    }
+}
+
+/// What all nodes reported last; a report that cannot be read is left out.
+pub(super) async fn read_reports(nats: &NatsLink) -> anyhow::Result<Vec<NodeReport>> {
+    let reports = nats.reports().await?;
+    Ok(reports.iter().filter_map(|(_, report)| serde_json::from_slice(report).ok()).collect())
+}
+
+fn channel(name: &str, value: &[u8], now_us: i64) -> Channel {
+    let channel = Channel { channel: name.to_owned(), release: None, counter: None, expires: None, problem: None };
+    match Pointer::read(name, value) {
+        Ok(pointer) => Channel {
+            release: Some(pointer.release.to_string()),
+            counter: Some(pointer.counter),
+            expires: Some(time_text(pointer.expires_us)),
+            problem: (pointer.expires_us <= now_us).then(|| "expired; deploy again".to_owned()),
+            ..channel
+        },
+        Err(bad) => Channel { problem: Some(bad.to_string()), ..channel },
+    }
+}
+
+fn text(report: &Report, now_us: i64) -> String {
+    let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    let mut channels = Table::new(&["channel", "release", "counter", "expires", "problem"]);
+    for channel in &report.channels {
+        let counter = channel.counter.map_or("-".to_owned(), |counter| counter.to_string());
+        let release = channel.release.as_deref().map_or("-".to_owned(), short);
+        let (expires, problem) = (or_dash(channel.expires.as_deref()), or_dash(channel.problem.as_deref()));
+        channels.row([channel.channel.clone(), release, counter, expires, problem]);
+    }
+    let mut nodes = Table::new(&["node", "channel", "runs", "name", "counter", "version", "reported", "refuses"]);
+    for node in &report.nodes {
+        let refuses =
+            node.refused.as_ref().map_or("-".to_owned(), |refused| format!("{}: {}", refused.code, refused.why));
+        let runs = node.release.as_deref().map_or("-".to_owned(), short);
+        let (name, counter) = (or_dash(node.name.as_deref()), node.counter.to_string());
+        let (version, reported) = (node.versions.runtime.clone(), ago(now_us, node.time_us));
+        nodes.row([node.node.to_string(), node.channel.clone(), runs, name, counter, version, reported, refuses]);
+    }
+    let channels = if report.channels.is_empty() { "no channel yet".to_owned() } else { channels.to_string() };
+    let nodes = if report.nodes.is_empty() { "no node has reported yet".to_owned() } else { nodes.to_string() };
+    format!("{channels}\n\n{nodes}")
+}
