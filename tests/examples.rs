@@ -1,0 +1,152 @@
+//! The examples, run by their one command.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use selvedge_suite::harness::{Client, Process, Random, binary, process, until};
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// `./x dev examples/quickstart`: answers at once, swaps when a file is saved, goes on when what was saved is wrong.
+#[test]
+fn quickstart() -> Result<()> {
+    crate::alone(async {
+        let folder = tempfile::tempdir()?;
+        let shop = folder.path().join("quickstart");
+        copy(&binary::repository().join("examples/quickstart"), &shop)?;
+        let mut command = Command::new(binary::built("selvedge")?);
+        command
+            .arg("dev")
+            .arg(&shop)
+            .args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .current_dir(folder.path());
+        let mut dev = Process::spawn("selvedge dev", &mut command, &folder.path().join("log"))?;
+        let line: Value = serde_json::from_str(&dev.line(LIMIT).await?)?;
+        let mut client = Client::new(line["http"].as_str().context("the address")?.parse()?);
+
+        let hero =
+            json!({"placement": "home-hero", "subject": "u-42", "context": {"country": "DE", "cart_value": 120}});
+        let chosen = async |client: &mut Client| {
+            let answer = client.post("/v1/decide", &hero).await.ok()?.ok().ok()?;
+            (answer["reason"] == "SCORED").then(|| answer["choices"][0]["id"].as_str().unwrap_or_default().to_owned())
+        };
+        let is = async |client: &mut Client, expected: &str| {
+            let what = format!("{expected} to be chosen");
+            until(&what, LIMIT, async || (chosen(client).await? == expected).then_some(())).await
+        };
+        is(&mut client, "vip-early-access").await.with_context(|| dev.log_tail())?;
+
+        let model = shop.join("modules/hero.linear.toml");
+        let text = fs::read_to_string(&model)?;
+        fs::write(&model, text.replace("default = 0.0", "default = 9.0"))?;
+        is(&mut client, "default").await.context("after a weight was saved")?;
+
+        fs::write(&model, "link = \"no such link\"\n")?;
+        let mut admin = Client::new(line["admin"].as_str().context("the admin address")?.parse()?);
+        let told = until("the wrong release to be refused", LIMIT, async || {
+            let status = admin.get("/v1/status").await.ok()?.json().ok()?;
+            (!status["releases"]["refusal"].is_null()).then_some(())
+        });
+        told.await?;
+        ensure!(chosen(&mut client).await.as_deref() == Some("default"), "the release before goes on");
+
+        fs::write(&model, text)?;
+        is(&mut client, "vip-early-access").await.context("after the model was put right")?;
+        fs::write(shop.join("features/affinity.jsonl"), "{\"_key\":[\"u-42\",\"free-shipping\"],\"score\":9.0}\n")?;
+        is(&mut client, "free-shipping").await.context("after a feature was saved")?;
+
+        let accepted = client
+            .post("/v1/events", &json!({"event": "view_item", "subject": "u-42", "item": "sku-4"}))
+            .await?
+            .ok()?;
+        ensure!(accepted["accepted"] == 1, "{accepted}");
+        let out = shop.join("out");
+        let written = until("event and decisions in out/", LIMIT, async || {
+            let events = fs::read_to_string(out.join("events.jsonl")).ok()?;
+            let decisions = fs::read_to_string(out.join("decisions.jsonl")).ok()?;
+            (events.contains("view_item") && decisions.contains("home-hero")).then_some(())
+        });
+        written.await?;
+        ensure!(dev.terminate(LIMIT).await?.success(), "a stop by SIGTERM exits 0");
+        Ok(())
+    })
+}
+
+/// `./x demo`, with a small log of the dataset's shape and a shorter outage.
+#[test]
+fn open_bandit() -> Result<()> {
+    crate::alone(async {
+        let folder = tempfile::tempdir()?;
+        write_log(folder.path(), 4_000)?;
+        let mut command = Command::new(binary::built("open-bandit")?);
+        command.arg("--data").arg(folder.path()).args([
+            "--log",
+            "random",
+            "--campaign",
+            "men",
+            "--rate",
+            "200",
+            "--outage-s",
+            "1",
+            "--json",
+        ]);
+        let (status, stdout, stderr) = process::run("open-bandit", command, 3 * LIMIT).await?;
+        ensure!(status.success(), "{status}\n{stdout}\n{stderr}");
+        let line: Value = serde_json::from_str(stdout.lines().last().context("no output")?)?;
+        ensure!(line["decisions"] == 2_000 && line["failed"] == 0 && line["swaps"] == 2, "{line}");
+        ensure!(line["events_in_stream"] == line["events_accepted"], "{line}");
+        ensure!(
+            line["records_in_stream"] == 2_000 && line["replayed"] == 2_000 && line["replay_different"] == 0,
+            "{line}"
+        );
+        Ok(())
+    })
+}
+
+/// A log with the columns of the Open Bandit Dataset and nobody's data, from a fixed seed: 34 items, three positions.
+fn write_log(folder: &Path, impressions: usize) -> Result<()> {
+    const ITEMS: u64 = 34;
+    let folder = folder.join("random/men");
+    fs::create_dir_all(&folder)?;
+    let mut random = Random::new(7);
+    let mut items = String::from(",item_id,item_feature_0,item_feature_1,item_feature_2,item_feature_3\n");
+    for item in 0..ITEMS {
+        items += &format!("{item},{item},{},a{},b{},c{}\n", random.unit() - 0.5, item % 5, item % 3, item % 7);
+    }
+    fs::write(folder.join("item_context.csv"), items)?;
+    let affinities: Vec<String> = (0..ITEMS).map(|item| format!("user-item_affinity_{item}")).collect();
+    let features = "user_feature_0,user_feature_1,user_feature_2,user_feature_3";
+    let mut log = format!(",timestamp,item_id,position,click,propensity_score,{features},{}\n", affinities.join(","));
+    for at in 0..impressions {
+        let item = random.below(ITEMS);
+        let user = [3, 5, 9, 8].map(|values| format!("{:032x}", random.below(values))).join(",");
+        let affinity: Vec<&str> = (0..ITEMS).map(|_| if random.below(300) == 0 { "1.0" } else { "0.0" }).collect();
+        let click = u8::from(random.below(60) == 0);
+        let position = 1 + random.below(3);
+        log += &format!(
+            "{at},2019-11-24 00:00:00+00:00,{item},{position},{click},{},{user},{}\n",
+            1.0 / ITEMS as f64,
+            affinity.join(",")
+        );
+    }
+    fs::write(folder.join("men.csv"), log)?;
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

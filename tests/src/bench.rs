@@ -1,0 +1,170 @@
+//! The benchmarks: every bar of the speed table, measured beside its floor in the same run, since absolute times of a shared
+//! machine say little. Medians over rounds. A row that misses its bar is printed as it is.
+
+mod events;
+mod freshness;
+mod hello;
+mod http;
+mod inprocess;
+mod load;
+mod measure;
+mod memory;
+mod rank;
+mod start;
+mod swap;
+mod world;
+
+use std::pin::Pin;
+
+use anyhow::Result;
+use serde::Serialize;
+
+pub use hello::serve as serve_hello;
+
+/// A group of rows that are measured together.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// What `./x bench NAME` calls it.
+    pub name: &'static str,
+    /// What it measures and against what.
+    pub about: &'static str,
+    run: fn(Effort) -> Running,
+}
+
+/// How long to measure.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Rounds of which the median counts.
+    pub rounds: usize,
+    /// Whether to make do with a tenth of the work: to see that a row runs, not for its numbers.
+    pub quick: bool,
+}
+
+/// One measured line.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    /// What was measured.
+    pub name: String,
+    /// The median, in microseconds; `null` when the row is no time.
+    pub p50_us: Option<f64>,
+    /// The 99th percentile, in microseconds.
+    pub p99_us: Option<f64>,
+    /// What it may be at most, in the unit of what is compared; `null` when it is only reported.
+    pub bar: Option<f64>,
+    /// What is compared over the bar: at most 1 is good.
+    pub ratio: Option<f64>,
+    /// Whether it keeps the bar.
+    pub ok: bool,
+    /// What was measured, when it is no time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// What is compared with the bar, and how the bar came about.
+    pub what: String,
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
+
+/// Every row, in the order in which they run.
+pub const ALL: [Row; 8] = [
+    Row {
+        name: "inprocess",
+        about: "module call, gather and decide in this process, on one thread and on two",
+        run: |effort| Box::pin(inprocess::run(effort)),
+    },
+    Row {
+        name: "http",
+        about: "decide over HTTP against a bare axum hello: closed loop of 64 connections, open loop at 2,000/s",
+        run: |effort| Box::pin(http::run(effort)),
+    },
+    Row {
+        name: "rank",
+        about: "rank 200 candidates x 100 features with 100 trees",
+        run: |effort| Box::pin(rank::run(effort)),
+    },
+    Row {
+        name: "freshness",
+        about: "from a feature's publication to its use by a decision",
+        run: |effort| Box::pin(freshness::run(effort)),
+    },
+    Row { name: "events", about: "durable events in batches of 100", run: |effort| Box::pin(events::run(effort)) },
+    Row {
+        name: "swap",
+        about: "a swap every second under load against none",
+        run: |effort| Box::pin(swap::run(effort)),
+    },
+    Row {
+        name: "start",
+        about: "start with many entities on disk to the first decision",
+        run: |effort| Box::pin(start::run(effort)),
+    },
+    Row { name: "memory", about: "resident memory of a node", run: |effort| Box::pin(memory::run(effort)) },
+];
+
+// === impl Row ===
+
+impl Row {
+    /// The row called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        ALL.into_iter().find(|row| row.name == name)
+    }
+
+    /// Measures it.
+    pub async fn run(&self, effort: Effort) -> Result<Vec<Line>> {
+        (self.run)(effort).await
+    }
+}
+
+// === impl Effort ===
+
+impl Effort {
+    /// `full`, or a tenth of it.
+    fn scale(self, full: usize) -> usize {
+        if self.quick { (full / 10).max(1) } else { full }
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    /// A time: its quantiles, and `compared` (in microseconds) against `bar`.
+    fn time(
+        name: impl Into<String>,
+        (p50_us, p99_us): (f64, f64),
+        compared: f64,
+        bar: f64,
+        what: impl Into<String>,
+    ) -> Self {
+        let ratio = compared / bar;
+        Self {
+            name: name.into(),
+            p50_us: Some(p50_us),
+            p99_us: Some(p99_us),
+            bar: Some(bar),
+            ratio: Some(ratio),
+            ok: ratio <= 1.0,
+            value: None,
+            what: what.into(),
+        }
+    }
+
+    /// A time that is only reported.
+    fn reported(name: impl Into<String>, (p50_us, p99_us): (f64, f64), what: impl Into<String>) -> Self {
+        let (p50_us, p99_us) = (Some(p50_us), Some(p99_us));
+        Self { name: name.into(), p50_us, p99_us, bar: None, ratio: None, ok: true, value: None, what: what.into() }
+    }
+
+    /// Something that is no time.
+    fn other(name: impl Into<String>, compared: f64, bar: Option<f64>, what: impl Into<String>) -> Self {
+        let ratio = bar.map(|bar| compared / bar);
+        Self {
+            name: name.into(),
+            p50_us: None,
+            p99_us: None,
+            bar,
+            ratio,
+            ok: ratio.is_none_or(|ratio| ratio <= 1.0),
+            value: Some(compared),
+            what: what.into(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What each parser must do with any bytes whatever. Owns the properties; `fuzz/` feeds them from libFuzzer, the proof
+//! `corpus` from the kept inputs and random changes of them. A panic is the only way to fail.
+
+use selvedge_build::{module, release};
+use selvedge_decision::Manifest;
+use selvedge_node::decide::{Batch, Wire};
+use selvedge_node::events;
+use selvedge_node::outbox::block;
+
+/// A parser that takes bytes from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Its name, and that of its folder in `fuzz/corpus`.
+    pub name: &'static str,
+    /// Feeds it; panics when a property does not hold.
+    pub feed: fn(&[u8]),
+}
+
+/// Every target.
+pub const ALL: [Target; 6] = [
+    Target { name: "request", feed: request },
+    Target { name: "events", feed: events },
+    Target { name: "manifest", feed: manifest },
+    Target { name: "module", feed: module },
+    Target { name: "release", feed: release },
+    Target { name: "block", feed: block },
+];
+
+/// Bounds such as a node has them, small enough to be reached.
+const EVENTS: events::Limits = events::Limits { event_bytes: 4 << 10, batch_bytes: 64 << 10, events: 100 };
+const RELEASE: release::Limits = release::Limits { max_files: 20, max_file_bytes: 1 << 20, max_total_bytes: 4 << 20 };
+
+/// A decide request and a batch of them.
+pub fn request(bytes: &[u8]) {
+    drop(serde_json::from_slice::<Wire<'_>>(bytes));
+    drop(serde_json::from_slice::<Batch<'_>>(bytes));
+}
+
+/// A batch of events: each is taken or rejected by its place.
+pub fn events(bytes: &[u8]) {
+    if let Ok(events) = events::parse(bytes, 0, &EVENTS) {
+        assert!(events.len() <= EVENTS.events);
+        for (at, event) in events.iter().enumerate() {
+            assert!(event.as_ref().map_or_else(|rejected| rejected.index == at, |event| !event.name.is_empty()));
+        }
+    }
+}
+
+/// A manifest: one that is accepted is written and read back the same.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) else { return };
+    if manifest.check().is_ok() {
+        let written = serde_json::to_vec(&manifest).unwrap_or_default();
+        assert_eq!(serde_json::from_slice::<Manifest>(&written).ok(), Some(manifest));
+    }
+}
+
+/// A module file.
+pub fn module(bytes: &[u8]) {
+    if let Ok(opened) = module::open(bytes) {
+        assert!(opened.manifest.check().is_ok());
+        assert!(module::lift(bytes).is_ok(), "a module that opens has a core");
+    }
+}
+
+/// A release file: one that opens is not trusted by nobody's keys.
+pub fn release(bytes: &[u8]) {
+    if let Ok(files) = release::open(bytes, &RELEASE) {
+        assert!(files.files.len() + 2 <= RELEASE.max_files);
+        drop(release::definition(&files));
+    }
+}
+
+/// An outbox block: one that decodes holds what its header says, and encodes and decodes to the same items.
+pub fn block(bytes: &[u8]) {
+    let Ok((header, items)) = block::decode(bytes) else { return };
+    assert_eq!(header.count as usize, items.len());
+    let stamp = block::Stamp {
+        lane: header.lane,
+        node: header.node,
+        epoch: header.epoch,
+        first_seq: header.first_seq,
+        sealed_us: header.sealed_us,
+    };
+    let again = block::encode(&stamp, &items).map(|bytes| block::decode(&bytes));
+    // By text: NaN is not equal to itself.
+    let text = again.map(|again| again.map(|(_, items)| format!("{items:?}")));
+    assert_eq!(text.ok().and_then(Result::ok), Some(format!("{items:?}")));
+}

@@ -1,0 +1,25 @@
+//! What every proof, benchmark and the demo stand on: real processes in a temporary folder, a client for their HTTP, and
+//! waiting by polling. Nothing here knows what is being proved.
+
+pub mod binary;
+pub mod cli;
+pub mod client;
+pub mod forge;
+pub mod inprocess;
+pub mod nats;
+pub mod node;
+pub mod process;
+pub mod random;
+pub mod rig;
+pub mod shop;
+pub mod stream;
+pub mod wait;
+
+pub use cli::Cli;
+pub use client::{Answer, Client};
+pub use nats::NatsServer;
+pub use node::{Node, NodeSpec};
+pub use process::Process;
+pub use random::Random;
+pub use rig::Rig;
+pub use wait::until;

@@ -1,0 +1,48 @@
+//! Where the executables are: the ones cargo built in the same profile, and the nats-server that `./x` found.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// The binary `name` of this workspace, beside our own; `SELVEDGE_BIN_DIR` names another folder.
+pub fn built(name: &str) -> Result<PathBuf> {
+    let folder = match std::env::var_os("SELVEDGE_BIN_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => profile_folder()?,
+    };
+    let path = folder.join(name);
+    if !path.is_file() {
+        bail!("{} is not built; run: cargo build --workspace --all-targets", path.display());
+    }
+    Ok(path)
+}
+
+/// The nats-server: `SELVEDGE_NATS_SERVER`, else the one that `./x` fetched, else the one on PATH.
+pub fn nats_server() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("SELVEDGE_NATS_SERVER") {
+        return Ok(path.into());
+    }
+    let fetched = profile_folder()?.parent().map(|target| target.join("tools/nats-server"));
+    if let Some(path) = fetched.filter(|path| path.is_file()) {
+        return Ok(path);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("nats-server"))
+        .find(|path| path.is_file())
+        .context("no nats-server: run `./x test`, which fetches one, or set SELVEDGE_NATS_SERVER")
+}
+
+/// The root of the repository.
+pub fn repository() -> &'static Path {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests)
+}
+
+/// `target/debug` or `target/release`: our own folder, or its parent when we are a test in `deps`.
+fn profile_folder() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("finding our own executable")?;
+    let folder = own.parent().context("our own executable has no folder")?;
+    let deps = folder.file_name().is_some_and(|name| name == "deps");
+    Ok(if deps { folder.parent().unwrap_or(folder).to_owned() } else { folder.to_owned() })
+}

@@ -1,0 +1,188 @@
+//! The proofs: what the product promises, each shown by making it hard. A proof counts the things it looked at and those that
+//! were not as they must be; the bar is always that none is. `./x prove` runs them at full size, the tests in a short form.
+
+mod clone;
+mod corpus;
+mod faults;
+mod kill;
+mod outage;
+mod refusal;
+mod replay;
+mod requests;
+mod start;
+mod state;
+mod swap;
+mod tamper;
+mod traffic;
+
+pub(crate) use state::priced_shop;
+
+use std::pin::Pin;
+
+use anyhow::Result;
+use serde::Serialize;
+
+/// A proof by its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Proof {
+    /// What `./x prove NAME` and its test are called.
+    pub name: &'static str,
+    /// The promise, in one line.
+    pub about: &'static str,
+    run: fn(Scale) -> Running,
+}
+
+/// How hard a proof tries.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale {
+    /// Whether it is the tests' short form.
+    pub short: bool,
+    /// What its random choices follow from.
+    pub seed: u64,
+}
+
+/// What a proof found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    n: u64,
+    failed: u64,
+    first: Vec<String>,
+}
+
+/// A proof's result as it is printed.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    proof: &'static str,
+    n: u64,
+    failed: u64,
+    /// How many may fail.
+    bar: u64,
+    /// Whether it holds.
+    pub ok: bool,
+    seed: u64,
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
+
+/// Every proof, in the order in which they run.
+pub const ALL: [Proof; 11] = [
+    Proof {
+        name: "swap",
+        about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
+        run: |scale| Box::pin(swap::run(scale)),
+    },
+    Proof {
+        name: "kill",
+        about: "killed at random: what was answered 202 is counted once, features equal the bucket, no checkpoint is ahead",
+        run: |scale| Box::pin(kill::run(scale)),
+    },
+    Proof {
+        name: "clone",
+        about: "a cloned data directory never reuses an id",
+        run: |scale| Box::pin(clone::run(scale)),
+    },
+    Proof {
+        name: "outage",
+        about: "the core killed, stopped and silent: decisions go on, the node says since when, everything arrives",
+        run: |scale| Box::pin(outage::run(scale)),
+    },
+    Proof {
+        name: "start",
+        about: "started without the core: a full store decides, an empty one is not ready and says why",
+        run: |scale| Box::pin(start::run(scale)),
+    },
+    Proof {
+        name: "faults",
+        about: "a hostile module: the next rung answers in time, the fault is counted, nothing survives the call",
+        run: |scale| Box::pin(faults::run(scale)),
+    },
+    Proof {
+        name: "refusal",
+        about: "a module that wants an import, threads or another world is refused at deploy, with the reason",
+        run: |scale| Box::pin(refusal::run(scale)),
+    },
+    Proof {
+        name: "tamper",
+        about: "a tampered, unsigned or played-back release or pointer is refused, the running release stays",
+        run: |scale| Box::pin(tamper::run(scale)),
+    },
+    Proof {
+        name: "requests",
+        about: "bad requests get a 4xx with code, field and limit; never a 5xx or a panic",
+        run: |scale| Box::pin(requests::run(scale)),
+    },
+    Proof {
+        name: "corpus",
+        about: "hostile bytes for every parser: an error, never a panic",
+        run: |scale| Box::pin(corpus::run(scale)),
+    },
+    Proof {
+        name: "replay",
+        about: "every recorded decision replays to the same bytes, faults included",
+        run: |scale| Box::pin(replay::run(scale)),
+    },
+];
+
+// === impl Proof ===
+
+impl Proof {
+    /// The proof called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        ALL.into_iter().find(|proof| proof.name == name)
+    }
+
+    /// Runs it.
+    pub async fn run(&self, scale: Scale) -> Result<(Line, Vec<String>)> {
+        let findings = (self.run)(scale).await?;
+        let ok = findings.failed == 0 && findings.n > 0;
+        let line = Line { proof: self.name, n: findings.n, failed: findings.failed, bar: 0, ok, seed: scale.seed };
+        Ok((line, findings.first))
+    }
+
+    /// The tests' short form: an error tells what did not hold, and the seed.
+    pub async fn short(&self, seed: u64) -> Result<()> {
+        let (line, first) = self.run(Scale { short: true, seed }).await?;
+        if line.ok { Ok(()) } else { anyhow::bail!("{}: {line:?}\n{}", self.about, first.join("\n")) }
+    }
+}
+
+// === impl Scale ===
+
+impl Scale {
+    /// `full`, or `short` in the tests.
+    fn pick<T>(self, full: T, short: T) -> T {
+        if self.short { short } else { full }
+    }
+}
+
+// === impl Findings ===
+
+impl Findings {
+    /// Counts one thing that must hold; `what` says what was found when it does not.
+    fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        self.count(1, u64::from(!holds), what);
+    }
+
+    /// Counts `n` things of which `failed` were not as they must be.
+    fn count(&mut self, n: u64, failed: u64, what: impl FnOnce() -> String) {
+        self.n += n;
+        self.failed += failed;
+        if failed > 0 && self.first.len() < 10 {
+            self.first.push(what());
+        }
+    }
+
+    /// Counts a thing that had to work; its value if it did.
+    fn works<T>(&mut self, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.check(true, String::new);
+                Some(value)
+            }
+            Err(error) => {
+                self.check(false, || format!("{error:#}"));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A node killed with SIGKILL at random while events and features pour in: every event answered 202 is counted exactly once
+//! by a reader, the feature state equals the bucket, and no stored checkpoint is ahead of its rows.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::traffic::{Sent, Traffic};
+use super::{Findings, Scale, state};
+use crate::harness::stream::Stream;
+use crate::harness::{Node, NodeSpec, Random, Rig, until, wait};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const ITEMS: u64 = 400;
+
+pub(super) async fn run(scale: Scale) -> Result<Findings> {
+    let kills = scale.pick(20, 3);
+    let mut random = Random::new(scale.seed);
+    let rig = Arc::new(Rig::start().await?);
+    let items: Vec<String> = (0..ITEMS).map(|at| format!("sku-{at}")).collect();
+    push(&rig, &items, 1).await?;
+    rig.push("user", [json!({"_key": "u-1", "segment": "vip"})]).await?;
+    let release = rig.deploy(state::priced_shop(&rig, 1)?.folder()).await?;
+    let mut node = rig.node("edge-1").await?;
+    node.runs(&release, LIMIT).await?;
+    node.wait_for("ready", LIMIT).await?;
+
+    let writer = Writer::start(Arc::clone(&rig), items.clone());
+    let traffic = Traffic::start(node.http, scale.seed);
+    let mut findings = Findings::default();
+    for kill in 0..kills {
+        wait::pass(Duration::from_millis(50 + random.below(1_000))).await;
+        let spec = node.kill()?;
+        if kill % 4 == 0 {
+            checkpoint_is_not_ahead(&rig, &spec, &items, kill, &mut findings).await?;
+        }
+        node = Node::start(spec).await?;
+        traffic.aim(node.http);
+        let so_far = traffic.decisions();
+        until("traffic to go on after a kill", LIMIT, async || (traffic.decisions() > so_far + 20).then_some(()))
+            .await?;
+    }
+    let sent = traffic.stop().await?;
+    writer.stop().await?;
+    every_accepted_event_arrived_once(&rig, &sent, &mut findings).await?;
+    state_equals_bucket(&rig, &node, &items, &mut findings).await?;
+    Ok(findings)
+}
+
+/// Pushes a new price of every item, over and over.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Writer {
+    fn start(rig: Arc<Rig>, items: Vec<String>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn({
+            let stop = Arc::clone(&stop);
+            let price = AtomicU64::new(2);
+            async move {
+                while !stop.load(Ordering::Relaxed) {
+                    push(&rig, &items, price.fetch_add(1, Ordering::Relaxed)).await?;
+                }
+                Ok(())
+            }
+        });
+        Self { stop, task }
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.context("the writer's task")?
+    }
+}
+
+async fn push(rig: &Rig, items: &[String], price: u64) -> Result<()> {
+    rig.push("item", items.iter().map(|item| json!({"_key": item, "price": price, "stock": 1.0}))).await
+}
+
+/// Starts a copy of the killed node's data without a core: for every item whose latest row the checkpoint covers, the copy
+/// must hold that row or a newer one.
+async fn checkpoint_is_not_ahead(
+    rig: &Rig,
+    spec: &NodeSpec,
+    items: &[String],
+    kill: u32,
+    findings: &mut Findings,
+) -> Result<()> {
+    // Read before the copy starts, so the copy can only know more.
+    let before = state::bucket(rig, items).await?;
+    let copy =
+        NodeSpec { folder: rig.path(&format!("copy-{kill}")), nats: "nats://127.0.0.1:1".into(), ..spec.clone() };
+    copy_folder(&spec.data(), &copy.data())?;
+    let node = Node::start(copy).await?;
+    let ready = node.wait_for("degraded", LIMIT).await;
+    ready.context("a copy of the data, without a core")?;
+    let checkpoint = node.view("item").await?["applied_seq"].as_u64().context("no applied_seq")?;
+    let held = state::prices(&mut node.client(), items).await?;
+    for (item, (price, seq)) in before {
+        let held = held.get(&item).copied().unwrap_or(0.0);
+        let behind = seq <= checkpoint && held < price;
+        findings.check(!behind, || {
+            format!("checkpoint {checkpoint} covers row {seq} of {item} with price {price}, the store has {held}")
+        });
+    }
+    Ok(())
+}
+
+async fn every_accepted_event_arrived_once(rig: &Rig, sent: &Sent, findings: &mut Findings) -> Result<()> {
+    let mut stream = Stream::open(&rig.nats.url()).await?;
+    let arrived = until("every accepted event to arrive", LIMIT, async || {
+        stream.read_on().await.ok()?;
+        let times = stream.times_by_message_id();
+        sent.accepted.iter().all(|id| times.contains_key(id.as_str())).then_some(())
+    });
+    // What is missing is counted below, one by one.
+    drop(arrived.await);
+    let times = stream.times_by_message_id();
+    for id in &sent.accepted {
+        let found = times.get(id.as_str()).copied().unwrap_or(0);
+        findings.check(found == 1, || format!("event {id} was answered 202 and is {found} times in the stream"));
+    }
+    let twice = times.iter().filter(|(_, times)| **times > 1).count() as u64;
+    findings.count(times.len() as u64, twice, || format!("{twice} events are more than once in the stream"));
+    findings.check(sent.accepted.len() > 100, || format!("only {} events were accepted", sent.accepted.len()));
+    Ok(())
+}
+
+async fn state_equals_bucket(rig: &Rig, node: &Node, items: &[String], findings: &mut Findings) -> Result<()> {
+    let expected: BTreeMap<String, f64> =
+        state::bucket(rig, items).await?.into_iter().map(|(item, (price, _))| (item, price)).collect();
+    let mut held = BTreeMap::new();
+    let mut client = node.client();
+    let equal = until("the feature state to equal the bucket", LIMIT, async || {
+        held = state::prices(&mut client, items).await.ok()?;
+        (held == expected).then_some(())
+    });
+    drop(equal.await);
+    for (item, price) in &expected {
+        findings.check(held.get(item) == Some(price), || {
+            format!("{item}: the bucket has {price}, the node {:?}", held.get(item))
+        });
+    }
+    Ok(())
+}
+
+/// Copies a folder with all in it.
+pub(super) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
