@@ -92,6 +92,6 @@ impl Stage {
 
     /// How often the node swapped.
     async fn swaps(&self) -> Result<f64> {
-        Ok(self.node.metrics().await?.sum("release_swaps_total", &[]))
+        Ok(self.node.metrics().await?.sum("selvedge_release_swaps_total", &[]))
     }
 }
