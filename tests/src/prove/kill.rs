@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use super::traffic::{Sent, Traffic};
 use super::{Findings, Scale, state};
@@ -16,7 +17,11 @@ use crate::harness::stream::Stream;
 use crate::harness::{Node, NodeSpec, Random, Rig, until, wait};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const ITEMS: u64 = 400;
+/// For the feature state alone, which is there within a second.
+const STATE_LIMIT: Duration = Duration::from_secs(20);
+const ITEMS: u64 = 1_000;
+/// Rows of one push of the writer.
+const ROWS: usize = 25;
 
 pub(super) async fn run(scale: Scale) -> Result<Findings> {
     let kills = scale.pick(20, 3);
@@ -30,7 +35,7 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
     node.runs(&release, LIMIT).await?;
     node.wait_for("ready", LIMIT).await?;
 
-    let writer = Writer::start(Arc::clone(&rig), items.clone());
+    let mut writer = Some(Writer::start(Arc::clone(&rig), items.clone(), scale.seed));
     let traffic = Traffic::start(node.http, scale.seed);
     let mut findings = Findings::default();
     for kill in 0..kills {
@@ -39,6 +44,17 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
         if kill % 4 == 0 {
             checkpoint_is_not_ahead(&rig, &spec, &items, kill, &mut findings).await?;
         }
+        if kill + 1 == kills {
+            // What is published and deleted while the node is down the last time comes by its resume alone.
+            wait::pass(Duration::from_millis(300)).await;
+            if let Some(writer) = writer.take() {
+                writer.stop().await?;
+            }
+            let link = rig.link().await?;
+            for item in items.iter().step_by(40) {
+                link.delete_feature("item", item).await?;
+            }
+        }
         node = Node::start(spec).await?;
         traffic.aim(node.http);
         let so_far = traffic.decisions();
@@ -46,30 +62,31 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
             .await?;
     }
     let sent = traffic.stop().await?;
-    writer.stop().await?;
     every_accepted_event_arrived_once(&rig, &sent, &mut findings).await?;
     state_equals_bucket(&rig, &node, &items, &mut findings).await?;
     Ok(findings)
 }
 
-/// Pushes a new price of every item, over and over.
+/// Publishes a new price of some items, over and over.
 struct Writer {
     stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<Result<()>>,
+    task: JoinHandle<Result<()>>,
 }
 
 impl Writer {
-    fn start(rig: Arc<Rig>, items: Vec<String>) -> Self {
+    fn start(rig: Arc<Rig>, items: Vec<String>, seed: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn({
-            let stop = Arc::clone(&stop);
-            let price = AtomicU64::new(2);
-            async move {
-                while !stop.load(Ordering::Relaxed) {
-                    push(&rig, &items, price.fetch_add(1, Ordering::Relaxed)).await?;
+        let stopped = Arc::clone(&stop);
+        let task = tokio::spawn(async move {
+            let mut random = Random::new(seed);
+            for price in 2.. {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
                 }
-                Ok(())
+                let some: Vec<String> = (0..ROWS).map(|_| random.pick(&items).clone()).collect();
+                push(&rig, &some, price).await?;
             }
+            Ok(())
         });
         Self { stop, task }
     }
@@ -134,20 +151,23 @@ async fn every_accepted_event_arrived_once(rig: &Rig, sent: &Sent, findings: &mu
 }
 
 async fn state_equals_bucket(rig: &Rig, node: &Node, items: &[String], findings: &mut Findings) -> Result<()> {
-    let expected: BTreeMap<String, f64> =
-        state::bucket(rig, items).await?.into_iter().map(|(item, (price, _))| (item, price)).collect();
+    let bucket = state::bucket(rig, items).await?;
+    // An item that was deleted has no price, which scores 0.
+    let price = |item: &String| bucket.get(item).map_or(0.0, |(price, _)| *price);
+    let expected: BTreeMap<String, f64> = items.iter().map(|item| (item.clone(), price(item))).collect();
     let mut held = BTreeMap::new();
     let mut client = node.client();
-    let equal = until("the feature state to equal the bucket", LIMIT, async || {
+    let equal = until("the feature state to equal the bucket", STATE_LIMIT, async || {
         held = state::prices(&mut client, items).await.ok()?;
         (held == expected).then_some(())
     });
+    // What differs is counted below, one by one.
     drop(equal.await);
     for (item, price) in &expected {
-        findings.check(held.get(item) == Some(price), || {
-            format!("{item}: the bucket has {price}, the node {:?}", held.get(item))
-        });
+        let found = held.get(item);
+        findings.check(found == Some(price), || format!("{item}: the bucket has {price}, the node {found:?}"));
     }
+    findings.check(bucket.len() < items.len(), || "no item was deleted".into());
     Ok(())
 }
 
