@@ -10,4 +10,5 @@ pub mod definitions;
 pub mod keys;
 pub mod linear;
 pub mod module;
+pub mod pipeline;
 pub mod release;
