@@ -1,16 +1,16 @@
 //! The block: how events and decision records travel and rest. One block is one group commit of one lane, one entry of a
 //! segment file and one message on NATS. Owns the format and nothing else: no files, no link.
 //!
-//! # The format, version 1
+//! # The format, version 2
 //!
 //! A block is a header of 84 bytes and a body. All fixed-width integers are little-endian.
 //!
 //! | at | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | `SVBK` |
-//! | 4 | 1 | version: 1 |
+//! | 4 | 1 | version: 2; version 1 has no codec 2 and is else the same |
 //! | 5 | 1 | lane: 0 rewards, 1 decisions, 2 events |
-//! | 6 | 1 | codec of the body: 0 none, 1 zstd |
+//! | 6 | 1 | codec of the body: 0 none, 1 zstd, 2 zstd with plain cells |
 //! | 7 | 1 | bytes of the node's name, 1 to 32 |
 //! | 8 | 8 | epoch |
 //! | 16 | 8 | seq of the first item, from 1; the others follow without a gap |
@@ -35,6 +35,10 @@
 //! - **Lists** are two columns: the length for each item, and the elements of all items one after another.
 //! - **Rows** of numbers are kept once as well, by their bits; see `records`.
 //!
+//! A body of codec 2 is a u32, so many bytes of zstd that hold the columns, and then the cells of all rows, row after row,
+//! as f64: cells that do not shrink are not worth compressing. The column `row_cells` is empty then. Bytes before compression
+//! are those of columns and cells.
+//!
 //! A reader must refuse a block whose columns do not fit each other, and must not trust any number before it is checked:
 //! [`decode`] never takes more memory than [`MAX_RAW_BYTES`] and [`MAX_WEIGHT`] allow.
 
@@ -56,8 +60,8 @@ use header::Codec;
 
 /// What a block begins with.
 pub const MAGIC: [u8; 4] = *b"SVBK";
-/// The format's version.
-pub const VERSION: u8 = 1;
+/// The format's version as it is written; older ones are read.
+pub const VERSION: u8 = 2;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 84;
 /// Items in a block.
@@ -140,6 +144,8 @@ pub enum CannotEncode {
 pub struct Encoder {
     compressor: Option<zstd::bulk::Compressor<'static>>,
     raw: Vec<u8>,
+    /// Cells that are not compressed.
+    plain: Vec<u8>,
 }
 
 /// Encodes one block. To write many, keep an [`Encoder`].
@@ -157,23 +163,37 @@ pub fn encode(stamp: &Stamp, items: &Items) -> Result<Vec<u8>, CannotEncode> {
 pub fn decode(bytes: &[u8]) -> Result<(Header, Items), BadBlock> {
     let header = Header::read(bytes)?;
     let body = header.body(bytes)?;
+    let raw_bytes = header.raw_bytes as usize;
+    let (packed, cells) = match header.codec {
+        Codec::None | Codec::Zstd => (body, &[][..]),
+        Codec::PlainCells => plain_cells(body)?,
+    };
     let raw;
     let columns = match header.codec {
-        Codec::None => body,
-        Codec::Zstd => {
-            raw = zstd::bulk::decompress(body, header.raw_bytes as usize)
+        Codec::None => packed,
+        Codec::Zstd | Codec::PlainCells => {
+            raw = zstd::bulk::decompress(packed, raw_bytes.saturating_sub(cells.len()))
                 .map_err(|error| BadBlock::Compression(error.to_string()))?;
             &raw
         }
     };
-    if columns.len() != header.raw_bytes as usize {
-        return Err(BadBlock::Length { found: columns.len(), expected: header.raw_bytes as usize });
+    let found = columns.len() + cells.len();
+    if found != raw_bytes {
+        return Err(BadBlock::Length { found, expected: raw_bytes });
     }
     let items = match header.lane {
-        Lane::Decisions => Items::Records(records::decode(columns, header.count as usize)?),
+        Lane::Decisions => Items::Records(records::decode(columns, cells, header.count as usize)?),
+        _ if header.codec == Codec::PlainCells => return Err(BadBlock::Header("events have no cells")),
         Lane::Rewards | Lane::Events => Items::Events(events::decode(columns, header.count as usize)?),
     };
     Ok((header, items))
+}
+
+/// The compressed columns and the plain cells of a body of codec 2.
+fn plain_cells(body: &[u8]) -> Result<(&[u8], &[u8]), BadBlock> {
+    let cut = || BadBlock::Columns("the body ends before its cells begin".to_owned());
+    let (packed_bytes, rest) = body.split_first_chunk().ok_or_else(cut)?;
+    rest.split_at_checked(u32::from_le_bytes(*packed_bytes) as usize).ok_or_else(cut)
 }
 
 /// What a record weighs in memory, in bytes: the measure of every bound on records that are not on disk yet.
@@ -208,13 +228,14 @@ impl Items {
 impl Encoder {
     /// An encoder that compresses with zstd's `level`; without a compressor (out of memory), bodies stay as they are.
     pub fn new(level: i32) -> Self {
-        Self { compressor: zstd::bulk::Compressor::new(level).ok(), raw: Vec::new() }
+        Self { compressor: zstd::bulk::Compressor::new(level).ok(), raw: Vec::new(), plain: Vec::new() }
     }
 
     /// Appends a block of events to `out`; on an error `out` is as it was.
     pub fn events(&mut self, stamp: &Stamp, events: &[Event], out: &mut Vec<u8>) -> Result<(), CannotEncode> {
         check(events.len(), events.iter().map(Event::weight).sum())?;
         self.raw.clear();
+        self.plain.clear();
         events::encode(events, &mut self.raw).map_err(|error| CannotEncode::Body(error.to_string()))?;
         self.seal(stamp, events.len(), out)
     }
@@ -223,26 +244,23 @@ impl Encoder {
     pub fn records(&mut self, stamp: &Stamp, records: &[Record], out: &mut Vec<u8>) -> Result<(), CannotEncode> {
         check(records.len(), records.iter().map(records::weight).sum())?;
         self.raw.clear();
-        records::encode(records, &mut self.raw).map_err(|error| CannotEncode::Body(error.to_string()))?;
+        self.plain.clear();
+        let compressor = &mut self.compressor;
+        let shrinks = |sample: &[u8]| compressor.as_mut().is_none_or(|zstd| shrinks(zstd, sample));
+        records::encode(records, shrinks, &mut self.raw, &mut self.plain)
+            .map_err(|error| CannotEncode::Body(error.to_string()))?;
         self.seal(stamp, records.len(), out)
     }
 
     fn seal(&mut self, stamp: &Stamp, count: usize, out: &mut Vec<u8>) -> Result<(), CannotEncode> {
-        if self.raw.len() > MAX_RAW_BYTES {
-            return Err(CannotEncode::Body(format!("{} bytes; {MAX_RAW_BYTES} are allowed", self.raw.len())));
+        let raw_bytes = self.raw.len() + self.plain.len();
+        if raw_bytes > MAX_RAW_BYTES {
+            return Err(CannotEncode::Body(format!("{raw_bytes} bytes; {MAX_RAW_BYTES} are allowed")));
         }
         let start = out.len();
-        let room = zstd::zstd_safe::compress_bound(self.raw.len());
-        out.resize(start + HEADER_BYTES + room, 0);
-        let body = &mut out[start + HEADER_BYTES..];
-        let packed = self.compressor.as_mut().and_then(|zstd| zstd.compress_to_buffer(&self.raw, body).ok());
-        let (codec, bytes) = match packed {
-            Some(bytes) if bytes < self.raw.len() => (Codec::Zstd, bytes),
-            _ => {
-                body[..self.raw.len()].copy_from_slice(&self.raw);
-                (Codec::None, self.raw.len())
-            }
-        };
+        out.resize(start + HEADER_BYTES, 0);
+        let codec = if self.plain.is_empty() { self.pack(out) } else { self.pack_beside_cells(out)? };
+        let body = &out[start + HEADER_BYTES..];
         let header = Header {
             lane: stamp.lane,
             node: stamp.node.clone(),
@@ -251,16 +269,60 @@ impl Encoder {
             count: count as u32,
             sealed_us: stamp.sealed_us,
             codec,
-            raw_bytes: self.raw.len() as u32,
-            body_bytes: bytes as u32,
-            body_crc: crc32c::crc32c(&body[..bytes]),
+            raw_bytes: raw_bytes as u32,
+            body_bytes: body.len() as u32,
+            body_crc: crc32c::crc32c(body),
         };
         if let Some(place) = out[start..].first_chunk_mut() {
             header.write(place);
         }
-        out.truncate(start + HEADER_BYTES + bytes);
         Ok(())
     }
+
+    /// Appends the columns, compressed if that makes them smaller.
+    fn pack(&mut self, out: &mut Vec<u8>) -> Codec {
+        let start = out.len();
+        match self.compress(out) {
+            Ok(bytes) if bytes < self.raw.len() => Codec::Zstd,
+            _ => {
+                out.truncate(start);
+                out.extend_from_slice(&self.raw);
+                Codec::None
+            }
+        }
+    }
+
+    /// Appends the columns, compressed, and the cells, plain; on an error `out` is as it was before the header.
+    fn pack_beside_cells(&mut self, out: &mut Vec<u8>) -> Result<Codec, CannotEncode> {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        match self.compress(out) {
+            Ok(bytes) => {
+                out[start..start + 4].copy_from_slice(&(bytes as u32).to_le_bytes());
+                out.extend_from_slice(&self.plain);
+                Ok(Codec::PlainCells)
+            }
+            Err(why) => {
+                out.truncate(start - HEADER_BYTES);
+                Err(CannotEncode::Body(why))
+            }
+        }
+    }
+
+    /// Appends the columns, compressed; how many bytes that takes.
+    fn compress(&mut self, out: &mut Vec<u8>) -> Result<usize, String> {
+        let zstd = self.compressor.as_mut().ok_or("there is no compressor")?;
+        let start = out.len();
+        out.resize(start + zstd::zstd_safe::compress_bound(self.raw.len()), 0);
+        let bytes = zstd.compress_to_buffer(&self.raw, &mut out[start..]).map_err(|error| error.to_string())?;
+        out.truncate(start + bytes);
+        Ok(bytes)
+    }
+}
+
+/// Whether compressing is worth its time: a sample loses at least an eighth.
+fn shrinks(zstd: &mut zstd::bulk::Compressor<'_>, sample: &[u8]) -> bool {
+    zstd.compress(sample).is_ok_and(|packed| packed.len() < sample.len() / 8 * 7)
 }
 
 fn check(count: usize, weight: usize) -> Result<(), CannotEncode> {

@@ -69,8 +69,10 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadBlock> {
 // === impl TextWriter ===
 
 impl<'a> TextWriter<'a> {
-    pub(super) fn new() -> Self {
-        Self { numbers: HashMap::default(), text: String::new(), bytes: Vec::new() }
+    /// A writer that has room for `texts` texts before it grows.
+    pub(super) fn with_capacity(texts: usize) -> Self {
+        let numbers = HashMap::with_capacity_and_hasher(texts, FixedState::default());
+        Self { numbers, text: String::new(), bytes: Vec::with_capacity(texts) }
     }
 
     /// The number of `text`.
@@ -91,8 +93,9 @@ impl<'a> TextWriter<'a> {
 // === impl RowWriter ===
 
 impl<'a> RowWriter<'a> {
-    pub(super) fn new() -> Self {
-        Self { numbers: HashMap::default(), rows: Vec::new() }
+    /// A writer that has room for `rows` rows before it grows.
+    pub(super) fn with_capacity(rows: usize) -> Self {
+        Self { numbers: HashMap::with_capacity_and_hasher(rows, FixedState::default()), rows: Vec::with_capacity(rows) }
     }
 
     /// The number of `row`.

@@ -41,7 +41,7 @@ struct Columns {
 
 /// Appends the columns of `events` to `raw`.
 pub(super) fn encode(events: &[Event], raw: &mut Vec<u8>) -> Result<(), postcard::Error> {
-    let mut texts = TextWriter::new();
+    let mut texts = TextWriter::with_capacity(events.len());
     let mut columns = Columns::default();
     let (mut time, mut high, mut low) = (0, 0, 0);
     for event in events {

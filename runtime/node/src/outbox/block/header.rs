@@ -30,6 +30,7 @@ pub struct Header {
 pub(super) enum Codec {
     None = 0,
     Zstd = 1,
+    PlainCells = 2,
 }
 
 // === impl Header ===
@@ -44,7 +45,7 @@ impl Header {
         if crc32c::crc32c(&bytes[..80]) != read_u32(bytes, 80) {
             return Err(BadBlock::Header("the header does not match its checksum"));
         }
-        if bytes[4] != VERSION {
+        if !(1..=VERSION).contains(&bytes[4]) {
             return Err(BadBlock::Version(bytes[4]));
         }
         let lane =
@@ -52,6 +53,7 @@ impl Header {
         let codec = match bytes[6] {
             0 => Codec::None,
             1 => Codec::Zstd,
+            2 if bytes[4] >= 2 => Codec::PlainCells,
             _ => return Err(BadBlock::Header("unknown codec")),
         };
         let name = bytes[48..80].get(..usize::from(bytes[7])).and_then(|name| std::str::from_utf8(name).ok());

@@ -31,8 +31,9 @@ struct Columns {
     list_text: Vec<u32>,
     /// Rows of numbers, each once (equal bits): the width of each, at least 1.
     row_width: Vec<u32>,
-    /// The rows' cells. Rows of one width stand together, widths in the order they first occur in `row_width`; inside a
-    /// width first the first cell of all its rows in order, then the second of all, and so on.
+    /// The rows' cells, unless they stand plain behind the columns. Rows of one width stand together, widths in the order
+    /// they first occur in `row_width`; inside a width first the first cell of all its rows in order, then the second of
+    /// all, and so on.
     row_cells: Vec<f64>,
     /// Releases, each once: their SHA-256 digests.
     releases: Vec<[u8; 32]>,
@@ -130,10 +131,19 @@ pub(super) fn inputs_weight(inputs: &Inputs) -> usize {
 const FIXED_WEIGHT: usize = 256;
 const TEXT_WEIGHT: usize = 24;
 
-/// Appends the columns of `records` to `raw`.
-pub(super) fn encode(records: &[Record], raw: &mut Vec<u8>) -> Result<(), postcard::Error> {
-    let mut texts = TextWriter::new();
-    let mut rows = RowWriter::new();
+/// Appends the columns of `records` to `raw`; where `shrinks` says of a sample of them that they do not, the rows' cells to
+/// `plain` instead.
+pub(super) fn encode(
+    records: &[Record],
+    shrinks: impl FnOnce(&[u8]) -> bool,
+    raw: &mut Vec<u8>,
+    plain: &mut Vec<u8>,
+) -> Result<(), postcard::Error> {
+    // Some candidates stand in many records: room for all of them would be mostly left empty.
+    let named: usize = records.iter().map(|record| record.candidates.len() + 4).sum();
+    let mut texts = TextWriter::with_capacity(named.min(1_024));
+    let with_inputs = records.iter().filter(|record| record.inputs.is_some());
+    let mut rows = RowWriter::with_capacity(with_inputs.map(|record| record.candidates.len() + 1).sum());
     let mut lists: HashMap<&[Arc<str>], u32, FixedState> = HashMap::default();
     let mut c = Columns::default();
     let (mut high, mut low, mut time) = (0, 0, 0);
@@ -189,7 +199,7 @@ pub(super) fn encode(records: &[Record], raw: &mut Vec<u8>) -> Result<(), postca
     }
     c.text = texts.text;
     c.text_bytes = texts.bytes;
-    encode_rows(&rows.rows, &mut c);
+    encode_rows(&rows.rows, shrinks, &mut c, plain);
     *raw = postcard::to_extend(&c, std::mem::take(raw))?;
     Ok(())
 }
@@ -209,12 +219,33 @@ fn encode_inputs<'a>(inputs: &'a Inputs, candidates: usize, c: &mut Columns, row
     c.input_refused.extend(&inputs.refused);
 }
 
-fn encode_rows(rows: &[&[f64]], c: &mut Columns) {
+fn encode_rows(rows: &[&[f64]], shrinks: impl FnOnce(&[u8]) -> bool, c: &mut Columns, plain: &mut Vec<u8>) {
     c.row_width = rows.iter().map(|row| row.len() as u32).collect();
-    c.row_cells.reserve(rows.iter().map(|row| row.len()).sum());
+    let cells: usize = rows.iter().map(|row| row.len()).sum();
+    if cells >= PLAIN_FROM && !shrinks(&sample(rows)) {
+        plain.reserve(8 * cells);
+        rows.iter().for_each(|row| plain.extend(row.iter().flat_map(|cell| cell.to_le_bytes())));
+        return;
+    }
+    c.row_cells.reserve(cells);
     for (width, members) in by_width(&c.row_width) {
         c.row_cells.extend((0..width).flat_map(|cell| members.iter().map(move |&row| rows[row][cell])));
     }
+}
+
+/// With fewer cells there is nothing to gain from leaving them plain.
+const PLAIN_FROM: usize = 2_048;
+const SAMPLE_ROWS: usize = 16;
+const SAMPLE_CELLS: usize = 32;
+
+/// Some cells of some rows, spread over all of them.
+fn sample(rows: &[&[f64]]) -> Vec<u8> {
+    let mut sample = Vec::with_capacity(8 * SAMPLE_ROWS * SAMPLE_CELLS);
+    for row in rows.iter().step_by(rows.len().div_ceil(SAMPLE_ROWS).max(1)) {
+        let cells = row.iter().step_by(row.len().div_ceil(SAMPLE_CELLS).max(1));
+        sample.extend(cells.flat_map(|cell| cell.to_le_bytes()));
+    }
+    sample
 }
 
 /// The indices of the rows of each width, widths in the order they first occur.

@@ -38,7 +38,7 @@ fn forge(block: &[u8], raw: &[u8]) -> Vec<u8> {
 fn raw(block: &[u8]) -> Vec<u8> {
     let header = Header::read(block).unwrap();
     match header.codec {
-        Codec::None => header.body(block).unwrap().to_vec(),
+        Codec::None | Codec::PlainCells => header.body(block).unwrap().to_vec(),
         Codec::Zstd => zstd::bulk::decompress(header.body(block).unwrap(), MAX_RAW_BYTES).unwrap(),
     }
 }
@@ -53,7 +53,7 @@ fn the_header_says_what_the_block_holds() {
     assert_eq!(header.message_id(), "edge-1-0000000100000002-rewards-41");
 }
 
-// The bytes of version 1 as they lie in segments and streams: whoever changes them breaks every reader there is.
+// The bytes of a body as they lie in segments and streams, the same in versions 1 and 2: whoever changes them breaks every reader there is.
 #[test]
 fn the_format_stays_as_it_is() {
     let check = |lane: Lane, items: Items, expected: u32| {
@@ -157,10 +157,71 @@ fn a_body_must_decompress_to_what_the_header_says() {
 #[test]
 fn another_version_is_named() {
     let mut block = sample_blocks().remove(0);
-    block[4] = 2;
-    let crc = crc32c::crc32c(&block[..80]);
-    block[80..84].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(decode(&block), Err(BadBlock::Version(2)));
+    for (version, expected) in [(0, Some(0)), (1, None), (2, None), (3, Some(3))] {
+        block[4] = version;
+        let crc = crc32c::crc32c(&block[..80]);
+        block[80..84].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(decode(&block).err(), expected.map(BadBlock::Version), "{version}");
+    }
+}
+
+/// Records with rows of 100 cells made by `cell` from the cell's number.
+fn ranking(cell: fn(u64) -> f64) -> Items {
+    let records = (0..5).map(|n| {
+        let rows = (0..60).flat_map(|row| (0..100).map(move |at| cell((n + row) * 100 + at)));
+        let inputs = Inputs { rate: 0.5, shared: vec![n as f64], candidates: rows.collect(), refused: vec![3] };
+        let candidates = (0..60).map(|row| format!("sku-{}", n + row).into()).collect();
+        Record { candidates, inputs: Some(inputs), ..record(n) }
+    });
+    Items::Records(records.collect())
+}
+
+fn scattered(n: u64) -> f64 {
+    (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}
+
+// Compressing cells that do not shrink was a third of what a ranking decision cost.
+#[test]
+fn cells_that_do_not_shrink_stay_plain() {
+    let check = |items: &Items, expected: Codec| {
+        let block = encode(&stamp(Lane::Decisions, 1), items).unwrap();
+        assert_eq!(Header::read(&block).unwrap().codec, expected);
+        assert_eq!(bytes_of(&decode(&block).unwrap().1), bytes_of(items));
+        block
+    };
+    let block = check(&ranking(scattered), Codec::PlainCells);
+    assert!(block.len() < 64 * 100 * 8 + 3_000, "each row once: {}", block.len());
+    check(&ranking(|n| (n % 7) as f64), Codec::Zstd);
+    check(&ranking(|n| f64::from(scattered(n) as f32)), Codec::Zstd);
+    check(&Items::Records((0..20).map(record).collect()), Codec::Zstd);
+}
+
+#[test]
+fn plain_cells_are_not_trusted() {
+    let block = encode(&stamp(Lane::Decisions, 1), &ranking(scattered)).unwrap();
+    let header = Header::read(&block).unwrap();
+    let seal = |body: &[u8], raw_bytes: usize, lane: Lane| {
+        let mut header = header.clone();
+        (header.lane, header.raw_bytes) = (lane, raw_bytes as u32);
+        (header.body_bytes, header.body_crc) = (body.len() as u32, crc32c::crc32c(body));
+        let mut bytes = [0; HEADER_BYTES];
+        header.write(&mut bytes);
+        [&bytes, body].concat()
+    };
+    let (body, raw_bytes) = (&block[HEADER_BYTES..], header.raw_bytes as usize);
+    assert!(decode(&seal(body, raw_bytes, Lane::Decisions)).is_ok());
+    assert!(decode(&seal(body, raw_bytes, Lane::Events)).is_err(), "events have no cells");
+    let row = 100 * 8;
+    for less in [1, 8, row, body.len() - 4, body.len() - 3, body.len()] {
+        let cut = &body[..body.len() - less];
+        assert!(decode(&seal(cut, raw_bytes.saturating_sub(less), Lane::Decisions)).is_err(), "{less} bytes less");
+    }
+    let more = [body, &[0; 8]].concat();
+    assert!(decode(&seal(&more, raw_bytes + 8, Lane::Decisions)).is_err(), "more cells than rows");
+    for packed_bytes in [0, 1, u32::MAX] {
+        let moved = [&packed_bytes.to_le_bytes(), &body[4..]].concat();
+        assert!(decode(&seal(&moved, raw_bytes, Lane::Decisions)).is_err(), "{packed_bytes} bytes of columns");
+    }
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use selvedge_decision::NodeId;
 
 use super::*;
-use crate::outbox::block::{Items, encode};
+use crate::outbox::block::{Items, VERSION, encode};
 use crate::outbox::samples::{event, stamp};
 
 /// A directory with one segment of five blocks; its blocks, and where each begins and the last ends.
@@ -156,7 +156,7 @@ proptest! {
 /// A block as a version to come may write it: the header's checksum holds, the rest is unknown.
 fn newer(block: &[u8]) -> Vec<u8> {
     let mut block = block.to_vec();
-    block[4] = 2;
+    block[4] = VERSION + 1;
     let crc = crc32c::crc32c(&block[..80]);
     block[80..84].copy_from_slice(&crc.to_le_bytes());
     block
@@ -172,7 +172,7 @@ fn what_a_newer_version_wrote_is_never_cut() {
         let bytes = blocks.concat();
         std::fs::write(sample.path(), &bytes).unwrap();
         let error = recover(&Disk::open(sample.dir.path()).unwrap()).unwrap_err().to_string();
-        assert!(error.contains("version 2, written by a newer version"), "{error}");
+        assert!(error.contains("version 3, written by a newer version"), "{error}");
         assert!(error.contains(&sample.id.to_string()), "{error}");
         assert_eq!(std::fs::read(sample.path()).unwrap(), bytes, "block {at}");
     }

@@ -17,13 +17,17 @@ struct Rows {
     ends: Vec<usize>,
 }
 
-/// The `count` records of a body.
-pub(in crate::outbox::block) fn decode(bytes: &[u8], count: usize) -> Result<Vec<Record>, BadBlock> {
+/// The `count` records of a body, with the plain cells beside its columns.
+pub(in crate::outbox::block) fn decode(bytes: &[u8], plain: &[u8], count: usize) -> Result<Vec<Record>, BadBlock> {
     let c: Columns = read(bytes)?;
     let mut budget = Budget::new();
     budget.take(count.saturating_mul(FIXED_WEIGHT))?;
     let mut texts = Texts::new(&c.text, &c.text_bytes)?;
-    let rows = Rows::new(&c.row_width, &c.row_cells)?;
+    let rows = if plain.is_empty() {
+        Rows::new(&c.row_width, &c.row_cells)?
+    } else {
+        Rows::plain(&c.row_width, &c.row_cells, plain)?
+    };
     let lists = Lists::new(c.list_len, c.list_text)?;
     let releases: Vec<Digest> = c.releases.into_iter().map(Digest).collect();
     let mut id_high = Column::new("id_high", c.id_high);
@@ -142,18 +146,20 @@ fn decode_bucket(value: u32) -> Result<Option<u16>, BadBlock> {
 // === impl Rows ===
 
 impl Rows {
+    /// Takes the cells as they stand, row by row.
+    fn plain(widths: &[u32], columns: &[f64], plain: &[u8]) -> Result<Self, BadBlock> {
+        let (cells, rest) = plain.as_chunks();
+        let ends = Self::ends(widths, cells.len())?;
+        if !columns.is_empty() || !rest.is_empty() {
+            return Err(bad("cells stand in two places, or the last is cut"));
+        }
+        Ok(Self { cells: cells.iter().map(|cell| f64::from_le_bytes(*cell)).collect(), ends })
+    }
+
     /// Puts the cells back row by row.
     fn new(widths: &[u32], columns: &[f64]) -> Result<Self, BadBlock> {
-        let mut end = 0usize;
-        let mut ends = Vec::with_capacity(widths.len());
-        for &width in widths {
-            end = end.checked_add(width as usize).filter(|_| width > 0).ok_or_else(|| bad("a row has no width"))?;
-            ends.push(end);
-        }
-        if end != columns.len() {
-            return Err(bad("row_cells does not have the cells that row_width says"));
-        }
-        let mut cells = vec![0.0; end];
+        let ends = Self::ends(widths, columns.len())?;
+        let mut cells = vec![0.0; columns.len()];
         let mut next = columns.iter();
         for (width, members) in by_width(widths) {
             for cell in 0..width {
@@ -163,6 +169,17 @@ impl Rows {
             }
         }
         Ok(Self { cells, ends })
+    }
+
+    /// Where each row ends among `cells` cells.
+    fn ends(widths: &[u32], cells: usize) -> Result<Vec<usize>, BadBlock> {
+        let mut end = 0usize;
+        let mut ends = Vec::with_capacity(widths.len());
+        for &width in widths {
+            end = end.checked_add(width as usize).filter(|_| width > 0).ok_or_else(|| bad("a row has no width"))?;
+            ends.push(end);
+        }
+        if end == cells { Ok(ends) } else { Err(bad("there are not the cells that row_width says")) }
     }
 
     /// Row `number`; the caller copies it.
