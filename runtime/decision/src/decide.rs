@@ -152,10 +152,18 @@ fn candidates(
 
 /// The second of the first two that are equal.
 fn first_twice<'a>(ids: &[&'a str]) -> Option<(usize, &'a str)> {
-    let mut order: Vec<usize> = (0..ids.len()).collect();
-    order.sort_by_key(|at| ids[*at]);
-    let twice = order.windows(2).filter(|pair| ids[pair[0]] == ids[pair[1]]).map(|pair| pair[1]).min();
-    twice.map(|at| (at, ids[at]))
+    // By a hash first: comparing 200 ids costs as much as gathering their features. Ids with one hash are few, or somebody
+    // means harm; they are sorted, so even that costs no more than sorting all.
+    let mut order: Vec<(u32, usize)> =
+        ids.iter().enumerate().map(|(at, id)| (assign::murmur3_x86_32(id.as_bytes()), at)).collect();
+    order.sort_unstable();
+    let alike = order.chunk_by(|a, b| a.0 == b.0).filter(|alike| alike.len() > 1);
+    let twice = alike.filter_map(|alike| {
+        let mut alike: Vec<(&str, usize)> = alike.iter().map(|(_, at)| (ids[*at], *at)).collect();
+        alike.sort_unstable();
+        alike.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1).min()
+    });
+    twice.min().map(|at| (at, ids[at]))
 }
 
 fn bucket(placement: &Placement, request: &Request<'_>) -> Option<u16> {
@@ -194,5 +202,24 @@ impl Placement {
             Some(Unit::Session) if request.session.is_none() => Err(BadRequest::NoUnit("session")),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_of_the_first_two_that_are_equal_is_named() {
+        let check = |ids: &[&str], expected: Option<usize>| assert_eq!(first_twice(ids).map(|(at, _)| at), expected);
+        check(&[], None);
+        check(&["a", "b", "c"], None);
+        check(&["a", "b", "c", "b", "a"], Some(3));
+        check(&["a", "a", "a"], Some(1));
+        // Two ids with one hash are not one id.
+        let alike = ["sku-60983", "sku-130691"];
+        assert_eq!(assign::murmur3_x86_32(alike[0].as_bytes()), assign::murmur3_x86_32(alike[1].as_bytes()));
+        check(&alike, None);
+        check(&[alike[0], alike[1], alike[0]], Some(2));
     }
 }

@@ -81,8 +81,12 @@ fn render(decided: &Decided, record: &Record, placement: &Placement) -> Vec<u8> 
         fault: record.faults.first().map(|fault| fault.fault),
         explanation: decided.explanation.as_ref(),
     };
+    let mut json = Vec::with_capacity(512 + 96 * body.choices.len());
     // Nothing in it can fail to be written as JSON: keys are texts and floats that are no number become null.
-    serde_json::to_vec(&body).unwrap_or_else(|_| b"{}".to_vec())
+    match serde_json::to_writer(&mut json, &body) {
+        Ok(()) => json,
+        Err(_) => b"{}".to_vec(),
+    }
 }
 
 impl Serialize for Values<'_> {
