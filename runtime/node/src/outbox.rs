@@ -91,6 +91,14 @@ pub enum Refused {
         /// When to try again.
         retry_after_s: u64,
     },
+    /// It never fits: waiting does not help.
+    #[error("{why}")]
+    TooLarge {
+        /// What is too large, and which setting or what smaller batch would do.
+        why: String,
+        /// What it may weigh, in bytes.
+        limit: usize,
+    },
     /// The disk failed, or the node is stopping. What a failed disk holds is unknown, but it was not promised.
     #[error("the events could not be made durable: {why}")]
     Failed {
@@ -242,10 +250,9 @@ impl Outbox {
                 self.shared.metrics.lane(lane).refused(cause).inc_by(count);
             }
         };
-        let heaviest = rewards.iter().chain(&events).map(Event::weight).max().unwrap_or(0);
-        if heaviest > self.shared.config.max_event_bytes() {
+        if let Err(refused) = self.shared.config.check_fits([(Lane::Rewards, &rewards), (Lane::Events, &events)]) {
             refuse(Cause::TooLarge);
-            return Err(Refused::Failed { why: self.shared.config.too_large(heaviest) });
+            return Err(refused);
         }
         let full = Refused::Full { retry_after_s: self.shared.config.retry_after_s };
         match self.shared.queue.push_events(&mut rewards, &mut events, |lane| self.shared.room(lane)) {

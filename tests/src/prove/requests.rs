@@ -61,7 +61,8 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
     let shop = state::priced_shop(&rig, 1)?;
     shop.placement("personal", PERSONAL)?.model("personal", PERSONAL_MODEL)?;
     let release = rig.deploy(shop.folder()).await?;
-    let node = Node::start(rig.spec("edge-1").set("http.max_decide_body=256KiB")).await?;
+    let spec = rig.spec("edge-1").set("http.max_decide_body=256KiB").set("outbox.max_rewards=64KiB");
+    let node = Node::start(spec).await?;
     node.runs(&release, LIMIT).await?;
     let mut findings = Findings::default();
     for case in cases() {
@@ -267,6 +268,18 @@ fn cases() -> Vec<Case> {
         raw("events cut off", "/v1/events", b"[{\"event\":\"a\"},".to_vec(), 400, "bad_json", Some("body")),
         raw("events that are not UTF-8", "/v1/events", b"{\"event\":\"\xff\"}".to_vec(), 400, "bad_json", Some("body")),
         raw("too large events", "/v1/events", vec![b' '; 600 << 10], 413, "body_too_large", Some("body")),
+        Case {
+            // Larger than all that may wait: "come again later" would be told for ever.
+            what: "rewards that never fit",
+            path: "/v1/events",
+            body: json!(vec![json!({"event": "$reward", "properties": {"note": "x".repeat(1_000)}}); 100])
+                .to_string()
+                .into_bytes(),
+            status: 413,
+            code: "body_too_large",
+            field: Some("body"),
+            limit: true,
+        },
         raw("no such path", "/v1/decided", vec![], 404, "not_found", None),
     ]
 }

@@ -89,6 +89,7 @@ impl From<Refused> for ApiError {
             Refused::Full { retry_after_s } => {
                 Self { retry_after_s: Some(retry_after_s), ..Self::new(Code::outbox_full, message) }
             }
+            Refused::TooLarge { limit, .. } => Self::new(Code::body_too_large, message).at("body").limit(limit),
             Refused::Failed { .. } => Self { retry_after_s: Some(1), ..Self::new(Code::storage_failed, message) },
         }
     }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Lane;
 use super::block::{HEADER_BYTES, MAX_WEIGHT};
+use super::{Lane, Refused};
+use crate::events::Event;
 
 /// What the columns of a block with one event take beyond its texts, in bytes; rounded up.
 const COLUMNS_BYTES: usize = 256;
@@ -71,9 +72,27 @@ impl OutboxConfig {
         (self.block_bytes / 2).min(self.block_bytes.saturating_sub(HEADER_BYTES + COLUMNS_BYTES)).min(MAX_WEIGHT)
     }
 
-    pub(super) fn too_large(&self, bytes: usize) -> String {
+    /// Refuses what would not fit into an empty outbox either.
+    pub(super) fn check_fits(&self, batch: [(Lane, &[Event]); 2]) -> Result<(), Refused> {
         let (limit, block) = (self.max_event_bytes(), self.block_bytes);
-        format!("an event takes {bytes} bytes; {limit} fit into a block of {block} bytes: raise outbox.block")
+        let heaviest = batch.iter().flat_map(|(_, events)| *events).map(Event::weight).max().unwrap_or(0);
+        if heaviest > limit {
+            let why =
+                format!("an event takes {heaviest} bytes; {limit} fit into a block of {block}: raise outbox.block");
+            return Err(Refused::TooLarge { why, limit });
+        }
+        for (lane, events) in batch {
+            let bytes: usize = events.iter().map(Event::weight).sum();
+            let limit = self.resting_bytes.min(usize::try_from(self.lane_bytes(lane)).unwrap_or(usize::MAX));
+            if bytes > limit {
+                let why = format!(
+                    "the {lane} of this batch take {bytes} bytes, all that lane may hold is {limit}: send fewer at once, or \
+                     raise outbox.max_{lane} and outbox.max_resting_bytes"
+                );
+                return Err(Refused::TooLarge { why, limit });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn lane_bytes(&self, lane: Lane) -> u64 {

@@ -295,6 +295,31 @@ async fn epochs_and_seqs_never_repeat_over_restarts_and_clones() {
     assert_eq!(reader.seen_again(), 40);
 }
 
+// The sender of such a batch was told to come again, for ever.
+#[tokio::test]
+async fn a_batch_that_never_fits_is_not_told_to_come_again() {
+    let check = |changed: fn(&mut OutboxConfig), batch: Vec<Event>, expected: Option<usize>| async move {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        changed(&mut config);
+        let outbox = open(config);
+        match (outbox.append_events(batch).await, expected) {
+            (Ok(_), None) => {}
+            (Err(Refused::TooLarge { limit, .. }), Some(expected)) => assert_eq!(limit, expected),
+            (other, _) => panic!("{other:?}, expected a limit of {expected:?}"),
+        }
+        assert_balanced(&outbox.status());
+    };
+    check(|_| {}, events(0..100), None).await;
+    check(|config| config.events_bytes = 5_000, events(0..100), Some(5_000)).await;
+    check(|config| config.resting_bytes = 4_000, events(0..100), Some(4_000)).await;
+    let rewards: Vec<_> = (0..100).map(reward).collect();
+    check(|config| config.events_bytes = 5_000, rewards.clone(), None).await;
+    check(|config| config.rewards_bytes = 5_000, rewards, Some(5_000)).await;
+    let long = Event { properties: "x".repeat(20_000), ..event(1) };
+    check(|config| config.block_bytes = 32_000, vec![long], Some(16_000)).await;
+}
+
 /// An outbox whose disk does as told.
 fn open_faulty(config: OutboxConfig) -> (Outbox, files::Faults) {
     let disk = Disk::open(&config.dir).unwrap();
