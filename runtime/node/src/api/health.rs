@@ -102,7 +102,7 @@ impl Health {
             ready = false;
             let why = match (&releases.refusal, &releases.channel_problem) {
                 (Some(refusal), _) => format!("the release was refused: {}", refusal.why),
-                (None, Some(problem)) => problem.clone(),
+                (None, Some(problem)) => problem.why.clone(),
                 (None, None) => {
                     "no release yet: none was deployed to the channel, or the core was not reached".to_owned()
                 }
@@ -112,7 +112,7 @@ impl Health {
             let what = refusal.release.as_deref().unwrap_or("what came after the running release");
             reasons.push(reason("release_refused", refusal.since_us, format!("{what}: {}", refusal.why)));
         } else if let Some(problem) = &releases.channel_problem {
-            reasons.push(reason("channel", self.started_us, problem.clone()));
+            reasons.push(reason("channel", problem.since_us, problem.why.clone()));
         }
         if let LinkState::Down { since_us, why } = &*self.link.state().borrow() {
             reasons.push(reason("core_unreachable", *since_us, why.clone()));

@@ -25,7 +25,7 @@ pub struct Status {
     /// Why what the channel points to does not run; none when it does.
     pub refusal: Option<Refusal>,
     /// Why the channel cannot be read, or that it has no pointer yet.
-    pub channel_problem: Option<String>,
+    pub channel_problem: Option<ChannelProblem>,
     /// The latest refusals, the oldest first.
     pub refused: VecDeque<Refusal>,
     /// The release this node took back by itself.
@@ -40,6 +40,15 @@ pub struct Running {
     /// Its name, for people.
     pub name: String,
     /// Since when, or when it last began to run.
+    pub since_us: TimeUs,
+}
+
+/// The channel cannot be read, or has nothing to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChannelProblem {
+    /// What is wrong now.
+    pub why: String,
+    /// Since when the channel has not been read, whatever was wrong first.
     pub since_us: TimeUs,
 }
 
@@ -138,6 +147,12 @@ impl Status {
         }
         self.refusal = Some(refusal);
     }
+
+    /// Remembers what is wrong with the channel; the time it began stays as long as it lasts.
+    pub(super) fn channel_fails(&mut self, why: String, now_us: TimeUs) {
+        let since_us = self.channel_problem.as_ref().map_or(now_us, |problem| problem.since_us);
+        self.channel_problem = Some(ChannelProblem { why, since_us });
+    }
 }
 
 // === impl Running ===
@@ -173,5 +188,21 @@ mod tests {
         }
         assert_eq!(status.refused.len(), MAX_REFUSALS);
         assert_eq!(status.refused.back().map(|r| r.since_us), Some(49));
+    }
+
+    // `/readyz` told the node's start as the time since when a channel could not be read.
+    #[test]
+    fn a_channel_fails_since_it_last_worked() {
+        let mut status = Status::default();
+        let since = |status: &Status| status.channel_problem.as_ref().map(|problem| problem.since_us);
+        status.channel_fails("no pointer".into(), 10);
+        status.channel_fails("no permission".into(), 20);
+        assert_eq!(
+            (since(&status), status.channel_problem.as_ref().map(|p| &*p.why)),
+            (Some(10), Some("no permission"))
+        );
+        status.channel_problem = None;
+        status.channel_fails("no pointer".into(), 30);
+        assert_eq!(since(&status), Some(30));
     }
 }

@@ -76,8 +76,8 @@ impl<S: Stage> Follow<S> {
     }
 
     fn channel_problem(&self, why: impl ToString) {
-        let why = why.to_string();
-        self.tell(|status| status.channel_problem = Some(why));
+        let (why, now_us) = (why.to_string(), self.shared.clock.now_us());
+        self.tell(|status| status.channel_fails(why, now_us));
     }
 
     /// Follows a folder for ever.
