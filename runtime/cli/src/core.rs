@@ -44,7 +44,8 @@ impl CoreArgs {
 
     /// Connects, or says why there is no connection.
     pub(crate) async fn connect(&self) -> anyhow::Result<Arc<NatsLink>> {
-        connect(self.config(), CONNECT_TIMEOUT).await
+        let connected = connect(self.config(), CONNECT_TIMEOUT).await;
+        connected.map_err(|error| anyhow::anyhow!("{error:#}; is a nats-server there? --nats names another"))
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Layers {
 #[derive(Debug, thiserror::Error)]
 pub enum BadConfig {
     /// The file cannot be read.
-    #[error("cannot read {path}: {why}")]
+    #[error("cannot read {path}: {why}; every setting has a default, so a file with those you change is enough")]
     Read {
         /// The file.
         path: String,

@@ -52,12 +52,11 @@ impl Args {
 }
 
 fn write_new(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .with_context(|| format!("cannot create {}", path.display()))?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(path).with_context(|| match path.exists() {
+            true => format!("{} is there already, and a key is never replaced: choose another name", path.display()),
+            false => format!("cannot create {}", path.display()),
+        })?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
         .with_context(|| format!("cannot write {}", path.display()))
