@@ -75,7 +75,7 @@ pub struct Answers {
     /// Before the link: margins, decision functions, and the values of a regression.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub margin: Vec<Answer>,
-    /// Probabilities.
+    /// After the link: probabilities, and the means of a regression with a link.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probability: Vec<Answer>,
 }

@@ -7,6 +7,9 @@ use super::trees::Trees;
 /// A column of the tape.
 pub type Column = u32;
 
+/// What LightGBM takes for zero: at most this far from it, the f32 next to 1e-35.
+pub const ZERO: f64 = 1e-35_f32 as f64;
+
 /// Reads columns that stand before it and appends its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
@@ -23,7 +26,7 @@ pub enum Step {
         /// The columns.
         columns: Vec<Column>,
     },
-    /// A column each: NaN where its absolute value is at most 1e-35, else its value.
+    /// A column each: NaN where its absolute value is at most [`ZERO`], else its value.
     ZeroIsMissing {
         /// The columns.
         columns: Vec<Column>,
@@ -129,10 +132,14 @@ pub enum Step {
         #[serde(default)]
         precision: Precision,
     },
-    /// A column each: `e^(x - max) / Σ`, summed from left to right.
+    /// A column each: `e^(x - max) / Σ`, summed from left to right. With `f32` the differences, the exponentials, their sum
+    /// (which is taken in f64) and the quotients are rounded to f32, as XGBoost does.
     Softmax {
         /// The columns.
         columns: Vec<Column>,
+        /// What it is computed in.
+        #[serde(default)]
+        precision: Precision,
     },
     /// A column each: divided by their sum, from left to right; `1 / n` each when the sum is 0.
     Normalize {
@@ -215,6 +222,8 @@ pub enum Function {
     Relu,
     /// Rounded to f32.
     RoundF32,
+    /// Cut to an integer, towards 0.
+    Trunc,
 }
 
 /// What a sum is computed in.
@@ -244,7 +253,7 @@ impl Step {
             | Self::Scale { columns, .. }
             | Self::Clip { columns, .. }
             | Self::Apply { columns, .. }
-            | Self::Softmax { columns }
+            | Self::Softmax { columns, .. }
             | Self::Normalize { columns }
             | Self::Interpolate { columns, .. }
             | Self::Prior { columns, .. } => columns.len(),
@@ -265,7 +274,7 @@ impl Step {
             | Self::Scale { columns, .. }
             | Self::Clip { columns, .. }
             | Self::Apply { columns, .. }
-            | Self::Softmax { columns }
+            | Self::Softmax { columns, .. }
             | Self::Normalize { columns }
             | Self::Interpolate { columns, .. }
             | Self::Prior { columns, .. }
