@@ -1,0 +1,109 @@
+//! LightGBM's objectives. Owns what leads from the raw score to the prediction.
+
+use super::text::Block;
+use super::{BadModel, append};
+use crate::pipeline::step::Column;
+use crate::pipeline::{Function, Precision, Step};
+
+/// An objective, by what follows the raw score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Objective {
+    /// Nothing.
+    Identity,
+    /// `sign(x) x²`: a regression that was trained on square roots.
+    Square,
+    /// `e^x`.
+    Exp,
+    /// `ln(1 + e^x)`.
+    Log1pExp,
+    /// The sigmoid of so many times the score.
+    Sigmoid(f64),
+    /// A sigmoid a class.
+    OneAgainstAll(f64),
+    /// Softmax over the classes.
+    Softmax,
+}
+
+// === impl Objective ===
+
+impl Objective {
+    /// The objective of a model, with its parameters; one without an objective was trained with the user's own.
+    pub(super) fn read(head: &Block<'_>, outputs: usize) -> Result<Self, BadModel> {
+        let Some(text) = head.optional("objective") else { return Ok(Self::Identity) };
+        let mut words = text.split_ascii_whitespace();
+        let name = words.next().unwrap_or("");
+        let parameters: Vec<&str> = words.collect();
+        let sigmoid = || {
+            let told = parameters.iter().find_map(|word| word.strip_prefix("sigmoid:"));
+            let value = told.map_or(Some(1.0), |told| told.parse::<f64>().ok());
+            let value = value.filter(|value| value.is_finite() && *value > 0.0);
+            value.ok_or_else(|| head.bad("objective", format!("{text:?}: the sigmoid is no number above 0")))
+        };
+        let objective =
+            match name {
+                "regression" | "regression_l1" | "huber" | "fair" | "quantile" | "mape" => {
+                    if parameters.contains(&"sqrt") { Self::Square } else { Self::Identity }
+                }
+                "lambdarank" | "rank_xendcg" | "custom" | "" => Self::Identity,
+                "poisson" | "gamma" | "tweedie" => Self::Exp,
+                "cross_entropy" => Self::Sigmoid(1.0),
+                "cross_entropy_lambda" => Self::Log1pExp,
+                "binary" => Self::Sigmoid(sigmoid()?),
+                "multiclass" => Self::Softmax,
+                "multiclassova" => Self::OneAgainstAll(sigmoid()?),
+                _ => return Err(head.bad("objective", format!("the objective {name:?} is not supported"))),
+            };
+        let fits = if objective.has_classes() { outputs >= 2 } else { outputs == 1 || objective == Self::Identity };
+        if fits { Ok(objective) } else { Err(head.bad("objective", format!("{name:?} with {outputs} outputs"))) }
+    }
+
+    pub(super) fn has_classes(self) -> bool {
+        matches!(self, Self::Softmax | Self::OneAgainstAll(_))
+    }
+
+    /// Appends what leads from the raw scores to the predictions; no columns where the scores are those. Of a random forest
+    /// the predictions, but not the raw scores, are divided by the iterations.
+    pub(super) fn predictions(
+        self,
+        margins: &[Column],
+        iterations: Option<usize>,
+        inputs: usize,
+        steps: &mut Vec<Step>,
+    ) -> Vec<Column> {
+        let mut columns = margins.to_vec();
+        let scaled = |columns: &[Column], divide: Option<usize>, multiply: Option<f64>| Step::Scale {
+            columns: columns.to_vec(),
+            subtract: Vec::new(),
+            divide: divide.map_or_else(Vec::new, |divide| vec![divide as f64; columns.len()]),
+            multiply: multiply.map_or_else(Vec::new, |multiply| vec![multiply; columns.len()]),
+            add: Vec::new(),
+        };
+        if let Some(iterations) = iterations.filter(|iterations| *iterations > 0) {
+            columns = append(inputs, steps, |_| scaled(&columns, Some(iterations), None));
+        }
+        let mut apply = |columns: &[Column], function| {
+            append(inputs, steps, |_| Step::Apply { columns: columns.to_vec(), function })
+        };
+        match self {
+            Self::Identity if iterations.is_none() => Vec::new(),
+            Self::Identity => columns,
+            Self::Square => {
+                let absolute = apply(&columns, Function::Abs);
+                let terms = absolute.iter().zip(&columns).map(|(absolute, column)| vec![*absolute, *column]).collect();
+                append(inputs, steps, |_| Step::Products { terms })
+            }
+            Self::Exp => apply(&columns, Function::Exp),
+            Self::Log1pExp => {
+                let exp = apply(&columns, Function::Exp);
+                apply(&exp, Function::Log1p)
+            }
+            Self::Sigmoid(sigmoid) | Self::OneAgainstAll(sigmoid) => {
+                if sigmoid != 1.0 {
+                    columns = append(inputs, steps, |_| scaled(&columns, None, Some(sigmoid)));
+                }
+                append(inputs, steps, |_| Step::Apply { columns, function: Function::Sigmoid })
+            }
+            Self::Softmax => append(inputs, steps, |_| Step::Softmax { columns, precision: Precision::F64 }),
+        }
+    }
+}
