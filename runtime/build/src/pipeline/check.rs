@@ -133,6 +133,7 @@ fn check_step(step: &Step, nodes: &mut usize) -> Checked {
         | Step::Clip { .. }
         | Step::Apply { .. }
         | Step::Products { .. }
+        | Step::Sums { .. }
         | Step::Softmax { .. }
         | Step::Normalize { .. }
         | Step::Prior { .. }

@@ -70,6 +70,11 @@ pub enum Step {
         /// The terms.
         terms: Vec<Vec<Column>>,
     },
+    /// A column a term: the sum of its columns from left to right; 0 for an empty term.
+    Sums {
+        /// The terms.
+        terms: Vec<Vec<Column>>,
+    },
     /// One column: the index of the equal value, -1 when there is none, NaN when it is missing. -0 equals 0.
     Index {
         /// The column.
@@ -257,7 +262,7 @@ impl Step {
             | Self::Normalize { columns }
             | Self::Interpolate { columns, .. }
             | Self::Prior { columns, .. } => columns.len(),
-            Self::Products { terms } => terms.len(),
+            Self::Products { terms } | Self::Sums { terms } => terms.len(),
             Self::Index { .. } | Self::Bins { .. } | Self::Embedding { .. } | Self::Dot { .. } => 1,
             Self::OneHot { width, .. } | Self::Table { width, .. } => *width as usize,
             Self::Linear { intercept, .. } => intercept.len(),
@@ -279,7 +284,7 @@ impl Step {
             | Self::Interpolate { columns, .. }
             | Self::Prior { columns, .. }
             | Self::Linear { columns, .. } => Box::new(columns.iter().copied()),
-            Self::Products { terms } => Box::new(terms.iter().flatten().copied()),
+            Self::Products { terms } | Self::Sums { terms } => Box::new(terms.iter().flatten().copied()),
             Self::Index { column, .. }
             | Self::Bins { column, .. }
             | Self::OneHot { column, .. }
