@@ -3,7 +3,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{deploy, dev, doctor, eval, features, node, release, replay, rollback, status, tail};
+use crate::commands::{
+    bench, build, completions, deploy, dev, doctor, eval, features, node, release, replay, rollback, status, tail,
+};
 use crate::output::{Outcome, Output};
 
 /// Decides at the edge: runs nodes, packs and deploys releases, looks at what they did.
@@ -24,6 +26,8 @@ pub(crate) enum Command {
     Node(node::Args),
     /// Run a node on a folder, with no server; it swaps when a file is saved.
     Dev(dev::Args),
+    /// Make a module of a model file, of rules or of a guest.
+    Build(build::Args),
     /// Pack, inspect and sign releases.
     #[command(subcommand)]
     Release(release::Command),
@@ -38,12 +42,16 @@ pub(crate) enum Command {
     Features(features::Command),
     /// Run a module on rows.
     Eval(eval::Args),
+    /// Measure what a module costs.
+    Bench(bench::Args),
     /// Show events, decisions and rewards as they reach the core, or as a node keeps them.
     Tail(tail::Args),
     /// Decide recorded decisions again and compare.
     Replay(replay::Args),
     /// Check this machine and the core for what a node needs.
     Doctor(doctor::Args),
+    /// Print what a shell needs to complete commands.
+    Completions(completions::Args),
 }
 
 // === impl Command ===
@@ -53,15 +61,18 @@ impl Command {
         match self {
             Self::Node(args) => args.run(output),
             Self::Dev(args) => args.run(output),
+            Self::Build(args) => args.run(output),
             Self::Release(command) => command.run(output),
             Self::Deploy(args) => args.run(output),
             Self::Rollback(args) => args.run(output),
             Self::Status(args) => args.run(output),
             Self::Features(command) => command.run(output),
             Self::Eval(args) => args.run(output),
+            Self::Bench(args) => args.run(output),
             Self::Tail(args) => args.run(output),
             Self::Replay(args) => args.run(output),
             Self::Doctor(args) => args.run(output),
+            Self::Completions(args) => args.run(output),
         }
     }
 }
@@ -101,6 +112,12 @@ mod tests {
         check("selvedge features put item sku-1 {\"price\":1} --json", true);
         check("selvedge features get item sku-1 --json", true);
         check("selvedge features push rows.jsonl --view item", true);
+        check("selvedge build hero.json -o hero.wasm --json", true);
+        check("selvedge build", false);
+        check("selvedge bench m.wasm --rows rows.jsonl --candidates 200 --json", true);
+        check("selvedge bench m.wasm --candidates 0", false);
+        check("selvedge completions zsh", true);
+        check("selvedge completions cmd", false);
         check("selvedge eval m.wasm --rows rows.jsonl --json", true);
         check("selvedge tail --lane decisions --follow --from start", true);
         check("selvedge tail --lane decision", false);

@@ -1,5 +1,8 @@
 //! The commands, each in its own file: an `Args` with its flags and a `run` that does the work.
 
+pub(crate) mod bench;
+pub(crate) mod build;
+pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod dev;
 pub(crate) mod doctor;

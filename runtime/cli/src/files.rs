@@ -1,6 +1,8 @@
-//! Files that commands are given: read whole, within a bound, with errors that name them.
+//! Files that commands are given or leave behind: read whole, within a bound, and written whole or not at all, with errors
+//! that name them.
 
-use std::io::Read as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -8,11 +10,50 @@ use anyhow::Context as _;
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read_file(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let read = || {
-        let mut bytes = Vec::new();
-        std::fs::File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-        std::io::Result::Ok(bytes)
+        let file = File::open(path)?;
+        // What a file says of its size is believed for the reservation alone: a buffer that grows would need twice as much.
+        let mut bytes = Vec::with_capacity(file.metadata()?.len().min(limit) as usize + 1);
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        io::Result::Ok(bytes)
     };
     let bytes = read().with_context(|| format!("cannot read {}", path.display()))?;
     anyhow::ensure!(bytes.len() as u64 <= limit, "{}: more than {limit} bytes", path.display());
     Ok(bytes)
+}
+
+/// Writes a file beside `path` and renames it, so that nobody ever reads half of it.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = Path::new(&beside);
+    let write = || {
+        let mut file = File::create(beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(beside, path)
+    };
+    write().inspect_err(|_| drop(fs::remove_file(beside))).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hero.wasm");
+        write_file(&file, b"one").unwrap();
+        write_file(&file, b"two").unwrap();
+        assert_eq!(read_file(&file, 3).unwrap(), b"two");
+        assert!(read_file(&file, 2).unwrap_err().to_string().contains("more than 2 bytes"));
+        let into_nothing = write_file(&folder.path().join("none/hero.wasm"), b"x").unwrap_err();
+        assert!(into_nothing.to_string().contains("cannot write"), "{into_nothing}");
+        // A folder cannot be replaced by a file; what was written beside it is gone.
+        fs::create_dir(folder.path().join("taken")).unwrap();
+        write_file(&folder.path().join("taken"), b"x").unwrap_err();
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
 }

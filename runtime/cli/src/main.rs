@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod core;
 mod files;
+mod modules;
 mod output;
 mod table;
 

@@ -1,6 +1,7 @@
 //! The `selvedge` binary as a person uses it: its arguments in, its JSON and exit code out.
 
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Cli {
     nats: Option<String>,
+    folder: Option<PathBuf>,
 }
 
 /// What a command did.
@@ -32,12 +34,17 @@ pub struct Ran {
 impl Cli {
     /// Commands against the core at `nats`.
     pub fn new(nats: impl Into<String>) -> Self {
-        Self { nats: Some(nats.into()) }
+        Self { nats: Some(nats.into()), folder: None }
     }
 
     /// Commands that need no core.
     pub fn offline() -> Self {
-        Self { nats: None }
+        Self { nats: None, folder: None }
+    }
+
+    /// The same commands in a folder.
+    pub fn in_folder(self, folder: &Path) -> Self {
+        Self { folder: Some(folder.to_owned()), ..self }
     }
 
     /// Runs `selvedge ARGS`.
@@ -47,6 +54,9 @@ impl Cli {
         // The environment of whoever runs the suite must not decide.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SELVEDGE_")) {
             command.env_remove(name);
+        }
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
         }
         if let Some(nats) = &self.nats {
             command.env("SELVEDGE_NATS", nats);

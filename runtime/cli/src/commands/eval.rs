@@ -1,23 +1,18 @@
 //! `selvedge eval`: a module on rows of a file, one answer a line, with floats that read back to the same bits.
 
-mod rows;
+pub(super) mod rows;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use selvedge_build::build::build_source;
-use selvedge_build::module;
 use selvedge_decision::Manifest;
 use selvedge_decision::manifest::{Kind, Role};
-use selvedge_host::{Host, HostConfig};
 use serde_json::{Map, Value, json};
 
 use self::rows::Rows;
 use crate::files::read_file;
+use crate::modules::{self, Built, MAX_FILE_BYTES, read_or_build};
 use crate::output::{Outcome, Output};
-
-/// The largest module or file of rows, in bytes.
-const MAX_FILE_BYTES: u64 = 1 << 30;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -41,10 +36,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let name = self.module.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let bytes = build_source(&name, &read_file(&self.module, MAX_FILE_BYTES)?)?;
-        let file = module::open(&bytes)?;
-        let host = Host::new(HostConfig { instances: 4, ..HostConfig::default() })?;
+        let Built { bytes, file } = read_or_build(&self.module)?;
+        let host = modules::host()?;
         let loaded = host.load(&bytes, &file.manifest)?;
         let stdin = self.rows.as_os_str() == "-";
         let text = read_file(if stdin { "/dev/stdin".as_ref() } else { &self.rows }, MAX_FILE_BYTES)?;

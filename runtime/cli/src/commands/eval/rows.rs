@@ -11,33 +11,33 @@ const MAX_UNKNOWN: usize = 20;
 
 /// Reads lines as rows of one module.
 #[derive(Debug)]
-pub(super) struct Rows<'m> {
+pub(in crate::commands) struct Rows<'m> {
     manifest: &'m Manifest,
     unknown: BTreeSet<String>,
 }
 
 /// The numbers of one call.
 #[derive(Debug, PartialEq)]
-pub(super) struct Row {
-    pub(super) shared: Vec<f64>,
-    pub(super) candidates: Vec<f64>,
-    pub(super) count: u32,
+pub(in crate::commands) struct Row {
+    pub(in crate::commands) shared: Vec<f64>,
+    pub(in crate::commands) candidates: Vec<f64>,
+    pub(in crate::commands) count: u32,
 }
 
 // === impl Rows ===
 
 impl<'m> Rows<'m> {
-    pub(super) fn new(manifest: &'m Manifest) -> Self {
+    pub(in crate::commands) fn new(manifest: &'m Manifest) -> Self {
         Self { manifest, unknown: BTreeSet::new() }
     }
 
     /// Names in the rows that are no inputs.
-    pub(super) fn unknown(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::commands) fn unknown(&self) -> impl Iterator<Item = &str> {
         self.unknown.iter().map(String::as_str)
     }
 
     /// Reads one line.
-    pub(super) fn read(&mut self, line: &[u8]) -> Result<Row, String> {
+    pub(in crate::commands) fn read(&mut self, line: &[u8]) -> Result<Row, String> {
         let object: Map<String, Value> =
             serde_json::from_slice(line).map_err(|error| format!("not a JSON object: {error}"))?;
         let nothing = Map::new();

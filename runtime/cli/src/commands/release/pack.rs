@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use selvedge_build::keys::SigningKey;
 use selvedge_build::release::{self, Finding, Limits, PackError, PackedRelease, ReleaseFiles};
-use selvedge_host::{Host, HostConfig};
 use serde::Serialize;
 
+use crate::files::write_file;
+use crate::modules;
 use crate::output::{Outcome, Output};
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,7 @@ impl Args {
             Some(path) => path,
             None => PathBuf::from(name),
         };
-        write(&file, &packed.bytes).with_context(|| format!("cannot write {}", file.display()))?;
+        write_file(&file, &packed.bytes)?;
         let report = Report {
             ok: true,
             file: Some(&file),
@@ -107,24 +107,11 @@ pub(in crate::commands) fn check_modules(files: &ReleaseFiles) -> anyhow::Result
     if contents.modules.is_empty() {
         return Ok(Vec::new());
     }
-    let host = Host::new(HostConfig { instances: 4, ..HostConfig::default() })?;
+    let host = modules::host()?;
     let mut findings = Vec::new();
     for (name, module) in &contents.modules {
-        let manifest = &module.file.manifest;
-        let checked = host.load(module.bytes, manifest).map_err(|error| error.to_string()).and_then(|loaded| {
-            let vectors = &module.file.vectors;
-            let checked =
-                if manifest.browser { loaded.check_keeps_no_state(vectors) } else { loaded.check_vectors(vectors) };
-            checked.map_err(|mismatch| mismatch.to_string())
-        });
+        let checked = modules::checked(&host, module.bytes, &module.file);
         findings.extend(checked.err().map(|why| Finding::new(format_args!("modules/{name}.wasm"), why)));
     }
     Ok(findings)
-}
-
-/// Writes beside the file and renames, so that nobody ever reads half a release.
-fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let beside = file.with_extension("release.tmp");
-    std::fs::write(&beside, bytes)?;
-    std::fs::rename(&beside, file)
 }

@@ -1,0 +1,204 @@
+//! `selvedge bench`: what a module costs: a call, a row more, the first compile, a load from the cache. Owns what is called
+//! how often; times of a shared machine say little alone, so two modules are compared in one sitting.
+
+mod measure;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use selvedge_build::module::ModuleFile;
+use selvedge_host::{Host, HostConfig, Module};
+use serde::Serialize;
+
+use self::measure::Quantiles;
+use super::eval::rows::{Row, Rows};
+use crate::files::read_file;
+use crate::modules::{self, Built, MAX_FILE_BYTES, read_or_build};
+use crate::output::{Outcome, Output, Usage};
+
+/// How long one kind of call is measured, and how many calls are enough.
+const MEASURE: Duration = Duration::from_secs(1);
+const MAX_CALLS: usize = 20_000;
+/// How long one call may take.
+const BUDGET: Duration = Duration::from_secs(10);
+/// The rows by whose calls the cost of one more row is told.
+const MANY_ROWS: u32 = 256;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Every call runs in a fresh instance, as in a node. Without --rows the module's golden vectors are \
+    called: they touch every input, but are not your traffic."
+)]
+pub(crate) struct Args {
+    /// The module, or a source that `release pack` would build.
+    module: PathBuf,
+    /// Rows to call it with, one JSON object a line as `selvedge eval` reads them.
+    #[arg(long, value_name = "FILE")]
+    rows: Option<PathBuf>,
+    /// Candidates of each call; those of the rows, over and over.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    candidates: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    module: &'a str,
+    digest: String,
+    bytes: usize,
+    memory_bytes: u64,
+    /// From bytes to a module that can be called, nothing cached.
+    compile_ms: f64,
+    /// The same with the code in the cache, as when a node starts again.
+    cached_ms: f64,
+    /// Where the rows came from.
+    rows: &'static str,
+    calls: usize,
+    /// Candidates of all calls over calls.
+    candidates_per_call: f64,
+    call_us: Quantiles,
+    /// What one more candidate costs; `null` when a call takes one only.
+    row_us: Option<f64>,
+}
+
+// === impl Args ===
+
+impl Args {
+    pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        let Built { bytes, file } = read_or_build(&self.module)?;
+        let max_rows = file.manifest.limits.rows;
+        if let Some(candidates) = self.candidates.filter(|candidates| *candidates > max_rows) {
+            let why = format!("--candidates {candidates}: the module takes at most {max_rows} rows (limits.rows)");
+            return Err(Usage(why).into());
+        }
+        let cache = tempfile::tempdir().context("cannot make a folder for compiled code")?;
+        let config = HostConfig { instances: 4, cache_dir: Some(cache.path().to_owned()), ..HostConfig::default() };
+        let host = Host::new(config)?;
+        let load = || {
+            let start = Instant::now();
+            let module = host.load(&bytes, &file.manifest)?;
+            anyhow::Ok((module, start.elapsed().as_secs_f64() * 1e3))
+        };
+        let (_, compile_ms) = load()?;
+        let (module, cached_ms) = load()?;
+        // A module that answers wrongly is not worth measuring.
+        modules::checked(&host, &bytes, &file).map_err(anyhow::Error::msg)?;
+
+        let (rows, calls) = self.calls(&file)?;
+        let call = time(&module, &calls)?;
+        let report = Report {
+            module: &file.manifest.name,
+            digest: file.digest.to_string(),
+            bytes: bytes.len(),
+            memory_bytes: file.manifest.limits.memory_bytes,
+            compile_ms,
+            cached_ms,
+            rows,
+            calls: call.calls,
+            candidates_per_call: calls.iter().map(|row| f64::from(row.count)).sum::<f64>() / calls.len() as f64,
+            call_us: call.quantiles(),
+            row_us: row_us(&module, &calls, MANY_ROWS.min(max_rows))?,
+        };
+        output.data(&report, report.text())?;
+        Ok(Outcome::Ok)
+    }
+
+    /// The calls, at least one, and where they come from.
+    fn calls(&self, file: &ModuleFile) -> anyhow::Result<(&'static str, Vec<Row>)> {
+        let width = file.manifest.candidate_width();
+        let (from, calls) = match &self.rows {
+            Some(path) => ("file", read_rows(path, file)?),
+            None => {
+                let vectors = file.vectors.iter().filter(|vector| vector.count > 0).map(|vector| Row {
+                    shared: vector.shared.clone(),
+                    candidates: vector.candidates.clone(),
+                    count: vector.count,
+                });
+                ("golden vectors", vectors.collect())
+            }
+        };
+        if calls.is_empty() {
+            let what = if self.rows.is_some() { "the file has no rows" } else { "the module has no golden vectors" };
+            return Err(Usage(format!("nothing to call it with: {what}; give --rows FILE")).into());
+        }
+        let sized = |row: Row| match self.candidates {
+            Some(count) => resized(&row, width, count),
+            None => row,
+        };
+        Ok((from, calls.into_iter().map(sized).collect()))
+    }
+}
+
+fn read_rows(path: &std::path::Path, file: &ModuleFile) -> anyhow::Result<Vec<Row>> {
+    let text = read_file(path, MAX_FILE_BYTES)?;
+    let mut rows = Rows::new(&file.manifest);
+    let lines = text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
+    let mut read = |(i, line): (usize, &[u8])| {
+        rows.read(line).map_err(|why| anyhow::anyhow!("{}:{}: {why}", path.display(), i + 1))
+    };
+    lines.map(&mut read).filter(|row| row.as_ref().map_or(true, |row| row.count > 0)).collect()
+}
+
+/// The call with `count` candidates: its own, over and over.
+fn resized(row: &Row, width: usize, count: u32) -> Row {
+    let candidates = row.candidates.iter().copied().cycle().take(width * count as usize).collect();
+    Row { shared: row.shared.clone(), candidates, count }
+}
+
+/// Times calls in turn, after a tenth of them unmeasured: caches and predictors are not what is asked for.
+fn time(module: &Module, calls: &[Row]) -> anyhow::Result<measure::Samples> {
+    let mut samples = measure::Samples::default();
+    let begun = Instant::now();
+    for (at, row) in calls.iter().cycle().take(MAX_CALLS).enumerate() {
+        let start = Instant::now();
+        let answer = module.evaluate(&row.shared, &row.candidates, row.count, BUDGET);
+        let took = start.elapsed();
+        if let Err(fault) = answer {
+            anyhow::bail!("row {}: the module faulted with `{fault}`", at % calls.len() + 1);
+        }
+        if begun.elapsed() > MEASURE / 10 || samples.calls > 0 {
+            samples.add(took);
+        }
+        if begun.elapsed() > MEASURE + MEASURE / 10 && samples.calls > 0 {
+            break;
+        }
+    }
+    Ok(samples)
+}
+
+/// What one candidate more costs: calls with `many` against calls with one.
+fn row_us(module: &Module, calls: &[Row], many: u32) -> anyhow::Result<Option<f64>> {
+    if many < 2 {
+        return Ok(None);
+    }
+    let p50 = |count: u32| {
+        let width = |row: &Row| row.candidates.len() / row.count.max(1) as usize;
+        let calls: Vec<Row> = calls.iter().map(|row| resized(row, width(row), count)).collect();
+        anyhow::Ok(time(module, &calls)?.quantiles().p50)
+    };
+    Ok(Some((p50(many)? - p50(1)?) / f64::from(many - 1)))
+}
+
+// === impl Report ===
+
+impl Report<'_> {
+    fn text(&self) -> String {
+        let row = self.row_us.map_or("-".to_owned(), |us| format!("{us:.3} us"));
+        format!(
+            "module   {}, {} KiB, memory {} KiB\n\
+             call     p50 {:.1} us, p99 {:.1} us ({} calls of {:.1} candidates in fresh instances; rows: {})\n\
+             row      {row} for one candidate more\n\
+             compile  {:.1} ms the first time, {:.2} ms from the cache",
+            self.module,
+            self.bytes.div_ceil(1 << 10),
+            self.memory_bytes >> 10,
+            self.call_us.p50,
+            self.call_us.p99,
+            self.calls,
+            self.candidates_per_call,
+            self.rows,
+            self.compile_ms,
+            self.cached_ms,
+        )
+    }
+}

@@ -1,0 +1,151 @@
+//! `selvedge build`: a model file, a table of rules or a guest becomes a module, when it answers as its golden vectors say.
+//! What was built is told, and nothing is written before all of it is right.
+
+use std::path::{Path, PathBuf};
+
+use selvedge_build::build::module_name;
+use selvedge_decision::manifest::{Input, Kind, Output as ModuleOutput, Scope};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::files::write_file;
+use crate::modules::{self, Built, read_or_build};
+use crate::output::{Outcome, Output, Usage};
+
+/// The most inputs named in text; JSON names all.
+const SHOWN: usize = 6;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Nothing is written when anything is wrong: the module is opened, compiled within the limits of a node \
+    and its golden vectors run, as `release pack` does with every file of `modules/`."
+)]
+pub(crate) struct Args {
+    /// The source.
+    file: PathBuf,
+    /// The module to write, or a folder for it; NAME.wasm in this folder when not said.
+    #[arg(short = 'o', long = "out", value_name = "PATH")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    file: &'a Path,
+    module: &'a str,
+    digest: String,
+    bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a selvedge_decision::manifest::Source>,
+    inputs: &'a [Input],
+    outputs: &'a [ModuleOutput],
+    rows: u32,
+    memory_bytes: u64,
+    browser: bool,
+    golden_vectors: usize,
+}
+
+// === impl Args ===
+
+impl Args {
+    pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        let file_name = self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let built = read_or_build(&self.file)?;
+        modules::checked(&modules::host()?, &built.bytes, &built.file)
+            .map_err(|why| anyhow::anyhow!("{}: the module it becomes {why}", self.file.display()))?;
+        let name = format!("{}.wasm", module_name(&file_name).unwrap_or(&file_name));
+        let file = match self.out {
+            Some(path) if path.is_dir() => path.join(name),
+            Some(path) => path,
+            None => PathBuf::from(name),
+        };
+        if same_file(&file, &self.file) {
+            return Err(Usage(format!("{} would be replaced by what is built from it; give -o", file.display())).into());
+        }
+        write_file(&file, &built.bytes)?;
+        let report = report(&file, &built);
+        output.data(&report, report.text())?;
+        let row = example_row(report.inputs);
+        output.talk(format_args!("next: selvedge eval {} --rows rows.jsonl  # a row: {row}", file.display()));
+        Ok(Outcome::Ok)
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+fn report<'a>(file: &'a Path, built: &'a Built) -> Report<'a> {
+    let manifest = &built.file.manifest;
+    Report {
+        file,
+        module: &manifest.name,
+        digest: built.file.digest.to_string(),
+        bytes: built.bytes.len(),
+        source: manifest.source.as_ref(),
+        inputs: &manifest.inputs,
+        outputs: &manifest.outputs,
+        rows: manifest.limits.rows,
+        memory_bytes: manifest.limits.memory_bytes,
+        browser: manifest.browser,
+        golden_vectors: built.file.vectors.len(),
+    }
+}
+
+/// A line for `selvedge eval` with the first inputs of each scope.
+fn example_row(inputs: &[Input]) -> Value {
+    let of = |scope: Scope| -> Map<String, Value> {
+        let inputs = inputs.iter().filter(|input| input.scope == scope).take(SHOWN);
+        inputs.map(|input| (input.name.clone(), example(input))).collect()
+    };
+    let (shared, candidate) = (of(Scope::Shared), of(Scope::Candidate));
+    match (shared.is_empty(), candidate.is_empty()) {
+        (_, true) => shared.into(),
+        (true, false) => json!({ "candidates": [candidate] }),
+        (false, false) => json!({ "shared": shared, "candidates": [candidate] }),
+    }
+}
+
+fn example(input: &Input) -> Value {
+    match input.kind {
+        Kind::Number => json!(1.5),
+        Kind::Flag => json!(true),
+        Kind::Symbol => json!(input.symbols.first()),
+        Kind::Vector => Value::Array(vec![json!(0.5); input.width()]),
+    }
+}
+
+// === impl Report ===
+
+impl Report<'_> {
+    fn text(&self) -> String {
+        let mut lines = vec![format!("module   {}", self.file.display()), format!("digest   {}", self.digest)];
+        if let Some(source) = self.source {
+            let made_by = source.made_by.as_ref().map(|made_by| format!(", {made_by}")).unwrap_or_default();
+            lines.push(format!("source   {}{made_by}", source.kind));
+        }
+        for (scope, word) in [(Scope::Shared, "shared"), (Scope::Candidate, "candidate")] {
+            let names: Vec<&str> =
+                self.inputs.iter().filter(|input| input.scope == scope).map(|input| input.name.as_str()).collect();
+            if names.is_empty() {
+                continue;
+            }
+            let more = if names.len() > SHOWN { ", …" } else { "" };
+            let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+            lines.push(format!("inputs   {} {word}: {shown}{more}", names.len()));
+        }
+        let outputs: Vec<&str> = self.outputs.iter().map(|output| output.name.as_str()).collect();
+        lines.push(format!("outputs  {}", outputs.join(", ")));
+        let browser = if self.browser { ", for browsers too" } else { "" };
+        lines.push(format!(
+            "size     {} KiB, memory {} KiB for at most {} rows a call{browser}",
+            self.bytes.div_ceil(1 << 10),
+            self.memory_bytes >> 10,
+            self.rows
+        ));
+        lines.push(match self.golden_vectors {
+            0 => "checked  compiles; it has no golden vectors".to_owned(),
+            vectors => format!("checked  {vectors} golden vectors, bit for bit"),
+        });
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,41 @@
+//! Modules as commands are given them: a file that is a module or becomes one, and a host that has seen it answer as its
+//! golden vectors say.
+
+use std::path::Path;
+
+use selvedge_build::build::build_source;
+use selvedge_build::module::{self, ModuleFile};
+use selvedge_host::{Host, HostConfig, Module};
+
+use crate::files::read_file;
+
+/// The largest module, source or file of rows, in bytes.
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// A module file.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) file: ModuleFile,
+}
+
+/// Reads a module, or builds one from a source as `release pack` would.
+pub(crate) fn read_or_build(path: &Path) -> anyhow::Result<Built> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let bytes = build_source(&name, &read_file(path, MAX_FILE_BYTES)?)?;
+    Ok(Built { file: module::open(&bytes)?, bytes })
+}
+
+/// A host with the limits of a node that is told nothing, and few instances.
+pub(crate) fn host() -> anyhow::Result<Host> {
+    Ok(Host::new(HostConfig { instances: 4, ..HostConfig::default() })?)
+}
+
+/// Loads a module and runs its golden vectors, as a node does before it swaps; or says what is wrong with it.
+pub(crate) fn checked(host: &Host, bytes: &[u8], file: &ModuleFile) -> Result<Module, String> {
+    let loaded = host.load(bytes, &file.manifest).map_err(|error| error.to_string())?;
+    let vectors = &file.vectors;
+    let checked =
+        if file.manifest.browser { loaded.check_keeps_no_state(vectors) } else { loaded.check_vectors(vectors) };
+    checked.map(|()| loaded).map_err(|mismatch| mismatch.to_string())
+}
