@@ -7,6 +7,7 @@ use std::fmt;
 
 use selvedge_decision::definition::{FeaturesDef, PlacementDef, ReleaseDef};
 
+pub(crate) use self::reader::at;
 pub use self::reader::read;
 
 /// What is wrong in a TOML file, and where.
@@ -30,13 +31,13 @@ pub fn release(text: &str) -> Result<ReleaseDef, BadFile> {
     let def: ReleaseDef = read(file, text)?;
     let printable = !def.name.trim().is_empty() && def.name.len() <= 100 && !def.name.chars().any(char::is_control);
     if !printable {
-        return Err(reader::at(file, text, &["name"], "a name has 1 to 100 bytes and no control characters"));
+        return Err(at(file, text, &["name"], "a name has 1 to 100 bytes and no control characters"));
     }
     if !(0.0..=1.0).contains(&def.guard.max_fault_rate) {
-        return Err(reader::at(file, text, &["guard", "max_fault_rate"], "a share from 0 to 1 was expected"));
+        return Err(at(file, text, &["guard", "max_fault_rate"], "a share from 0 to 1 was expected"));
     }
     if def.guard.window.us() <= 0 {
-        return Err(reader::at(file, text, &["guard", "window"], "a time above 0 was expected"));
+        return Err(at(file, text, &["guard", "window"], "a time above 0 was expected"));
     }
     Ok(def)
 }

@@ -13,3 +13,4 @@ pub mod linear;
 pub mod module;
 pub mod pipeline;
 pub mod release;
+pub mod sidecar;

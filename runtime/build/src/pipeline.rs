@@ -7,6 +7,7 @@
 //! evaluation in `reference` says to the bit what each step computes; the kernel must agree with it.
 
 mod check;
+pub mod explain;
 pub mod step;
 pub mod trees;
 
