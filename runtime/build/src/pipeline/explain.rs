@@ -103,7 +103,7 @@ fn one(pipeline: &Pipeline, tape: &[f64], names: &[String], answer: &Answer) -> 
             Step::Apply { columns, .. }
             | Step::Scale { columns, .. }
             | Step::Clip { columns, .. }
-            | Step::Softmax { columns }
+            | Step::Softmax { columns, .. }
             | Step::Normalize { columns }
             | Step::Interpolate { columns, .. }
             | Step::Prior { columns, .. } => {
