@@ -121,6 +121,7 @@ fn derive() -> impl Strategy<Value = Derive> {
         text().prop_map(|of| Derive::Age { of }),
         Just(Derive::MinuteOfDay),
         Just(Derive::DayOfWeek),
+        Just(Derive::EpochSeconds),
         (text(), text()).prop_map(|(a, b)| Derive::Dot { a, b }),
         (text(), text()).prop_map(|(a, b)| Derive::Cosine { a, b }),
     ]

@@ -287,6 +287,7 @@ fn ask(plan: &Plan, placement: &Placement, asked: Asked<'_>, rows: &mut Rows) {
             RequestOp::MinuteOfDay { to } => rows.shared[*to] = local_min.rem_euclid(1_440) as f64,
             // Day 0 of the Unix epoch was a Thursday.
             RequestOp::DayOfWeek { to } => rows.shared[*to] = (local_min.div_euclid(1_440) + 3).rem_euclid(7) as f64,
+            RequestOp::EpochSeconds { to } => rows.shared[*to] = asked.time_us as f64 / 1e6,
             RequestOp::CandidateId { to } => {
                 for (row, id) in rows.candidates.chunks_exact_mut(placement.candidate_width).zip(asked.ids) {
                     row[*to] = plan.symbols.number(id);

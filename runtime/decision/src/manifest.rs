@@ -150,6 +150,8 @@ pub enum Derive {
     MinuteOfDay,
     /// Number: day of the week of the decision's time, 0 is Monday, in UTC plus the request's `tz_offset_min`.
     DayOfWeek,
+    /// Number: seconds from 1970-01-01T00:00:00Z to the decision's time; the request's `tz_offset_min` does not move it.
+    EpochSeconds,
     /// Number: dot product of two vector features of one length.
     Dot {
         /// A vector feature.

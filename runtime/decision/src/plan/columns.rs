@@ -133,6 +133,11 @@ pub enum RequestOp {
         /// Column of the shared row.
         to: usize,
     },
+    /// Seconds since 1970.
+    EpochSeconds {
+        /// Column of the shared row.
+        to: usize,
+    },
     /// The candidate's id as a symbol of the release.
     CandidateId {
         /// Column of the candidate's row.
@@ -172,6 +177,8 @@ pub(super) enum Source {
     MinuteOfDay,
     /// Day of the week.
     DayOfWeek,
+    /// Seconds since 1970.
+    EpochSeconds,
     /// The candidate's id.
     CandidateId,
     /// A product of two vector fields.

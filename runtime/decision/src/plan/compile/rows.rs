@@ -110,6 +110,7 @@ impl Compiler<'_> {
                     }
                     Source::MinuteOfDay => request.push(RequestOp::MinuteOfDay { to }),
                     Source::DayOfWeek => request.push(RequestOp::DayOfWeek { to }),
+                    Source::EpochSeconds => request.push(RequestOp::EpochSeconds { to }),
                     Source::CandidateId => request.push(RequestOp::CandidateId { to }),
                     Source::Product { a, b, cosine } => post.push(self.product(rows, *a, *b, *cosine, (scope, to))),
                     Source::Feature { .. } | Source::FeatureText { .. } | Source::Age { .. } => {}
@@ -189,7 +190,11 @@ impl Compiler<'_> {
             Source::FeatureText { .. } | Source::ContextText { .. } => (Kind::Flag, 1),
             Source::Context(index) => (self.def.context.values().nth(*index).copied().unwrap_or(Kind::Number), 1),
             Source::CandidateId => (Kind::Symbol, 1),
-            Source::Age { .. } | Source::MinuteOfDay | Source::DayOfWeek | Source::Product { .. } => (Kind::Number, 1),
+            Source::Age { .. }
+            | Source::MinuteOfDay
+            | Source::DayOfWeek
+            | Source::EpochSeconds
+            | Source::Product { .. } => (Kind::Number, 1),
         }
     }
 }

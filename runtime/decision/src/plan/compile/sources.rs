@@ -85,6 +85,7 @@ impl Compiler<'_> {
             },
             Derive::MinuteOfDay => Ok((Source::MinuteOfDay, Scope::Shared)),
             Derive::DayOfWeek => Ok((Source::DayOfWeek, Scope::Shared)),
+            Derive::EpochSeconds => Ok((Source::EpochSeconds, Scope::Shared)),
             Derive::Dot { a, b } => product(a, b, false),
             Derive::Cosine { a, b } => product(a, b, true),
         }
