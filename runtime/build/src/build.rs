@@ -5,8 +5,9 @@ use wasmparser::Parser;
 use crate::definitions::BadFile;
 use crate::linear;
 use crate::module::{self, BadModule};
+use crate::rules::{self, BadRules};
 
-const ENDINGS: &str = ".wasm, .linear.toml";
+const ENDINGS: &str = ".wasm, .linear.toml, .jdm.json, .csv";
 
 /// Why a file in `modules/` does not become a module.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,9 @@ pub enum BuildError {
     /// A source with a mistake in it.
     #[error(transparent)]
     Source(#[from] BadFile),
+    /// Rules with mistakes in them.
+    #[error(transparent)]
+    Rules(#[from] BadRules),
     /// An ending without a builder.
     #[error("{file}: nothing builds such a file; known endings: {ENDINGS}")]
     Ending {
@@ -32,7 +36,8 @@ pub enum BuildError {
 
 /// The name of the module a file in `modules/` becomes, by which placements refer to it; `None` for other files.
 pub fn module_name(file_name: &str) -> Option<&str> {
-    let name = file_name.strip_suffix(".linear.toml").or_else(|| file_name.strip_suffix(".wasm"))?;
+    let name =
+        [".linear.toml", ".wasm", ".jdm.json", ".csv"].iter().find_map(|ending| file_name.strip_suffix(ending))?;
     (!name.is_empty()).then_some(name)
 }
 
@@ -52,6 +57,9 @@ pub fn build_source(file_name: &str, bytes: &[u8]) -> Result<Vec<u8>, BuildError
     }
     if file_name.ends_with(".linear.toml") {
         return Ok(linear::build(file_name, bytes)?);
+    }
+    if file_name.ends_with(".jdm.json") || file_name.ends_with(".csv") {
+        return Ok(rules::build(file_name, bytes)?);
     }
     Err(BuildError::Ending { file: file_name.to_owned() })
 }

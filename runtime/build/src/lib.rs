@@ -13,4 +13,5 @@ pub mod linear;
 pub mod module;
 pub mod pipeline;
 pub mod release;
+pub mod rules;
 pub mod sidecar;

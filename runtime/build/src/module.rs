@@ -242,6 +242,16 @@ pub fn lift(bytes: &[u8]) -> Result<&[u8], BadModule> {
     bytes.get(range.clone()).ok_or_else(|| not_liftable("its core module is cut off"))
 }
 
+/// Whether a core module has an instruction that grows its memory.
+pub fn grows_memory(core: &[u8]) -> bool {
+    Parser::new(0).parse_all(core).any(|payload| match payload {
+        Ok(Payload::CodeSectionEntry(body)) => body.get_operators_reader().is_ok_and(|mut operators| {
+            std::iter::from_fn(|| operators.read().ok()).any(|op| matches!(op, wasmparser::Operator::MemoryGrow { .. }))
+        }),
+        _ => false,
+    })
+}
+
 fn not_liftable(why: &str) -> BadModule {
     BadModule::Invalid(format!("browsers cannot run it: {why}"))
 }

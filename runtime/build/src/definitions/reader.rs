@@ -162,6 +162,7 @@ impl<'de, 'a: 'de, 't> Node<'a, 't> {
                 DeValue::String(_) => return FeatureKind::deserialize(self).err().unwrap_or(wrong),
                 _ => "a type such as \"number\", or a table such as { type = \"number\", default = 0.0 }",
             },
+            "InputDef" => "a type such as \"number\", or a table such as { type = \"number\", scope = \"shared\" }",
             "By" => "an entity such as \"subject\", or a pair such as [\"item\", \"context.market\"]",
             "Fallback" => "a list of ids, or a table such as { by = \"item.popularity\" }",
             "Scalar" => "a number, true, false or a text in quotes",

@@ -68,7 +68,7 @@ pub fn pack(dir: &Path, key: &SigningKey) -> Result<PackedRelease, PackError> {
                     findings.push(Finding::new(path, format_args!("becomes {name}, and so does another file")));
                 }
             }
-            Err(finding) => findings.push(finding),
+            Err(told) => findings.extend(told),
         }
     }
     // What is wrong in the single files is told together; what they mean together needs all of them.
@@ -167,15 +167,16 @@ fn read_bounded(source: &Path, limit: u64, path: &str, findings: &mut Vec<Findin
 }
 
 /// A file of `modules/` as the module it becomes: its path in the release and its bytes.
-fn build(path: &str, file: &str, bytes: &[u8]) -> Result<(String, Vec<u8>), Finding> {
+fn build(path: &str, file: &str, bytes: &[u8]) -> Result<(String, Vec<u8>), Vec<Finding>> {
     let name = module_name(file).filter(|name| is_stem(name));
     let module = build_source(file, bytes).map_err(|error| match error {
-        BuildError::Source(bad) => Finding::from(BadFile { file: path.to_owned(), ..bad }),
-        BuildError::Module { why, .. } => Finding::new(path, why),
-        ending @ BuildError::Ending { .. } => Finding::new("modules", ending),
+        BuildError::Rules(bad) => bad.findings.iter().map(|finding| Finding::new(path, finding.told())).collect(),
+        BuildError::Source(bad) => vec![Finding::from(BadFile { file: path.to_owned(), ..bad })],
+        BuildError::Module { why, .. } => vec![Finding::new(path, why)],
+        ending @ BuildError::Ending { .. } => vec![Finding::new("modules", ending)],
     })?;
     match name {
         Some(name) => Ok((format!("modules/{name}.wasm"), module)),
-        None => Err(Finding::new(path, "a module's name has letters, digits, `.`, `_` and `-` only")),
+        None => Err(vec![Finding::new(path, "a module's name has letters, digits, `.`, `_` and `-` only")]),
     }
 }

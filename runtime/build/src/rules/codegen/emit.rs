@@ -1,0 +1,264 @@
+//! Steps become instructions. Owns locals, labels, and the shape of tables, switches and keys; expressions are
+//! `codegen/expr.rs`.
+//!
+//! A failing expression jumps out of the block around it: of the row, so that the row does not fire, or of the key, so that
+//! it stays missing.
+
+use std::collections::BTreeMap;
+
+use selvedge_decision::manifest::Scope;
+use wasm_encoder::{BlockType, Function, Instruction as I, MemArg, ValType};
+
+use super::super::program::{Aggregate, Answer, Expr, Program, Row, Step, Table, Target, ValueId};
+use super::REMAINDER;
+
+/// A block that is open, by how many were open with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Label(u32);
+
+/// Instructions being written.
+pub(super) struct Emit<'p> {
+    pub(super) program: &'p Program,
+    code: Vec<I<'static>>,
+    /// The local of each value.
+    locals: BTreeMap<ValueId, u32>,
+    /// The first local for numbers, how many there are, and those free to hold a number for a while.
+    first: u32,
+    count: u32,
+    free: Vec<u32>,
+    depth: u32,
+}
+
+// === impl Emit ===
+
+impl<'p> Emit<'p> {
+    pub(super) fn new(program: &'p Program, first: u32) -> Self {
+        let given = program.steps.iter().flat_map(Step::gives);
+        let values: Vec<ValueId> = program.input_values.iter().copied().chain(given).collect();
+        let locals = values.iter().enumerate().map(|(at, value)| (*value, first + at as u32)).collect();
+        let count = values.len() as u32;
+        Self { program, code: Vec::new(), locals, first, count, free: Vec::new(), depth: 0 }
+    }
+
+    /// The function, and whether it calls the remainder.
+    pub(super) fn finish(self) -> (Function, bool) {
+        let ints = self.first - 5;
+        let mut function = Function::new([(ints, ValType::I32), (self.count, ValType::F64)]);
+        for instruction in &self.code {
+            function.instruction(instruction);
+        }
+        let divides = self.code.iter().any(|instruction| matches!(instruction, I::Call(REMAINDER)));
+        (function, divides)
+    }
+
+    pub(super) fn one(&mut self, instruction: I<'static>) {
+        self.code.push(instruction);
+    }
+
+    pub(super) fn all<const N: usize>(&mut self, instructions: [I<'static>; N]) {
+        self.code.extend(instructions);
+    }
+
+    // === labels ===
+
+    pub(super) fn open(&mut self) -> Label {
+        self.one(I::Block(BlockType::Empty));
+        self.depth += 1;
+        Label(self.depth)
+    }
+
+    pub(super) fn close(&mut self) {
+        self.one(I::End);
+        self.depth -= 1;
+    }
+
+    /// What stands inside a block that was opened by hand, and its end.
+    pub(super) fn inside(&mut self, write: impl FnOnce(&mut Self)) {
+        self.depth += 1;
+        write(self);
+        self.close();
+    }
+
+    pub(super) fn jump(&mut self, label: Label) {
+        self.one(I::Br(self.depth - label.0));
+    }
+
+    pub(super) fn jump_if(&mut self, label: Label) {
+        self.one(I::BrIf(self.depth - label.0));
+    }
+
+    /// `else` of an `if` that is open.
+    pub(super) fn otherwise(&mut self) {
+        self.one(I::Else);
+    }
+
+    // === locals ===
+
+    pub(super) fn local(&self, value: ValueId) -> u32 {
+        self.locals.get(&value).copied().unwrap_or(self.first)
+    }
+
+    /// A local for a while; give it back with [`Emit::release`].
+    pub(super) fn hold(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.count += 1;
+            self.first + self.count - 1
+        })
+    }
+
+    pub(super) fn release(&mut self, local: u32) {
+        self.free.push(local);
+    }
+
+    fn set(&mut self, value: ValueId, number: f64) {
+        let local = self.local(value);
+        self.all([I::F64Const(number.into()), I::LocalSet(local)]);
+    }
+
+    // === the parts of a call ===
+
+    /// Loads the inputs of one row from the address in `row`.
+    pub(super) fn inputs(&mut self, scope: Scope, row: u32, at: impl Fn(u32) -> MemArg) {
+        let program = self.program;
+        let of_row = program.inputs.iter().zip(&program.input_values).filter(|(input, _)| input.scope == scope);
+        for (column, (_, value)) in of_row.enumerate() {
+            let local = self.local(*value);
+            self.all([I::LocalGet(row), I::F64Load(at(column as u32)), I::LocalSet(local)]);
+        }
+    }
+
+    /// The steps whose values belong to one row.
+    pub(super) fn steps(&mut self, scope: Scope) {
+        let program = self.program;
+        for step in program.steps.iter().filter(|step| step.scope(program) == scope) {
+            match step {
+                Step::Let { value, expr, failed, active } => self.key(*value, expr, *failed, active.as_ref()),
+                Step::Switch { branches, first, active } => self.switch(branches, *first, active.as_ref()),
+                Step::Table(table) => self.table(table),
+            }
+        }
+    }
+
+    /// An output's number, or its default.
+    pub(super) fn output(&mut self, output: &Answer) {
+        let local = self.local(output.value);
+        self.one(I::LocalGet(local));
+        if let Some(default) = &output.default {
+            let default = self.program.number(default);
+            self.all([I::F64Const(default.into()), I::LocalGet(local), I::LocalGet(local), I::F64Eq, I::Select]);
+        }
+    }
+
+    fn key(&mut self, value: ValueId, expr: &Expr, failed: Option<ValueId>, active: Option<&Expr>) {
+        if active.is_some() || expr.can_fail() {
+            self.set(value, f64::NAN);
+        }
+        failed.into_iter().for_each(|failed| self.set(failed, 0.0));
+        let out = self.open();
+        active.into_iter().for_each(|active| self.require(active, out));
+        failed.into_iter().for_each(|failed| self.set(failed, 1.0));
+        self.value(expr, out);
+        let local = self.local(value);
+        self.one(I::LocalSet(local));
+        failed.into_iter().for_each(|failed| self.set(failed, 0.0));
+        self.close();
+    }
+
+    fn switch(&mut self, branches: &[(ValueId, Option<Expr>)], first: bool, active: Option<&Expr>) {
+        branches.iter().for_each(|(flag, _)| self.set(*flag, 0.0));
+        let out = self.open();
+        active.into_iter().for_each(|active| self.require(active, out));
+        for (flag, condition) in branches {
+            let next = self.open();
+            condition.iter().for_each(|condition| self.require(condition, next));
+            self.set(*flag, 1.0);
+            if first {
+                self.jump(out);
+            }
+            self.close();
+        }
+        self.close();
+    }
+
+    fn table(&mut self, table: &Table) {
+        for target in &table.targets {
+            self.start(target);
+        }
+        self.set(table.row, f64::NAN);
+        let done = self.open();
+        table.active.iter().for_each(|active| self.require(active, done));
+        for (at, row) in table.rows.iter().enumerate() {
+            let next = self.open();
+            row.also.iter().chain(row.tests.iter().flatten()).for_each(|test| self.require(test, next));
+            self.answer(table, row, next);
+            if table.collect {
+                let local = self.local(table.row);
+                self.all([I::LocalGet(local), I::F64Const((at as f64).into()), I::LocalGet(local), I::LocalGet(local)]);
+                self.all([I::F64Eq, I::Select, I::LocalSet(local)]);
+            } else {
+                self.set(table.row, at as f64);
+                self.jump(done);
+            }
+            self.close();
+        }
+        self.close();
+    }
+
+    fn start(&mut self, target: &Target) {
+        match (target.aggregate, target.initial) {
+            (Some(Aggregate::Sum | Aggregate::Count), _) => self.set(target.value, 0.0),
+            (None, Some(before)) => {
+                let (before, local) = (self.local(before), self.local(target.value));
+                self.all([I::LocalGet(before), I::LocalSet(local)]);
+            }
+            _ => self.set(target.value, f64::NAN),
+        }
+    }
+
+    /// The cells of a row that fires. All of them are computed before one is kept: a failing one leaves none.
+    fn answer(&mut self, table: &Table, row: &Row, next: Label) {
+        let cells: Vec<(&Target, &Expr)> = table
+            .targets
+            .iter()
+            .zip(&row.outputs)
+            .filter_map(|(target, expr)| Some((target, expr.as_ref()?)))
+            .collect();
+        for (_, expr) in &cells {
+            self.value(expr, next);
+        }
+        for (target, expr) in cells.into_iter().rev() {
+            let local = self.local(target.value);
+            match target.aggregate {
+                None => self.one(I::LocalSet(local)),
+                Some(aggregate) => self.add(aggregate, local, expr.can_be_missing()),
+            }
+        }
+    }
+
+    /// Adds the number on the stack to an aggregate.
+    fn add(&mut self, aggregate: Aggregate, local: u32, can_be_missing: bool) {
+        let value = self.hold();
+        self.one(I::LocalSet(value));
+        let missing = |local: u32| [I::LocalGet(local), I::LocalGet(local), I::F64Ne];
+        // New, or what was there when the value is missing.
+        match aggregate {
+            Aggregate::Sum => self.all([I::LocalGet(local), I::LocalGet(value), I::F64Add]),
+            Aggregate::Count => self.all([I::LocalGet(local), I::F64Const(1.0.into()), I::F64Add]),
+            Aggregate::Min | Aggregate::Max => {
+                let both = if aggregate == Aggregate::Min { I::F64Min } else { I::F64Max };
+                self.all([I::LocalGet(value), I::LocalGet(local), I::LocalGet(value), both]);
+                self.all(missing(local));
+                self.one(I::Select);
+            }
+        }
+        if can_be_missing {
+            let new = self.hold();
+            self.all([I::LocalSet(new), I::LocalGet(local), I::LocalGet(new)]);
+            self.all(missing(value));
+            self.one(I::Select);
+            self.release(new);
+        }
+        self.one(I::LocalSet(local));
+        self.release(value);
+    }
+}

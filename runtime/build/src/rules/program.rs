@@ -1,0 +1,367 @@
+//! Rules as they are checked, evaluated and compiled: typed values, and the steps that compute them in order. Owns the form
+//! that the evaluator and the code generator share; knows neither JSON nor CSV.
+//!
+//! A value is a number, a flag or a text, or missing. An expression *fails* where ZEN's would stop with an error (arithmetic or
+//! an order with what is missing); what a failure means is the step's to say.
+
+use selvedge_decision::manifest::{Input, Scope};
+
+/// Checked rules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Program {
+    /// The inputs, in the manifest's order.
+    pub inputs: Vec<Input>,
+    /// The value of each input.
+    pub(super) input_values: Vec<ValueId>,
+    /// All values, inputs among them.
+    pub(super) values: Vec<Value>,
+    /// What computes the others, in an order in which all that is needed is there.
+    pub(super) steps: Vec<Step>,
+    /// What the module answers.
+    pub outputs: Vec<Answer>,
+    /// Every text the rules know, sorted; a text's number is its place.
+    pub texts: Vec<String>,
+    /// The most candidate rows of one call.
+    pub rows: u32,
+    /// The names of all declared inputs, needed or not.
+    pub(super) declared: Vec<String>,
+}
+
+/// Which value of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ValueId(pub(super) u32);
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Value {
+    pub(super) name: String,
+    pub(super) kind: Type,
+    pub(super) scope: Scope,
+}
+
+/// What a value is, when it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// A 64-bit float.
+    Number,
+    /// True or false.
+    Flag,
+    /// A text, by its place in [`Program::texts`], or -1 for one the rules do not know.
+    Text,
+}
+
+/// One output column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Type,
+    pub(super) value: ValueId,
+    /// What stands in for a value that is missing.
+    pub(super) default: Option<Literal>,
+    /// The smallest value it can take, where known.
+    pub(super) min: Option<f64>,
+}
+
+/// A value written down.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Literal {
+    Number(f64),
+    Flag(bool),
+    Text(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Step {
+    /// A value by an expression. When it fails, the value is missing, and `failed` true where one is named.
+    Let {
+        value: ValueId,
+        expr: Expr,
+        failed: Option<ValueId>,
+        active: Option<Expr>,
+    },
+    /// The branches of a switch: a flag each, never missing.
+    Switch {
+        branches: Vec<(ValueId, Option<Expr>)>,
+        first: bool,
+        active: Option<Expr>,
+    },
+    Table(Table),
+}
+
+/// A decision table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// The name of its node.
+    pub name: String,
+    /// The input columns, for people.
+    pub columns: Vec<Column>,
+    /// The rows.
+    pub rows: Vec<Row>,
+    pub(super) outputs: Vec<Column>,
+    pub(super) targets: Vec<Target>,
+    /// Which row fired, from 0.
+    pub(super) row: ValueId,
+    /// Whether all rows that match count, each into its target's aggregate.
+    pub(super) collect: bool,
+    pub(super) active: Option<Expr>,
+}
+
+/// A column of a table, for people and for analysis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Its head as people see it.
+    pub name: String,
+    /// The value its cells speak of; `None` where each cell is a statement of its own, and for outputs.
+    pub(super) value: Option<ValueId>,
+}
+
+/// Where an output column goes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Target {
+    pub(super) value: ValueId,
+    pub(super) aggregate: Option<Aggregate>,
+    /// What it is when no row says otherwise: the value that a node before gave the same name.
+    pub(super) initial: Option<ValueId>,
+}
+
+/// How the values of all matching rows become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aggregate {
+    Sum,
+    Min,
+    Max,
+    Count,
+}
+
+/// A row of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Statements that must all hold, by the column they stand in; `None` where the cell is blank.
+    pub(super) tests: Vec<Option<Expr>>,
+    /// More statements that must hold, such as its dates.
+    pub(super) also: Vec<Expr>,
+    pub(super) outputs: Vec<Option<Expr>>,
+    /// The cells as written: inputs, then outputs.
+    pub cells: Vec<String>,
+    /// What the author noted.
+    pub note: String,
+}
+
+/// A typed expression. Where a type is not said, it follows from the parts.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Expr {
+    Literal(Literal),
+    /// Nothing, of any type.
+    Missing,
+    Value(ValueId),
+    Negate(Box<Expr>),
+    Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
+    Round(Rounding, Box<Expr>),
+    Abs(Box<Expr>),
+    /// The least or greatest of one or more numbers.
+    Extreme {
+        greatest: bool,
+        of: Vec<Expr>,
+    },
+    /// An order of two numbers; fails when either is missing.
+    Order(Order, Box<Expr>, Box<Expr>),
+    /// Whether two values of one type are the same; two missing ones are.
+    Same(Box<Expr>, Box<Expr>),
+    /// Whether a value is one of several.
+    OneOf(Box<Expr>, Vec<Expr>),
+    /// Whether a number lies between two; fails when one of the three is missing.
+    Between(Box<Between>),
+    /// The right side, when the left one is true; it may be missing.
+    And(Box<Expr>, Box<Expr>),
+    /// The right side, when the left one is false; it may be missing.
+    Or(Box<Expr>, Box<Expr>),
+    Not(Box<Expr>),
+    /// Condition, then, otherwise.
+    If(Box<[Expr; 3]>),
+    /// The second when the first is missing.
+    Otherwise(Box<Expr>, Box<Expr>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Between {
+    pub(super) value: Expr,
+    pub(super) low: Expr,
+    pub(super) high: Expr,
+    pub(super) low_open: bool,
+    pub(super) high_open: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    /// Missing when the divisor is 0.
+    Divide,
+    /// With the sign of the dividend; missing when the divisor is 0.
+    Modulo,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rounding {
+    /// To the nearest whole number, a half away from 0.
+    Nearest,
+    Down,
+    Up,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Less,
+    LessOrEqual,
+    More,
+    MoreOrEqual,
+}
+
+// === impl Program ===
+
+impl Program {
+    pub(super) fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.at()]
+    }
+
+    /// The tables, in the order of their evaluation.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Table(table) => Some(table),
+            Step::Let { .. } | Step::Switch { .. } => None,
+        })
+    }
+
+    /// The number of a text: -1 when the rules do not know it.
+    pub(super) fn text(&self, text: &str) -> f64 {
+        self.texts.binary_search_by(|known| known.as_str().cmp(text)).map_or(-1.0, |at| at as f64)
+    }
+
+    /// A literal as a number of the boundary.
+    pub(super) fn number(&self, literal: &Literal) -> f64 {
+        match literal {
+            Literal::Number(number) => *number,
+            Literal::Flag(flag) => f64::from(*flag),
+            Literal::Text(text) => self.text(text),
+        }
+    }
+}
+
+// === impl Value ===
+
+impl ValueId {
+    pub(super) fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// The values it gives.
+    pub(super) fn gives(&self) -> Vec<ValueId> {
+        match self {
+            Self::Let { value, failed, .. } => std::iter::once(*value).chain(*failed).collect(),
+            Self::Switch { branches, .. } => branches.iter().map(|(value, _)| *value).collect(),
+            Self::Table(table) => {
+                table.targets.iter().map(|target| target.value).chain(std::iter::once(table.row)).collect()
+            }
+        }
+    }
+
+    /// Calls `visit` with every expression in it.
+    pub(super) fn each_expr<'e>(&'e self, visit: &mut impl FnMut(&'e Expr)) {
+        match self {
+            Self::Let { expr, active, .. } => active.iter().chain([expr]).for_each(visit),
+            Self::Switch { branches, active, .. } => {
+                active.iter().chain(branches.iter().filter_map(|(_, condition)| condition.as_ref())).for_each(visit);
+            }
+            Self::Table(table) => {
+                table.active.iter().for_each(&mut *visit);
+                for row in &table.rows {
+                    row.tests
+                        .iter()
+                        .flatten()
+                        .chain(&row.also)
+                        .chain(row.outputs.iter().flatten())
+                        .for_each(&mut *visit);
+                }
+            }
+        }
+    }
+}
+
+// === impl Type ===
+
+impl std::fmt::Display for Type {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Number => "number",
+            Self::Flag => "flag",
+            Self::Text => "text",
+        })
+    }
+}
+
+// === impl Expr ===
+
+impl Expr {
+    /// The expressions it is made of.
+    pub(super) fn parts(&self) -> Vec<&Expr> {
+        match self {
+            Self::Literal(_) | Self::Missing | Self::Value(_) => Vec::new(),
+            Self::Negate(a) | Self::Round(_, a) | Self::Abs(a) | Self::Not(a) => vec![a],
+            Self::Arithmetic(_, a, b)
+            | Self::Order(_, a, b)
+            | Self::Same(a, b)
+            | Self::And(a, b)
+            | Self::Or(a, b)
+            | Self::Otherwise(a, b) => vec![a, b],
+            Self::Extreme { of, .. } => of.iter().collect(),
+            Self::OneOf(value, of) => std::iter::once(&**value).chain(of).collect(),
+            Self::Between(between) => vec![&between.value, &between.low, &between.high],
+            Self::If(parts) => parts.iter().collect(),
+        }
+    }
+
+    /// Calls `visit` with every value it reads.
+    pub(super) fn each_value(&self, visit: &mut impl FnMut(ValueId)) {
+        if let Self::Value(id) = self {
+            visit(*id);
+        }
+        for part in self.parts() {
+            part.each_value(visit);
+        }
+    }
+
+    /// Whether it can fail, as far as its form tells.
+    pub(super) fn can_fail(&self) -> bool {
+        let own = match self {
+            Self::Literal(_)
+            | Self::Missing
+            | Self::Value(_)
+            | Self::Same(..)
+            | Self::OneOf(..)
+            | Self::Otherwise(..) => false,
+            Self::And(a, _) | Self::Or(a, _) => a.can_be_missing(),
+            Self::Not(a) => a.can_be_missing(),
+            Self::If(parts) => parts[0].can_be_missing(),
+            Self::Order(_, a, b) => a.can_be_missing() || b.can_be_missing(),
+            _ => true,
+        };
+        own || self.parts().into_iter().any(Self::can_fail)
+    }
+
+    /// Whether its value can be missing when it does not fail.
+    pub(super) fn can_be_missing(&self) -> bool {
+        match self {
+            Self::Missing | Self::Value(_) => true,
+            Self::Arithmetic(op, ..) => matches!(op, Arithmetic::Divide | Arithmetic::Modulo),
+            Self::If(parts) => parts[1].can_be_missing() || parts[2].can_be_missing(),
+            Self::Otherwise(_, b) | Self::And(_, b) | Self::Or(_, b) => b.can_be_missing(),
+            _ => false,
+        }
+    }
+}
