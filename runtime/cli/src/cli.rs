@@ -4,7 +4,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, build, completions, deploy, dev, doctor, eval, features, node, release, replay, rollback, status, tail,
+    bench, build, check, completions, deploy, dev, doctor, eval, features, node, release, replay, rollback, status,
+    tail, test,
 };
 use crate::output::{Outcome, Output};
 
@@ -40,6 +41,10 @@ pub(crate) enum Command {
     /// Write and read the rows of views.
     #[command(subcommand)]
     Features(features::Command),
+    /// Look through rules, modules and release folders for mistakes.
+    Check(check::Args),
+    /// Run the tests of rules and of release folders.
+    Test(test::Args),
     /// Run a module on rows.
     Eval(eval::Args),
     /// Measure what a module costs.
@@ -67,6 +72,8 @@ impl Command {
             Self::Rollback(args) => args.run(output),
             Self::Status(args) => args.run(output),
             Self::Features(command) => command.run(output),
+            Self::Check(args) => args.run(output),
+            Self::Test(args) => args.run(output),
             Self::Eval(args) => args.run(output),
             Self::Bench(args) => args.run(output),
             Self::Tail(args) => args.run(output),
@@ -118,6 +125,10 @@ mod tests {
         check("selvedge bench m.wasm --candidates 0", false);
         check("selvedge completions zsh", true);
         check("selvedge completions cmd", false);
+        check("selvedge check hero.jdm.json boost.csv shop m.wasm --json -v", true);
+        check("selvedge check", false);
+        check("selvedge test shop --coverage --junit out.xml --watch", true);
+        check("selvedge test", false);
         check("selvedge eval m.wasm --rows rows.jsonl --json", true);
         check("selvedge tail --lane decisions --follow --from start", true);
         check("selvedge tail --lane decision", false);

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod build;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod dev;
@@ -14,3 +15,4 @@ pub(crate) mod replay;
 pub(crate) mod rollback;
 pub(crate) mod status;
 pub(crate) mod tail;
+pub(crate) mod test;

@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
+use selvedge_build::rules::{self, BadRules, Rules};
 
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read_file(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
@@ -33,6 +34,25 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         fs::rename(beside, path)
     };
     write().inspect_err(|_| drop(fs::remove_file(beside))).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The largest file of rules, in bytes; what the builder takes is less.
+const MAX_RULES_BYTES: u64 = 64 << 20;
+
+/// Reads a file of rules, with the TOML file beside it when there is one. Mistakes in them are the inner error.
+pub(crate) fn read_rules(path: &Path) -> anyhow::Result<Result<Rules, BadRules>> {
+    let name = path.display().to_string();
+    let bytes = read_file(path, MAX_RULES_BYTES)?;
+    let beside = rules::sidecar_name(&name).filter(|beside| Path::new(beside).is_file());
+    let beside = match beside {
+        Some(beside) => {
+            let text = String::from_utf8(read_file(Path::new(&beside), MAX_RULES_BYTES)?);
+            Some((text.with_context(|| format!("{beside} is not UTF-8"))?, beside))
+        }
+        None => None,
+    };
+    let sidecar = beside.as_ref().map(|(text, name)| (name.as_str(), text.as_str()));
+    Ok(rules::read_with(&name, &bytes, sidecar))
 }
 
 #[cfg(test)]

@@ -1,0 +1,66 @@
+//! A release folder, checked as it would be packed: the whole release, then each of its rules with what its views provide.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use selvedge_build::definitions;
+use selvedge_build::keys::SigningKey;
+use selvedge_build::release::{self, Limits, PackError};
+use selvedge_build::rules::{self, Level};
+use selvedge_decision::definition::FeaturesDef;
+
+use super::{Found, MAX_FILE_BYTES, is_rules, rules_file};
+use crate::commands::release::check_modules;
+use crate::files::{read_file, read_rules};
+
+pub(super) fn check(dir: &Path) -> anyhow::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    // Packed for what is told of it alone; the key signs nothing that is kept.
+    match release::pack(dir, &SigningKey::generate()?) {
+        Ok(packed) => {
+            for finding in check_modules(&release::open(&packed.bytes, &Limits::default())?)? {
+                found.push(Found::error(&dir.display().to_string(), finding));
+            }
+        }
+        Err(PackError::Bad(bad)) => {
+            found.extend(bad.findings.iter().map(|finding| Found::error(&dir.display().to_string(), finding)));
+        }
+        Err(error @ PackError::Read { .. }) => return Err(error.into()),
+    }
+    let features = features(dir);
+    let contexts = contexts(dir)?;
+    for path in release::sources(dir)? {
+        let name = path.display().to_string();
+        if !is_rules(&name) {
+            continue;
+        }
+        let read = read_rules(&path)?;
+        if let (Ok(rules), Some(features)) = (&read, &features) {
+            let unknown = rules::lint::unknown_features(rules, features, &contexts);
+            found.extend(unknown.into_iter().map(Found::Rules));
+        }
+        // What keeps it from being built was told with the release.
+        found.extend(rules_file(read).into_iter().filter(|found| found.level() < Level::Error));
+    }
+    Ok(found)
+}
+
+fn features(dir: &Path) -> Option<FeaturesDef> {
+    let text = read_file(&dir.join("features.toml"), MAX_FILE_BYTES).ok()?;
+    definitions::features(std::str::from_utf8(&text).ok()?).ok()
+}
+
+/// What the placements' contexts hold.
+fn contexts(dir: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for path in release::sources(dir)? {
+        let is_placement = path.parent().is_some_and(|folder| folder.ends_with("placements"));
+        if let (true, Ok(bytes)) = (is_placement, read_file(&path, MAX_FILE_BYTES))
+            && let Ok(text) = std::str::from_utf8(&bytes)
+            && let Ok(def) = definitions::placement(&path.display().to_string(), text)
+        {
+            names.extend(def.context.into_keys());
+        }
+    }
+    Ok(names)
+}
