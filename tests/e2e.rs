@@ -43,4 +43,4 @@ macro_rules! proofs {
     };
 }
 
-proofs! { swap kill clone outage start faults refusal tamper requests corpus replay }
+proofs! { swap kill clone outage start faults refusal tamper requests corpus rules replay }

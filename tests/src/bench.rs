@@ -10,6 +10,7 @@ mod load;
 mod measure;
 mod memory;
 mod rank;
+mod rules;
 mod start;
 mod swap;
 mod world;
@@ -65,7 +66,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 8] = [
+pub const ALL: [Row; 9] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -80,6 +81,11 @@ pub const ALL: [Row; 8] = [
         name: "rank",
         about: "rank 200 candidates x 100 features with 100 trees",
         run: |effort| Box::pin(rank::run(effort)),
+    },
+    Row {
+        name: "rules",
+        about: "a decision table of 20 rows, over one row of inputs and over 200 candidates",
+        run: |effort| Box::pin(rules::run(effort)),
     },
     Row {
         name: "freshness",

@@ -1,7 +1,7 @@
 //! What each parser must do with any bytes whatever. Owns the properties; `fuzz/` feeds them from libFuzzer, the proof
 //! `corpus` from the kept inputs and random changes of them. A panic is the only way to fail.
 
-use selvedge_build::{module, release};
+use selvedge_build::{module, release, rules};
 use selvedge_decision::Manifest;
 use selvedge_node::decide::{Batch, Wire};
 use selvedge_node::events;
@@ -17,13 +17,14 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 6] = [
+pub const ALL: [Target; 7] = [
     Target { name: "request", feed: request },
     Target { name: "events", feed: events },
     Target { name: "manifest", feed: manifest },
     Target { name: "module", feed: module },
     Target { name: "release", feed: release },
     Target { name: "block", feed: block },
+    Target { name: "rules", feed: rules },
 ];
 
 /// Bounds such as a node has them, small enough to be reached.
@@ -86,4 +87,18 @@ pub fn block(bytes: &[u8]) {
     // By text: NaN is not equal to itself.
     let text = again.map(|again| again.map(|(_, items)| format!("{items:?}")));
     assert_eq!(text.ok().and_then(Result::ok), Some(format!("{items:?}")));
+}
+
+/// A decision table, as JDM or as CSV: rules that are read can be looked at and, now and then, built.
+pub fn rules(bytes: &[u8]) {
+    let file = if bytes.first() == Some(&b'{') { "a.jdm.json" } else { "a.csv" };
+    let Ok(rules) = rules::read(file, bytes) else { return };
+    drop(rules::lint::lint(&rules));
+    let sum: usize = bytes.iter().map(|byte| usize::from(*byte)).sum();
+    // Sealing takes a hundred times as long as reading.
+    if sum.is_multiple_of(16)
+        && let Ok(module) = rules.module()
+    {
+        assert!(module::open(&module).is_ok(), "a module that was built opens");
+    }
 }

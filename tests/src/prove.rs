@@ -9,6 +9,7 @@ mod outage;
 mod refusal;
 mod replay;
 mod requests;
+mod rules;
 mod start;
 mod state;
 mod swap;
@@ -65,7 +66,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
 
 /// Every proof, in the order in which they run.
-pub const ALL: [Proof; 11] = [
+pub const ALL: [Proof; 12] = [
     Proof {
         name: "swap",
         about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
@@ -115,6 +116,11 @@ pub const ALL: [Proof; 11] = [
         name: "corpus",
         about: "hostile bytes for every parser: an error, never a panic",
         run: |scale| Box::pin(corpus::run(scale)),
+    },
+    Proof {
+        name: "rules",
+        about: "rules as modules answer as zen-engine does, on every generated table and input inside of the profile",
+        run: |scale| Box::pin(rules::run(scale)),
     },
     Proof {
         name: "replay",
