@@ -8,6 +8,7 @@
 
 mod check;
 pub mod explain;
+pub mod reference;
 pub mod step;
 pub mod trees;
 
@@ -15,7 +16,7 @@ use selvedge_decision::manifest::{Kind, Missing, Scope};
 use serde::{Deserialize, Serialize};
 
 pub use check::BadPipeline;
-pub use step::{Function, Precision, Step};
+pub use step::{Column, Function, Precision, Step};
 pub use trees::{Compare, Tree, Trees};
 
 /// The version of the form that this builder reads and writes.
@@ -116,6 +117,43 @@ impl Pipeline {
     /// The columns of the whole tape.
     pub fn width(&self) -> usize {
         self.steps.iter().fold(self.input_width(), |width, step| width.saturating_add(step.width()))
+    }
+
+    /// How many columns the inputs of a row take.
+    pub fn width_of(&self, scope: Scope) -> usize {
+        self.inputs.iter().filter(|input| input.scope() == scope).map(PipelineInput::width).sum()
+    }
+
+    /// The outputs of a kind, if there are any.
+    pub fn answers(&self, output: OutputKind) -> Option<&[Answer]> {
+        let answers = match output {
+            OutputKind::Margin => &self.outputs.margin,
+            OutputKind::Probability => &self.outputs.probability,
+        };
+        (!answers.is_empty()).then_some(answers)
+    }
+
+    /// Whether each column of the tape depends on the candidate: an input as it says, a step's column when any column does
+    /// that it reads. A step that works column by column, or term by term, has columns of both.
+    pub fn scopes(&self) -> Vec<Scope> {
+        let inputs = self.inputs.iter();
+        let mut scopes: Vec<Scope> =
+            inputs.flat_map(|input| std::iter::repeat_n(input.scope(), input.width())).collect();
+        for step in &self.steps {
+            let of = |columns: &[Column]| match columns.iter().any(|at| scopes[*at as usize] == Scope::Candidate) {
+                true => Scope::Candidate,
+                false => Scope::Shared,
+            };
+            let own: Vec<Scope> = match step {
+                Step::Products { terms } | Step::Sums { terms } => terms.iter().map(|term| of(term)).collect(),
+                _ => match step.each() {
+                    Some(columns) => columns.iter().map(|column| of(&[*column])).collect(),
+                    None => vec![of(&step.reads().collect::<Vec<_>>()); step.width()],
+                },
+            };
+            scopes.extend(own);
+        }
+        scopes
     }
 
     /// Checks all that must hold of a pipeline before it is evaluated or compiled.

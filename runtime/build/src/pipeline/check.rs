@@ -115,7 +115,10 @@ fn check_step(step: &Step, nodes: &mut usize) -> Checked {
             if x.is_empty() {
                 return bad("x", "empty: at least one point is needed");
             }
-            lengths("y", y, x.len()).and_then(|()| ascending("x", x)).and_then(|()| finite("y", y))
+            lengths("y", y, x.len())?;
+            ascending("x", x)?;
+            finite("x", x)?;
+            finite("y", y)
         }
         Step::Prior { kept, .. } if !(*kept > 0.0 && *kept <= 1.0) => {
             bad("kept", format!("{kept} is not above 0 and at most 1"))

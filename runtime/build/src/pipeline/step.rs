@@ -122,9 +122,9 @@ pub enum Step {
     },
     /// A column for each value of `intercept`: `intercept + Σ weight × column`. A NaN makes the sum NaN.
     ///
-    /// With `f64`: the products of the shared columns are summed in eight lanes (column i of the shared ones into lane i
-    /// mod 8), the lanes then as `((0+4)+(2+6))+((1+5)+(3+7))`; so are the candidate's; the answer is
-    /// `(intercept + shared) + candidate`, a side without columns left out. With `f32`: columns and weights are rounded to
+    /// With `f64`: the products of the shared columns (`Pipeline::scopes`) are summed in eight lanes that begin with 0 (column
+    /// i of the shared ones into lane i mod 8), the lanes then as `((0+4)+(2+6))+((1+5)+(3+7))`; so are the candidate's; the
+    /// answer is `(intercept + shared) + candidate`, a side without columns left out. With `f32`: columns and weights are rounded to
     /// f32, there are 16 lanes of f32, the lanes are first added i with i + 8, then as above.
     Linear {
         /// The columns.
@@ -151,7 +151,8 @@ pub enum Step {
         /// The columns.
         columns: Vec<Column>,
     },
-    /// A column each: linear interpolation between the points, the outer values beyond them; NaN stays.
+    /// A column each: linear interpolation between the points, the outer values beyond them; NaN stays. Between points 0
+    /// and 1 it is `(y1 - y0) / (x1 - x0) * (x - x0) + y0`; of points with one x the last counts.
     Interpolate {
         /// The columns.
         columns: Vec<Column>,
@@ -267,6 +268,32 @@ impl Step {
             Self::OneHot { width, .. } | Self::Table { width, .. } => *width as usize,
             Self::Linear { intercept, .. } => intercept.len(),
             Self::Trees(trees) => trees.outputs as usize,
+        }
+    }
+
+    /// The columns of a step that works column by column: column i of its own comes from column i of these alone.
+    pub fn each(&self) -> Option<&[Column]> {
+        match self {
+            Self::Impute { columns, .. }
+            | Self::IsMissing { columns }
+            | Self::ZeroIsMissing { columns }
+            | Self::Scale { columns, .. }
+            | Self::Clip { columns, .. }
+            | Self::Apply { columns, .. }
+            | Self::Interpolate { columns, .. }
+            | Self::Prior { columns, .. } => Some(columns),
+            Self::Products { .. }
+            | Self::Sums { .. }
+            | Self::Index { .. }
+            | Self::Bins { .. }
+            | Self::OneHot { .. }
+            | Self::Table { .. }
+            | Self::Linear { .. }
+            | Self::Softmax { .. }
+            | Self::Normalize { .. }
+            | Self::Embedding { .. }
+            | Self::Dot { .. }
+            | Self::Trees(_) => None,
         }
     }
 

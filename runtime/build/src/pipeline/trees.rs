@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::step::{Column, Precision};
 
 /// The sums of an ensemble: for each output `base + Σ leaf`, tree by tree, rounded to `precision` after every addition;
-/// then divided by `divide`.
+/// then divided by `divide`, in the same precision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trees {
@@ -80,8 +80,12 @@ impl Trees {
     ///
     /// A tree has leaf vectors when it has `outputs` times as many values as leaves.
     pub fn leaf_width(&self, tree: &Tree) -> usize {
-        let leaves = tree.feature.iter().filter(|feature| **feature < 0).count();
-        if self.outputs > 1 && tree.values.len() == leaves * self.outputs as usize { self.outputs as usize } else { 1 }
+        let leaves = || tree.feature.iter().filter(|feature| **feature < 0).count();
+        if self.outputs > 1 && tree.values.len() == leaves() * self.outputs as usize {
+            self.outputs as usize
+        } else {
+            1
+        }
     }
 }
 
