@@ -2,9 +2,12 @@
 //! each format has a file of its own. Nothing here trusts a file: memory and time are bounded by its size.
 
 mod categories;
+pub mod embedding;
 pub mod lightgbm;
 mod names;
 mod order;
+pub mod smartcore;
+mod tape;
 pub mod xgboost;
 
 use serde::Deserialize;
@@ -15,7 +18,7 @@ use crate::pipeline::{BadPipeline, Pipeline};
 /// The most features of a model; a file can claim any number in a few bytes.
 pub const MAX_FEATURES: usize = 100_000;
 
-const FORMATS: &str = "XGBoost (JSON, UBJSON), LightGBM (text), pipeline JSON";
+const FORMATS: &str = "XGBoost (JSON, UBJSON), LightGBM (text), pipeline JSON, embeddings (JSON Lines, CSV)";
 
 /// What is wrong with a model file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,9 @@ pub fn read(file_name: &str, bytes: &[u8], names: Option<&[String]>) -> Result<P
     }
     if xgboost::is_ubjson(bytes) {
         return xgboost::read(bytes, names);
+    }
+    if embedding::is_one(text) {
+        return embedding::read(bytes, names);
     }
     if text.first() == Some(&b'{') {
         let text = xgboost::without_nan(bytes);

@@ -6,6 +6,7 @@
 //! step reads columns that stand before it and appends its own. All columns are f64, a missing value is NaN. The reference
 //! evaluation in `reference` says to the bit what each step computes; the kernel must agree with it.
 
+pub mod calibrate;
 mod check;
 pub mod explain;
 pub mod reference;
