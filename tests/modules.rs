@@ -104,6 +104,16 @@ fn mistakes_are_told_and_nothing_is_written() -> Result<()> {
     let wide = LINEAR.replace("link", "rows = 70000\nlink");
     let wide = ("hero.linear.toml", wide.as_bytes());
     refused(&[wide], &["build", "hero.linear.toml"], 1, "limits.rows: 70000 is not between 1 and 65,536")?;
+    let weights = vec!["0.5"; 200].join(", ");
+    let vector = format!("type = \"vector\"\nweights = [{weights}]\n");
+    let large = LINEAR.replace("link", "rows = 60000\nlink").replace("type = \"number\"\nweight = -0.25\n", &vector);
+    let large = ("hero.linear.toml", large.as_bytes());
+    refused(
+        &[large],
+        &["build", "hero.linear.toml"],
+        1,
+        "bytes of memory, the host gives 67108864 (modules.max_memory)",
+    )?;
     refused(&[linear], &["bench", "hero.linear.toml", "--candidates", "2000"], 2, "at most 1024 rows (limits.rows)")?;
     let rows = ("rows.jsonl", &b"{\"item.price\":1}\n{\"item.price\":\"1\"}\n"[..]);
     let args = ["bench", "hero.linear.toml", "--rows", "rows.jsonl"];

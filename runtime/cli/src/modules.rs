@@ -7,6 +7,7 @@ use selvedge_build::build::build_source;
 use selvedge_build::module::{self, ModuleFile};
 use selvedge_host::{Host, HostConfig, Module};
 
+use crate::config;
 use crate::files::read_file;
 
 /// The largest module, source or file of rows, in bytes.
@@ -26,9 +27,17 @@ pub(crate) fn read_or_build(path: &Path) -> anyhow::Result<Built> {
     Ok(Built { file: module::open(&bytes)?, bytes })
 }
 
-/// A host with the limits of a node that is told nothing, and few instances.
-pub(crate) fn host() -> anyhow::Result<Host> {
-    Ok(Host::new(HostConfig { instances: 4, ..HostConfig::default() })?)
+/// A host that holds modules to the limits of a node with the settings of this environment, else the default ones; with few
+/// instances.
+pub(crate) fn host(cache_dir: Option<&Path>) -> anyhow::Result<Host> {
+    let limits = config::load(None, &[])?.modules;
+    Ok(Host::new(HostConfig {
+        cache_dir: cache_dir.map(Path::to_owned),
+        max_memory_bytes: limits.max_memory.bytes(),
+        max_output_bytes: limits.max_output.bytes(),
+        instances: 4,
+        ..HostConfig::default()
+    })?)
 }
 
 /// Loads a module and runs its golden vectors, as a node does before it swaps; or says what is wrong with it.

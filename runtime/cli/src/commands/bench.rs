@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use selvedge_build::module::ModuleFile;
-use selvedge_host::{Host, HostConfig, Module};
+use selvedge_host::Module;
 use serde::Serialize;
 
 use self::measure::Quantiles;
@@ -72,8 +72,7 @@ impl Args {
             return Err(Usage(why).into());
         }
         let cache = tempfile::tempdir().context("cannot make a folder for compiled code")?;
-        let config = HostConfig { instances: 4, cache_dir: Some(cache.path().to_owned()), ..HostConfig::default() };
-        let host = Host::new(config)?;
+        let host = modules::host(Some(cache.path()))?;
         let load = || {
             let start = Instant::now();
             let module = host.load(&bytes, &file.manifest)?;

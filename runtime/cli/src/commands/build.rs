@@ -50,7 +50,7 @@ impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let file_name = self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let built = read_or_build(&self.file)?;
-        modules::checked(&modules::host()?, &built.bytes, &built.file)
+        modules::checked(&modules::host(None)?, &built.bytes, &built.file)
             .map_err(|why| anyhow::anyhow!("{}: the module it becomes {why}", self.file.display()))?;
         let name = format!("{}.wasm", module_name(&file_name).unwrap_or(&file_name));
         let file = match self.out {

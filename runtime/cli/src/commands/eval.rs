@@ -37,7 +37,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let Built { bytes, file } = read_or_build(&self.module)?;
-        let host = modules::host()?;
+        let host = modules::host(None)?;
         let loaded = host.load(&bytes, &file.manifest)?;
         let stdin = self.rows.as_os_str() == "-";
         let text = read_file(if stdin { "/dev/stdin".as_ref() } else { &self.rows }, MAX_FILE_BYTES)?;

@@ -107,7 +107,7 @@ pub(in crate::commands) fn check_modules(files: &ReleaseFiles) -> anyhow::Result
     if contents.modules.is_empty() {
         return Ok(Vec::new());
     }
-    let host = modules::host()?;
+    let host = modules::host(None)?;
     let mut findings = Vec::new();
     for (name, module) in &contents.modules {
         let checked = modules::checked(&host, module.bytes, &module.file);
