@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use selvedge_build::build::build_source;
 use selvedge_build::module;
 use selvedge_build::rules::{self, BadRules, Finding, Level, Rules};
-use selvedge_host::{Host, HostConfig};
 use serde::Serialize;
 
 use crate::files::{read_file, read_rules};
+use crate::modules;
 use crate::output::{Outcome, Output};
 
 /// The largest file, in bytes.
@@ -110,7 +110,7 @@ fn rules_file(read: Result<Rules, BadRules>) -> Vec<Found> {
 fn module_file(name: &str, bytes: &[u8]) -> Vec<Found> {
     let run = || -> anyhow::Result<Vec<Found>> {
         let file = module::open(bytes)?;
-        let host = Host::new(HostConfig { instances: 4, ..HostConfig::default() })?;
+        let host = modules::host(None)?;
         let loaded = host.load(bytes, &file.manifest)?;
         loaded.check_vectors(&file.vectors)?;
         let mut found = Vec::new();

@@ -8,9 +8,10 @@ mod shop;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use selvedge_host::{Host, HostConfig};
+use selvedge_host::Host;
 use serde::Serialize;
 
+use crate::modules;
 use crate::output::{Outcome, Output};
 use crate::table::Table;
 
@@ -70,7 +71,7 @@ pub(super) struct Results {
 
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let host = Host::new(HostConfig { instances: 4, ..HostConfig::default() })?;
+        let host = modules::host(None)?;
         let mut outcome = self.once(&host, output);
         if !self.watch {
             return outcome;
