@@ -1,6 +1,9 @@
 //! Mistakes in model files: each is told with the path inside the file, none costs more than the file's size.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod evaluate;
+mod fixtures;
 
 use super::read;
 
