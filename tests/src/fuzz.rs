@@ -1,6 +1,8 @@
 //! What each parser must do with any bytes whatever. Owns the properties; `fuzz/` feeds them from libFuzzer, the proof
 //! `corpus` from the kept inputs and random changes of them. A panic is the only way to fail.
 
+use selvedge_build::import::{self, BadModel};
+use selvedge_build::pipeline::Pipeline;
 use selvedge_build::{module, release, rules};
 use selvedge_decision::Manifest;
 use selvedge_node::decide::{Batch, Wire};
@@ -17,7 +19,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 7] = [
+pub const ALL: [Target; 9] = [
     Target { name: "request", feed: request },
     Target { name: "events", feed: events },
     Target { name: "manifest", feed: manifest },
@@ -25,6 +27,8 @@ pub const ALL: [Target; 7] = [
     Target { name: "release", feed: release },
     Target { name: "block", feed: block },
     Target { name: "rules", feed: rules },
+    Target { name: "xgboost", feed: xgboost },
+    Target { name: "lightgbm", feed: lightgbm },
 ];
 
 /// Bounds such as a node has them, small enough to be reached.
@@ -100,5 +104,23 @@ pub fn rules(bytes: &[u8]) {
         && let Ok(module) = rules.module()
     {
         assert!(module::open(&module).is_ok(), "a module that was built opens");
+    }
+}
+
+/// An XGBoost model, JSON or UBJSON.
+pub fn xgboost(bytes: &[u8]) {
+    imported(import::xgboost::read(bytes, None));
+}
+
+/// A LightGBM model.
+pub fn lightgbm(bytes: &[u8]) {
+    imported(import::lightgbm::read(bytes, None));
+}
+
+/// A model that is accepted can be evaluated and compiled; a refused one says why.
+fn imported(read: Result<Pipeline, BadModel>) {
+    match read {
+        Ok(pipeline) => assert_eq!(pipeline.check().err(), None),
+        Err(bad) => assert!(!bad.why.is_empty()),
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::evaluate::tape;
 use crate::import::read;
+use crate::pipeline::reference::tape;
 use crate::pipeline::{Answer, Pipeline};
 
 /// `NAME.rows.json` beside a model; a missing value is `null`.
