@@ -5,6 +5,7 @@ mod categories;
 pub mod embedding;
 pub mod lightgbm;
 mod names;
+pub mod onnx;
 mod order;
 pub mod smartcore;
 mod tape;
@@ -18,7 +19,7 @@ use crate::pipeline::{BadPipeline, Pipeline};
 /// The most features of a model; a file can claim any number in a few bytes.
 pub const MAX_FEATURES: usize = 100_000;
 
-const FORMATS: &str = "XGBoost (JSON, UBJSON), LightGBM (text), pipeline JSON, embeddings (JSON Lines, CSV)";
+const FORMATS: &str = "XGBoost (JSON, UBJSON), LightGBM (text), pipeline JSON, ONNX, embeddings (JSON Lines, CSV)";
 
 /// What is wrong with a model file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,9 @@ pub fn read(file_name: &str, bytes: &[u8], names: Option<&[String]>) -> Result<P
     }
     if xgboost::is_ubjson(bytes) {
         return xgboost::read(bytes, names);
+    }
+    if onnx::is_one(bytes) {
+        return onnx::read(bytes, names);
     }
     if embedding::is_one(text) {
         return embedding::read(bytes, names);
