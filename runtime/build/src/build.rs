@@ -41,13 +41,19 @@ pub fn module_name(file_name: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
+/// The name of the TOML file that may stand beside a source and says what the source does not; `None` for a file that has
+/// none.
+pub fn sidecar_name(file_name: &str) -> Option<String> {
+    rules::sidecar_name(file_name)
+}
+
 /// Builds one file of `modules/`: a `.wasm` module passes through when it opens, a core module of the guest SDK is sealed,
-/// a source is compiled.
+/// a source is compiled with its sidecar, of which name and text are given.
 ///
 /// # Errors
 ///
 /// When nothing builds such a file, or it has a mistake.
-pub fn build_source(file_name: &str, bytes: &[u8]) -> Result<Vec<u8>, BuildError> {
+pub fn build_source(file_name: &str, bytes: &[u8], sidecar: Option<(&str, &str)>) -> Result<Vec<u8>, BuildError> {
     let bad = |why| BuildError::Module { file: file_name.to_owned(), why };
     if file_name.ends_with(".wasm") && Parser::is_core_wasm(bytes) {
         return module::seal_guest(bytes, &[]).map_err(bad);
@@ -59,7 +65,7 @@ pub fn build_source(file_name: &str, bytes: &[u8]) -> Result<Vec<u8>, BuildError
         return Ok(linear::build(file_name, bytes)?);
     }
     if file_name.ends_with(".jdm.json") || file_name.ends_with(".csv") {
-        return Ok(rules::build(file_name, bytes)?);
+        return Ok(rules::build_with(file_name, bytes, sidecar)?);
     }
     Err(BuildError::Ending { file: file_name.to_owned() })
 }
@@ -73,13 +79,13 @@ mod tests {
     #[test]
     fn the_ending_says_what_builds_a_file() {
         let linear = b"link = \"identity\"\ninput = []\n";
-        let module = build_source("m.linear.toml", linear).unwrap();
-        assert_eq!(build_source("m.wasm", &module).unwrap(), module, "a module passes through");
-        assert!(matches!(build_source("m.wasm", b"shop"), Err(BuildError::Module { .. })));
-        assert!(matches!(build_source("m.linear.toml", b"link"), Err(BuildError::Source(_))));
-        assert!(matches!(build_source("m.onnx", b""), Err(BuildError::Ending { .. })));
+        let module = build_source("m.linear.toml", linear, None).unwrap();
+        assert_eq!(build_source("m.wasm", &module, None).unwrap(), module, "a module passes through");
+        assert!(matches!(build_source("m.wasm", b"shop", None), Err(BuildError::Module { .. })));
+        assert!(matches!(build_source("m.linear.toml", b"link", None), Err(BuildError::Source(_))));
+        assert!(matches!(build_source("m.onnx", b"", None), Err(BuildError::Ending { .. })));
         let core = selvedge_prebuilt::HERO_RULES;
-        assert!(module::open(&build_source("m.wasm", core).unwrap()).is_ok(), "a guest is sealed");
+        assert!(module::open(&build_source("m.wasm", core, None).unwrap()).is_ok(), "a guest is sealed");
     }
 
     #[test]
@@ -92,6 +98,19 @@ mod tests {
             ("README.md", None),
         ] {
             assert_eq!(module_name(file), name, "{file}");
+        }
+    }
+
+    #[test]
+    fn sidecars_are_named_after_the_module() {
+        for (file, sidecar) in [
+            ("hero.jdm.json", Some("hero.toml")),
+            ("hero.v2.csv", Some("hero.v2.toml")),
+            ("hero.linear.toml", None),
+            ("hero.wasm", None),
+            ("hero.toml", None),
+        ] {
+            assert_eq!(sidecar_name(file).as_deref(), sidecar, "{file}");
         }
     }
 }

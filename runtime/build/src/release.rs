@@ -5,6 +5,7 @@
 mod archive;
 mod contents;
 mod pack;
+mod sidecars;
 
 use std::collections::BTreeMap;
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use selvedge_decision::Digest;
 
 use super::contents::{self, BadContents, Finding};
-use super::{Limits, check_path, is_stem, seal};
-use crate::build::{BuildError, build_source, module_name};
+use super::{Limits, check_path, is_stem, seal, sidecars};
+use crate::build::{BuildError, build_source, module_name, sidecar_name};
 use crate::definitions::{BadFile, nearest};
 use crate::keys::SigningKey;
 
@@ -47,17 +47,28 @@ pub enum PackError {
 pub fn pack(dir: &Path, key: &SigningKey) -> Result<PackedRelease, PackError> {
     let limits = Limits::default();
     let mut findings = Vec::new();
-    let sources = find(dir, &mut findings)?;
+    let mut sources = find(dir, &mut findings)?;
     if sources.len() + 2 > limits.max_files {
         let message = format!("{} files, at most {} (max_files)", sources.len(), limits.max_files - 2);
         findings.push(Finding::new(dir.display(), message));
         return Err(BadContents { findings }.into());
     }
+    let mut texts = BTreeMap::new();
+    for (path, source) in sidecars::take(&mut sources) {
+        let bytes = read_bounded(&source, limits.max_file_bytes, &path, &mut findings)?;
+        match sidecars::read(&path, bytes, &sources) {
+            Ok(text) => drop(texts.insert(path, text)),
+            Err(finding) => findings.push(finding),
+        }
+    }
     let mut files = BTreeMap::new();
     for (path, source) in &sources {
         let bytes = read_bounded(source, limits.max_file_bytes, path, &mut findings)?;
         let built = match path.strip_prefix("modules/") {
-            Some(file) => build(path, file, &bytes),
+            Some(file) => {
+                let sidecar = sidecar_name(file).and_then(|name| texts.get_key_value(&format!("modules/{name}")));
+                build(path, file, &bytes, sidecar.map(|(name, text)| (name.as_str(), text.as_str())))
+            }
             None => Ok((path.clone(), bytes)),
         };
         match built {
@@ -106,6 +117,8 @@ fn find(dir: &Path, findings: &mut Vec<Finding>) -> Result<BTreeMap<String, Path
                     let wanted = match name.as_str() {
                         "placements" => file.ends_with(".toml"),
                         "tests" => file.ends_with(".test.json"),
+                        // Tests of the rules beside them, for `selvedge test`; a release does not hold them.
+                        "modules" => !file.ends_with(".test.json"),
                         _ => true,
                     };
                     if path.is_dir() {
@@ -167,9 +180,14 @@ fn read_bounded(source: &Path, limit: u64, path: &str, findings: &mut Vec<Findin
 }
 
 /// A file of `modules/` as the module it becomes: its path in the release and its bytes.
-fn build(path: &str, file: &str, bytes: &[u8]) -> Result<(String, Vec<u8>), Vec<Finding>> {
+fn build(
+    path: &str,
+    file: &str,
+    bytes: &[u8],
+    sidecar: Option<(&str, &str)>,
+) -> Result<(String, Vec<u8>), Vec<Finding>> {
     let name = module_name(file).filter(|name| is_stem(name));
-    let module = build_source(file, bytes).map_err(|error| match error {
+    let module = build_source(file, bytes, sidecar).map_err(|error| match error {
         BuildError::Rules(bad) => bad.findings.iter().map(|finding| Finding::new(path, finding.told())).collect(),
         BuildError::Source(bad) => vec![Finding::from(BadFile { file: path.to_owned(), ..bad })],
         BuildError::Module { why, .. } => vec![Finding::new(path, why)],

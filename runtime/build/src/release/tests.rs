@@ -248,3 +248,38 @@ fn a_wrong_folder_is_told_all_its_faults() {
     let error = pack(empty.path(), &SigningKey::generate().unwrap()).unwrap_err().to_string();
     assert!(error.contains("release.toml: is missing"), "{error}");
 }
+
+#[test]
+fn a_sidecar_is_read_with_its_source() {
+    let key = SigningKey::generate().unwrap();
+    let check = |files: &[(&str, &str)], expected: Result<u32, &str>| {
+        let dir = tempfile::tempdir().unwrap();
+        let table = "user.segment: symbol,> boost: number\nvip,1.5\n,1\n";
+        write(dir.path(), GOOD);
+        write(dir.path(), &[("modules/hero.csv", table), ("modules/hero.test.json", "{}")]);
+        write(dir.path(), files);
+        let rows = |packed: PackedRelease| {
+            let files = open(&packed.bytes, &Limits::default()).unwrap();
+            definition(&files).unwrap().modules["hero"].file.manifest.limits.rows
+        };
+        let found = pack(dir.path(), &key).map(rows).map_err(|error| error.to_string());
+        let is_as_expected = match (&found, expected) {
+            (Ok(found), Ok(expected)) => *found == expected,
+            (Err(found), Err(expected)) => found.contains(expected),
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+        };
+        assert!(is_as_expected, "{found:?}, expected {expected:?}");
+    };
+    check(&[], Ok(1024));
+    check(&[("modules/hero.toml", "rows = 8\n")], Ok(8));
+    check(&[("modules/hero.toml", "rows = 8\nrwos = 8\n")], Err("modules/hero.toml:2: rwos: unknown key"));
+    check(
+        &[("modules/heor.toml", "rows = 8\n")],
+        Err("modules/heor.toml: is the sidecar of a source called heor, and there is none; did you mean hero.toml?"),
+    );
+    let linear = ("modules/rank.linear.toml", "link = \"identity\"\ninput = []\n");
+    check(
+        &[linear, ("modules/rank.toml", "")],
+        Err("modules/rank.toml: stands beside rank.linear.toml, which has no sidecar"),
+    );
+}

@@ -82,7 +82,7 @@ fn file(path: &Path) -> anyhow::Result<Vec<Found>> {
     }
     let bytes = read_file(path, MAX_FILE_BYTES)?;
     let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(match build_source(&file_name, &bytes) {
+    Ok(match build_source(&file_name, &bytes, None) {
         Ok(module) => module_file(&name, &module),
         Err(error) => vec![Found::error(&name, error)],
     })
