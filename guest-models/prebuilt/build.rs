@@ -12,7 +12,7 @@ const PROFILE: &str = "guest";
 fn main() -> Result<(), Box<dyn Error>> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    for input in ["../sdk", "../linear", "../../wit", "../../Cargo.toml", "../../Cargo.lock"] {
+    for input in ["../sdk", "../linear", "../pipeline", "../../wit", "../../Cargo.toml", "../../Cargo.lock"] {
         println!("cargo::rerun-if-changed={input}");
     }
     println!("cargo::rerun-if-changed=build.rs");
@@ -20,8 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // target/PROFILE/build/PACKAGE/out
     let target = out.ancestors().nth(4).unwrap_or(&out).join("guests");
     let built = target.join(TARGET).join(PROFILE);
-    compile(&here, &target, &["-p", "selvedge-linear", "--lib"])?;
+    compile(&here, &target, &["-p", "selvedge-linear", "-p", "selvedge-pipeline", "--lib"])?;
     copy(&built.join("selvedge_linear.wasm"), &out)?;
+    copy(&built.join("selvedge_pipeline.wasm"), &out)?;
 
     if env::var_os("CARGO_FEATURE_TESTS").is_some() {
         for input in ["../hero-rules", "../bench", "../hostile"] {

@@ -4,6 +4,9 @@
 /// The linear kernel, to which the builder appends weights.
 pub const LINEAR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/selvedge_linear.wasm"));
 
+/// The pipeline kernel, to which the builder appends a program.
+pub const PIPELINE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/selvedge_pipeline.wasm"));
+
 /// The demo's rules; carries its manifest.
 #[cfg(feature = "tests")]
 pub const HERO_RULES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/selvedge_hero_rules.wasm"));

@@ -37,9 +37,10 @@ struct Layout {
     has_world: bool,
 }
 
-/// Sizes the memory of a guest of the SDK for the manifest's largest call, appends `data` to it, and leaves out what only
+/// Sizes the memory of a guest of the SDK for the manifest's largest call, in which it allocates `scratch` bytes besides
+/// arguments and answer, appends `data` to it, and leaves out what only
 /// the builder needs. A foreign core module keeps its memory as it is.
-pub(crate) fn core(core: &[u8], data: &[u8], manifest: &Manifest) -> Result<Assembled, BadModule> {
+pub(crate) fn core(core: &[u8], data: &[u8], scratch: u64, manifest: &Manifest) -> Result<Assembled, BadModule> {
     let layout = Layout::of(core)?;
     let pages = layout.pages.ok_or_else(|| BadModule::Memory("a module needs one".into()))?;
     let mut rewrite = Rewrite { memory: None, segments: Vec::new(), data_written: false };
@@ -47,7 +48,7 @@ pub(crate) fn core(core: &[u8], data: &[u8], manifest: &Manifest) -> Result<Asse
     match layout.descriptor {
         Some(descriptor) => {
             let arena = memory_bytes + (data.len() as u64).next_multiple_of(16);
-            let needed = (arena + arena_bytes(manifest)).max(manifest.limits.memory_bytes);
+            let needed = (arena + arena_bytes(manifest) + scratch).max(manifest.limits.memory_bytes);
             let pages = needed.div_ceil(PAGE_BYTES);
             if pages > 1 << 15 {
                 return Err(BadModule::Memory(format!(

@@ -110,7 +110,8 @@ pub fn build(file_name: &str, bytes: &[u8]) -> Result<Vec<u8>, BadFile> {
     manifest.check().map_err(|error| whole(error.to_string()))?;
     let data = weights.to_bytes();
     let vectors = golden(&data, &manifest).map_err(whole)?;
-    module::seal_with(selvedge_prebuilt::LINEAR, &data, &manifest, &vectors).map_err(|error| whole(error.to_string()))
+    module::seal_with(selvedge_prebuilt::LINEAR, &data, 0, &manifest, &vectors)
+        .map_err(|error| whole(error.to_string()))
 }
 
 fn score(link: Link) -> Output {

@@ -168,20 +168,21 @@ pub fn open(bytes: &[u8]) -> Result<ModuleFile, BadModule> {
 ///
 /// When the result would not open.
 pub fn seal(core: &[u8], manifest: &Manifest, vectors: &[Vector]) -> Result<Vec<u8>, BadModule> {
-    seal_with(core, &[], manifest, vectors)
+    seal_with(core, &[], 0, manifest, vectors)
 }
 
-/// As [`seal`], with data for a kernel.
+/// As [`seal`], with data for a kernel that allocates `scratch` bytes besides arguments and answer.
 pub(crate) fn seal_with(
     core: &[u8],
     appended: &[u8],
+    scratch: u64,
     manifest: &Manifest,
     vectors: &[Vector],
 ) -> Result<Vec<u8>, BadModule> {
     limit("a file", core.len(), MAX_MODULE_BYTES)?;
     manifest.check()?;
     validate(core)?;
-    let assembled = assemble::core(core, appended, manifest)?;
+    let assembled = assemble::core(core, appended, scratch, manifest)?;
     let mut manifest = manifest.clone();
     manifest.limits.memory_bytes = assembled.memory_bytes.max(manifest.limits.memory_bytes);
     let mut bytes = assemble::component(assembled.bytes)?;

@@ -8,6 +8,7 @@
 
 pub mod calibrate;
 mod check;
+pub mod compile;
 pub mod explain;
 pub mod reference;
 pub mod step;

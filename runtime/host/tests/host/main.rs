@@ -5,6 +5,7 @@ mod cache;
 mod golden;
 mod hostile;
 mod limits;
+mod pipelines;
 mod rules;
 mod speed;
 
