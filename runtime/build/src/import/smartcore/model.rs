@@ -128,7 +128,7 @@ impl Matrix {
     pub(super) fn values(self, at: &str) -> Result<Vec<f64>, BadModel> {
         let Self { columns, rows, values, column_major } = self;
         if rows.checked_mul(columns) != Some(values.len()) {
-            let why = format!("{} values in {rows} rows of {columns}", values.len());
+            let why = format!("{} values, but {rows} × {columns} are expected", values.len());
             return Err(BadModel::new(format!("{at}.values"), why));
         }
         let place = |row: usize, column: usize| if column_major { column * rows + row } else { row * columns + column };
