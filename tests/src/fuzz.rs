@@ -2,7 +2,7 @@
 //! `corpus` from the kept inputs and random changes of them. A panic is the only way to fail.
 
 use selvedge_build::import::{self, BadModel};
-use selvedge_build::pipeline::Pipeline;
+use selvedge_build::pipeline::{Pipeline, calibrate};
 use selvedge_build::{module, release, rules};
 use selvedge_decision::Manifest;
 use selvedge_node::decide::{Batch, Wire};
@@ -19,7 +19,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 12] = [
     Target { name: "request", feed: request },
     Target { name: "events", feed: events },
     Target { name: "manifest", feed: manifest },
@@ -29,6 +29,9 @@ pub const ALL: [Target; 9] = [
     Target { name: "rules", feed: rules },
     Target { name: "xgboost", feed: xgboost },
     Target { name: "lightgbm", feed: lightgbm },
+    Target { name: "onnx", feed: onnx },
+    Target { name: "embedding", feed: embedding },
+    Target { name: "calibration", feed: calibration },
 ];
 
 /// Bounds such as a node has them, small enough to be reached.
@@ -115,6 +118,27 @@ pub fn xgboost(bytes: &[u8]) {
 /// A LightGBM model.
 pub fn lightgbm(bytes: &[u8]) {
     imported(import::lightgbm::read(bytes, None));
+}
+
+/// A network.
+pub fn onnx(bytes: &[u8]) {
+    imported(import::onnx::read(bytes, None));
+}
+
+/// Item vectors.
+pub fn embedding(bytes: &[u8]) {
+    imported(import::embedding::read(bytes, None));
+}
+
+/// A calibration: one that is accepted can be put on a model with one output.
+pub fn calibration(bytes: &[u8]) {
+    const MODEL: &str = r#"{"selvedge_pipeline":1,"kind":"linear","inputs":[{"name":"x","type":"number"}],"steps":
+        [{"step":"apply","columns":[0],"function":"sigmoid"}],"outputs":
+        {"margin":[{"name":"score","column":0}],"probability":[{"name":"score","column":1}]}}"#;
+    let Ok(calibration) = calibrate::read(bytes) else { return };
+    let Ok(mut pipeline) = serde_json::from_str::<Pipeline>(MODEL) else { panic!("the model is one") };
+    assert_eq!(calibrate::calibrate(&mut pipeline, &calibration), Ok(()));
+    assert_eq!(pipeline.check().err(), None);
 }
 
 /// A model that is accepted can be evaluated and compiled; a refused one says why.
