@@ -25,11 +25,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     copy(&built.join("selvedge_pipeline.wasm"), &out)?;
 
     if env::var_os("CARGO_FEATURE_TESTS").is_some() {
-        for input in ["../hero-rules", "../bench", "../hostile"] {
+        for input in ["../hero-rules", "../smartcore", "../bench", "../hostile"] {
             println!("cargo::rerun-if-changed={input}");
         }
         compile(&here, &target, &["-p", "selvedge-hero-rules", "--lib"])?;
         copy(&built.join("selvedge_hero_rules.wasm"), &out)?;
+        compile(&here, &target, &["-p", "selvedge-smartcore-guest", "--lib"])?;
+        copy(&built.join("selvedge_smartcore_guest.wasm"), &out)?;
         compile(&here, &target, &["-p", "selvedge-bench-guests", "-p", "selvedge-hostile", "--examples"])?;
         for guest in ["bench", "hostile"] {
             for example in examples(&here.join("..").join(guest).join("examples"))? {

@@ -11,6 +11,10 @@ pub const PIPELINE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/selvedge_p
 #[cfg(feature = "tests")]
 pub const HERO_RULES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/selvedge_hero_rules.wasm"));
 
+/// An example that runs smartcore itself; carries its manifest.
+#[cfg(feature = "tests")]
+pub const SMARTCORE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/selvedge_smartcore_guest.wasm"));
+
 #[cfg(feature = "tests")]
 macro_rules! guests {
     ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {

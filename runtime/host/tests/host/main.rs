@@ -7,6 +7,7 @@ mod hostile;
 mod limits;
 mod pipelines;
 mod rules;
+mod smartcore;
 mod speed;
 
 use std::sync::OnceLock;
