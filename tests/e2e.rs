@@ -43,4 +43,4 @@ macro_rules! proofs {
     };
 }
 
-proofs! { swap kill clone outage start faults refusal tamper requests corpus rules replay }
+proofs! { swap kill clone outage start faults refusal tamper requests corpus rules replay models_xgboost models_lightgbm models_onnx models_smartcore }

@@ -135,8 +135,9 @@ pub fn calibration(bytes: &[u8]) {
     const MODEL: &str = r#"{"selvedge_pipeline":1,"kind":"linear","inputs":[{"name":"x","type":"number"}],"steps":
         [{"step":"apply","columns":[0],"function":"sigmoid"}],"outputs":
         {"margin":[{"name":"score","column":0}],"probability":[{"name":"score","column":1}]}}"#;
-    let Ok(calibration) = calibrate::read(bytes) else { return };
-    let Ok(mut pipeline) = serde_json::from_str::<Pipeline>(MODEL) else { panic!("the model is one") };
+    let model = serde_json::from_str::<Pipeline>(MODEL);
+    assert!(model.is_ok());
+    let (Ok(calibration), Ok(mut pipeline)) = (calibrate::read(bytes), model) else { return };
     assert_eq!(calibrate::calibrate(&mut pipeline, &calibration), Ok(()));
     assert_eq!(pipeline.check().err(), None);
 }

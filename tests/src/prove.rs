@@ -5,6 +5,7 @@ mod clone;
 mod corpus;
 mod faults;
 mod kill;
+mod models;
 mod outage;
 mod refusal;
 mod replay;
@@ -66,7 +67,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
 
 /// Every proof, in the order in which they run.
-pub const ALL: [Proof; 12] = [
+pub const ALL: [Proof; 16] = [
     Proof {
         name: "swap",
         about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
@@ -127,6 +128,26 @@ pub const ALL: [Proof; 12] = [
         about: "every recorded decision replays to the same bytes, faults included",
         run: |scale| Box::pin(replay::run(scale)),
     },
+    Proof {
+        name: "models_xgboost",
+        about: "XGBoost's models as modules: the same bits as the library's margins, predictions within 2 ulp",
+        run: |scale| Box::pin(models::run(scale, models::XGBOOST)),
+    },
+    Proof {
+        name: "models_lightgbm",
+        about: "LightGBM's models as modules: the same bits as the library's margins, predictions within 2 ulp",
+        run: |scale| Box::pin(models::run(scale, models::LIGHTGBM)),
+    },
+    Proof {
+        name: "models_onnx",
+        about: "networks as modules: within 1e-6 of onnxruntime",
+        run: |scale| Box::pin(models::run(scale, models::ONNX)),
+    },
+    Proof {
+        name: "models_smartcore",
+        about: "smartcore's models as modules: within 1e-12 of smartcore",
+        run: |scale| Box::pin(models::run_smartcore(scale)),
+    },
 ];
 
 // === impl Proof ===
@@ -135,6 +156,13 @@ impl Proof {
     /// The proof called `name`.
     pub fn named(name: &str) -> Option<Self> {
         ALL.into_iter().find(|proof| proof.name == name)
+    }
+
+    /// The proofs that `name` stands for: the one of this name, or all whose names begin with it, as `models` does.
+    pub fn chosen(name: &str) -> Vec<Self> {
+        let of =
+            |proof: &Self| proof.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        ALL.into_iter().filter(of).collect()
     }
 
     /// Runs it.

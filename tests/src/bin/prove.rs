@@ -38,10 +38,11 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<bool> {
     let mut proofs = Vec::new();
     for name in &args.names {
-        match Proof::named(name) {
-            Some(proof) => proofs.push(proof),
-            None => bail!("there is no proof {name:?}; there are {}", ALL.map(|proof| proof.name).join(", ")),
+        let chosen = Proof::chosen(name);
+        if chosen.is_empty() {
+            bail!("there is no proof {name:?}; there are {}", ALL.map(|proof| proof.name).join(", "));
         }
+        proofs.extend(chosen);
     }
     if proofs.is_empty() {
         proofs.extend(ALL);
