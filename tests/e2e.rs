@@ -2,6 +2,7 @@
 //! runs them at full size), and every example runs as its README says.
 
 mod examples;
+mod models;
 mod modules;
 
 use std::sync::{Mutex, PoisonError};

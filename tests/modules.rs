@@ -13,7 +13,7 @@ const LINEAR: &str = "link = \"logistic\"\nintercept = 0.5\n[[input]]\nname = \"
     type = \"number\"\nweight = -0.25\n";
 
 /// Runs `test` in a fresh folder with the files.
-fn with_files(files: &[(&str, &[u8])], test: impl AsyncFnOnce(&Path, Cli) -> Result<()>) -> Result<()> {
+pub(crate) fn with_files(files: &[(&str, &[u8])], test: impl AsyncFnOnce(&Path, Cli) -> Result<()>) -> Result<()> {
     crate::alone(async {
         let folder = tempfile::tempdir()?;
         for (name, bytes) in files {
@@ -24,7 +24,7 @@ fn with_files(files: &[(&str, &[u8])], test: impl AsyncFnOnce(&Path, Cli) -> Res
 }
 
 /// Whatever is wrong is told in words that help, and nothing is written.
-fn refused(files: &[(&str, &[u8])], args: &[&str], code: i32, expected: &str) -> Result<()> {
+pub(crate) fn refused(files: &[(&str, &[u8])], args: &[&str], code: i32, expected: &str) -> Result<()> {
     with_files(files, async |folder, cli| {
         let before = names(folder)?;
         let ran = cli.run(args).await?;

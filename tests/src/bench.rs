@@ -1,6 +1,7 @@
 //! The benchmarks: every bar of the speed table, measured beside its floor in the same run, since absolute times of a shared
 //! machine say little. Medians over rounds. A row that misses its bar is printed as it is.
 
+mod build;
 mod events;
 mod freshness;
 mod hello;
@@ -66,7 +67,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 9] = [
+pub const ALL: [Row; 10] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -102,6 +103,11 @@ pub const ALL: [Row; 9] = [
         name: "start",
         about: "start with many entities on disk to the first decision",
         run: |effort| Box::pin(start::run(effort)),
+    },
+    Row {
+        name: "build",
+        about: "selvedge build of a model of 500 trees, its memory, and the module's first compile",
+        run: |effort| Box::pin(build::run(effort)),
     },
     Row { name: "memory", about: "resident memory of a node", run: |effort| Box::pin(memory::run(effort)) },
 ];

@@ -14,6 +14,7 @@ pub mod rig;
 pub mod shop;
 pub mod stream;
 pub mod wait;
+pub mod xgboost;
 
 pub use cli::Cli;
 pub use client::{Answer, Client};

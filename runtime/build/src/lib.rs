@@ -10,6 +10,7 @@ pub mod definitions;
 pub mod import;
 pub mod keys;
 pub mod linear;
+pub mod model;
 pub mod module;
 pub mod pipeline;
 pub mod release;

@@ -9,6 +9,7 @@ use selvedge_decision::manifest::{Input, Kind, Missing, Scope};
 use serde::Deserialize;
 
 use crate::definitions::{self, BadFile, nearest};
+use crate::pipeline::calibrate::{self, Calibration};
 use crate::pipeline::{OutputKind, Pipeline, PipelineInput};
 
 pub use template::template;
@@ -37,6 +38,9 @@ struct SidecarDef {
     /// The names of the model's inputs in its order, instead of those in the file.
     #[serde(default)]
     features: Option<Vec<String>>,
+    /// What makes its answer a probability that can be believed.
+    #[serde(default)]
+    calibration: Option<Calibration>,
     /// What more is known of inputs, by the trainer's name.
     #[serde(default)]
     inputs: BTreeMap<String, InputDef>,
@@ -71,12 +75,8 @@ impl Sidecar {
     /// # Errors
     ///
     /// With the line and the key that is wrong, and the nearest known key.
-    pub fn read(file: &str, bytes: &[u8]) -> Result<Self, BadFile> {
-        let text = match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
-            Err(error) => return Err(definitions::at(file, "", &[], &format!("not UTF-8: {error}"))),
-        };
-        Ok(Self { file: file.to_owned(), def: definitions::read(file, &text)?, text })
+    pub fn read(file: &str, text: &str) -> Result<Self, BadFile> {
+        Ok(Self { file: file.to_owned(), def: definitions::read(file, text)?, text: text.to_owned() })
     }
 
     /// Which answers the model gives.
@@ -121,6 +121,20 @@ impl Sidecar {
             }
         }
         Ok(())
+    }
+
+    /// Puts the sidecar's calibration on top of the pipeline, when there is one.
+    ///
+    /// # Errors
+    ///
+    /// At the key of what is wrong with it, or with it on this model.
+    pub fn calibrate(&self, pipeline: &mut Pipeline) -> Result<(), BadFile> {
+        let Some(calibration) = &self.def.calibration else { return Ok(()) };
+        calibrate::calibrate(pipeline, calibration).map_err(|bad| {
+            let keys = bad.at.split('.').map(|key| key.split('[').next().unwrap_or(key));
+            let path: Vec<&str> = ["calibration"].into_iter().chain(keys.filter(|key| !key.is_empty())).collect();
+            definitions::at(&self.file, &self.text, &path, &bad.why)
+        })
     }
 
     fn at(&self, path: &[&str], message: &str) -> BadFile {
@@ -186,7 +200,9 @@ mod tests {
 
     fn applied(text: &str) -> Result<Pipeline, BadFile> {
         let mut pipeline = model();
-        Sidecar::read("hero.toml", text.as_bytes())?.apply(&mut pipeline)?;
+        let sidecar = Sidecar::read("hero.toml", text)?;
+        sidecar.apply(&mut pipeline)?;
+        sidecar.calibrate(&mut pipeline)?;
         Ok(pipeline)
     }
 
@@ -222,6 +238,8 @@ mod tests {
         let coded = applied("[inputs.Age]\ntype = \"symbol\"\nsymbols = [\"young\", \"old\"]\n").unwrap();
         assert_eq!((coded.inputs[0].kind, coded.inputs[0].symbols.len()), (Kind::Symbol, 2));
         assert_eq!(applied("").unwrap(), model(), "nothing has to be said");
+        let calibrated = applied("calibration = { platt = { a = -1.5, b = 0.25 }, kept = 0.1 }\n").unwrap();
+        assert_eq!(calibrated.outputs.probability.len(), 1, "a margin becomes a probability");
     }
 
     #[test]
@@ -229,7 +247,7 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(applied(text).unwrap_err().to_string(), expected);
         check(
             "rows = 64\noutptu = \"margin\"",
-            "hero.toml:2: outptu: unknown key; known here: output, rows, browser, features, inputs; did you mean \
+            "hero.toml:2: outptu: unknown key; known here: output, rows, browser, features, calibration, inputs; did you mean \
              \"output\"?",
         );
         check(
@@ -270,20 +288,26 @@ mod tests {
             "[inputs.Age]\nname = \"a\"\n[inputs.Price]\nname = \"a\"",
             "hero.toml:4: inputs.Price.name: another input is called \"a\", too",
         );
-        assert!(Sidecar::read("hero.toml", b"\xff").is_err());
+        check(
+            "rows = 4\n[calibration]\nkept = 2.0",
+            "hero.toml:3: calibration.kept: 2 is not above 0 and at most 1: it is the share of the negatives that was \
+             kept",
+        );
+        check(
+            "[calibration]\nkeptt = 0.5",
+            "hero.toml:2: calibration.keptt: unknown key; known here: platt, isotonic, on, kept; did you mean \"kept\"?",
+        );
     }
 
     #[test]
     fn a_template_changes_nothing() {
         let mut pipeline = model();
+        pipeline.inputs[2].scope = Some(Scope::Candidate);
         pipeline.inputs[0].name = "a \"strange\" näme\u{7f}".into();
         pipeline.inputs[1].missing = Missing::Default { default: selvedge_decision::manifest::Scalar::Number(0.5) };
         let text = template("hero.json", "hero.toml", &pipeline);
         let mut changed = pipeline.clone();
-        Sidecar::read("hero.toml", text.as_bytes()).unwrap().apply(&mut changed).unwrap();
-        for input in &mut pipeline.inputs {
-            input.scope = Some(input.scope());
-        }
+        Sidecar::read("hero.toml", &text).unwrap().apply(&mut changed).unwrap();
         assert_eq!(changed, pipeline, "{text}");
     }
 }

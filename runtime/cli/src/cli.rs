@@ -120,6 +120,10 @@ mod tests {
         check("selvedge features get item sku-1 --json", true);
         check("selvedge features push rows.jsonl --view item", true);
         check("selvedge build hero.json -o hero.wasm --json", true);
+        check("selvedge build hero.json --output margin --features names.txt --name hero --rows 64 --no-browser", true);
+        check("selvedge build hero.json --output logit", false);
+        check("selvedge build hero.json --print-sidecar", true);
+        check("selvedge build hero.json --print-sidecar -o x.wasm", false);
         check("selvedge build", false);
         check("selvedge bench m.wasm --rows rows.jsonl --candidates 200 --json", true);
         check("selvedge bench m.wasm --candidates 0", false);

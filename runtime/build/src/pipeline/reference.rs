@@ -42,8 +42,8 @@ pub fn tape(pipeline: &Pipeline, row: &[f64]) -> Vec<f64> {
     fill(pipeline, &pipeline.scopes(), row.to_vec())
 }
 
-/// The row of all inputs in their order.
-fn join<'a>(pipeline: &Pipeline, mut shared: &'a [f64], mut own: &'a [f64]) -> Vec<f64> {
+/// The row of all inputs in their order, of a call's shared row and a candidate's own.
+pub fn join<'a>(pipeline: &Pipeline, mut shared: &'a [f64], mut own: &'a [f64]) -> Vec<f64> {
     let mut row = Vec::with_capacity(shared.len() + own.len());
     for input in &pipeline.inputs {
         let side = if input.scope() == Scope::Shared { &mut shared } else { &mut own };

@@ -191,6 +191,9 @@ fn build(
         BuildError::Rules(bad) => bad.findings.iter().map(|finding| Finding::new(path, finding.told())).collect(),
         BuildError::Source(bad) => vec![Finding::from(BadFile { file: path.to_owned(), ..bad })],
         BuildError::Module { why, .. } => vec![Finding::new(path, why)],
+        BuildError::Model { why, .. } => vec![Finding::new(path, why)],
+        BuildError::Compile { why, .. } => vec![Finding::new(path, why)],
+        BuildError::Sidecar(bad) => vec![Finding::from(bad)],
         ending @ BuildError::Ending { .. } => vec![Finding::new("modules", ending)],
     })?;
     match name {

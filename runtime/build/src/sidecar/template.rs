@@ -25,7 +25,8 @@ pub fn template(model: &str, file: &str, pipeline: &Pipeline) -> String {
          # The model's inputs in its order, by the trainer's name.\n\
          #   name     what a placement calls it: `user.age` is feature `age` of view `user`, `context.country` comes with\n\
          #            the request, `candidate.id` is the candidate's own id\n\
-         #   scope    \"shared\" stands once in a request, \"candidate\" differs between candidates\n\
+         #   scope    \"shared\" stands once in a request, \"candidate\" differs between candidates; when it is not said, names\n\
+         #            that begin with `item.` or `candidate.` are the candidate's\n\
          #   type     \"number\", \"flag\" or \"symbol\"; with `symbols = [\"DE\", \"FR\"]` the trainer's codes 0 and 1 are texts\n\
          #   missing  \"no-match\" (the model sees a missing value, as in training), \"error\", or {{ default = 0.0 }}\n\
          [inputs]\n",
@@ -38,11 +39,14 @@ pub fn template(model: &str, file: &str, pipeline: &Pipeline) -> String {
 }
 
 fn line(input: &PipelineInput) -> String {
-    let scope = match input.scope() {
-        Scope::Shared => "shared",
-        Scope::Candidate => "candidate",
-    };
-    let mut line = format!("{} = {{ name = {}, scope = \"{scope}\"", key(&input.name), quoted(&input.name));
+    let mut line = format!("{} = {{ name = {}", key(&input.name), quoted(&input.name));
+    // Left out where the name decides: it is the name that will be edited.
+    if let Some(scope) = input.scope {
+        line += match scope {
+            Scope::Shared => ", scope = \"shared\"",
+            Scope::Candidate => ", scope = \"candidate\"",
+        };
+    }
     if let Missing::Default { default } = &input.missing {
         let default = match default {
             Scalar::Flag(flag) => flag.to_string(),

@@ -65,7 +65,7 @@ struct Report<'a> {
 
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let Built { bytes, file } = read_or_build(&self.module)?;
+        let Built { bytes, file, .. } = read_or_build(&self.module)?;
         let max_rows = file.manifest.limits.rows;
         if let Some(candidates) = self.candidates.filter(|candidates| *candidates > max_rows) {
             let why = format!("--candidates {candidates}: the module takes at most {max_rows} rows (limits.rows)");

@@ -3,13 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-use selvedge_build::build::module_name;
+use selvedge_build::build::{is_model, module_name, sidecar_name};
+use selvedge_build::model::{Feature, Model, Wishes};
+use selvedge_build::pipeline::OutputKind;
+use selvedge_build::sidecar;
 use selvedge_decision::manifest::{Input, Kind, Output as ModuleOutput, Scope};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::files::write_file;
-use crate::modules::{self, Built, read_or_build};
+use crate::files::{read_file, write_file};
+use crate::modules::{self, Built, MAX_FILE_BYTES, MAX_TEXT_BYTES, file_name, of_model, read_model, read_or_build};
 use crate::output::{Outcome, Output, Usage};
 
 /// The most inputs named in text; JSON names all.
@@ -26,6 +29,35 @@ pub(crate) struct Args {
     /// The module to write, or a folder for it; NAME.wasm in this folder when not said.
     #[arg(short = 'o', long = "out", value_name = "PATH")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// What is said of a model, over its sidecar.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Models")]
+struct ModelArgs {
+    /// The sidecar; NAME.toml beside the model when it is there.
+    #[arg(long, value_name = "FILE")]
+    sidecar: Option<PathBuf>,
+    /// Print a sidecar to start from instead of building: every input with its name, scope and type.
+    #[arg(long, conflicts_with_all = ["out", "sidecar"])]
+    print_sidecar: bool,
+    /// What the model answers; the probability, where it has one.
+    #[arg(long, value_name = "margin|probability", value_parser = output_kind)]
+    output: Option<OutputKind>,
+    /// Names of the inputs in the model's order, one a line; `NAME ["DE", "FR"]` names a symbol's texts, too.
+    #[arg(long, value_name = "FILE")]
+    features: Option<PathBuf>,
+    /// The module's name in its manifest; the file's when not said.
+    #[arg(long)]
+    name: Option<String>,
+    /// The most candidates of one call.
+    #[arg(long, value_name = "N")]
+    rows: Option<u32>,
+    /// Do not let browsers have it.
+    #[arg(long)]
+    no_browser: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,8 +80,21 @@ struct Report<'a> {
 
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let file_name = self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let built = read_or_build(&self.file)?;
+        let file_name = file_name(&self.file);
+        let built = if is_model(&file_name) {
+            let wishes = self.model.wishes()?;
+            if self.model.print_sidecar {
+                let model = Model::read(&file_name, &read_file(&self.file, MAX_FILE_BYTES)?, None, &wishes)?;
+                let own = sidecar_name(&file_name).unwrap_or_default();
+                output.bytes(sidecar::template(&file_name, &own, &model.pipeline).as_bytes())?;
+                return Ok(Outcome::Ok);
+            }
+            of_model(read_model(&self.file, self.model.sidecar.as_deref(), &wishes)?)?
+        } else if let Some(flag) = self.model.given() {
+            return Err(Usage(format!("{flag} is for model files, and {file_name} is none by its ending")).into());
+        } else {
+            read_or_build(&self.file)?
+        };
         modules::checked(&modules::host(None)?, &built.bytes, &built.file)
             .map_err(|why| anyhow::anyhow!("{}: the module it becomes {why}", self.file.display()))?;
         let name = format!("{}.wasm", module_name(&file_name).unwrap_or(&file_name));
@@ -67,6 +112,46 @@ impl Args {
         let row = example_row(report.inputs);
         output.talk(format_args!("next: selvedge eval {} --rows rows.jsonl  # a row: {row}", file.display()));
         Ok(Outcome::Ok)
+    }
+}
+
+fn output_kind(word: &str) -> Result<OutputKind, String> {
+    match word {
+        "margin" => Ok(OutputKind::Margin),
+        "probability" => Ok(OutputKind::Probability),
+        _ => Err("either margin or probability".into()),
+    }
+}
+
+// === impl ModelArgs ===
+
+impl ModelArgs {
+    /// The first flag that was given.
+    fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--sidecar", self.sidecar.is_some()),
+            ("--print-sidecar", self.print_sidecar),
+            ("--output", self.output.is_some()),
+            ("--features", self.features.is_some()),
+            ("--name", self.name.is_some()),
+            ("--rows", self.rows.is_some()),
+            ("--no-browser", self.no_browser),
+        ];
+        flags.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+
+    fn wishes(&self) -> anyhow::Result<Wishes> {
+        let features = match &self.features {
+            Some(file) => Some(Feature::read_all(&file.display().to_string(), &read_file(file, MAX_TEXT_BYTES)?)?),
+            None => None,
+        };
+        Ok(Wishes {
+            name: self.name.clone(),
+            output: self.output,
+            rows: self.rows,
+            browser: self.no_browser.then_some(false),
+            features,
+        })
     }
 }
 
@@ -120,8 +205,11 @@ impl Report<'_> {
     fn text(&self) -> String {
         let mut lines = vec![format!("module   {}", self.file.display()), format!("digest   {}", self.digest)];
         if let Some(source) = self.source {
-            let made_by = source.made_by.as_ref().map(|made_by| format!(", {made_by}")).unwrap_or_default();
-            lines.push(format!("source   {}{made_by}", source.kind));
+            lines.push(match &source.made_by {
+                Some(made_by) if made_by.starts_with(&source.kind) => format!("source   {made_by}"),
+                Some(made_by) => format!("source   {}, {made_by}", source.kind),
+                None => format!("source   {}", source.kind),
+            });
         }
         for (scope, word) in [(Scope::Shared, "shared"), (Scope::Candidate, "candidate")] {
             let names: Vec<&str> =

@@ -4,13 +4,13 @@ mod folder;
 
 use std::path::{Path, PathBuf};
 
-use selvedge_build::build::build_source;
+use selvedge_build::build::is_rules;
 use selvedge_build::module;
 use selvedge_build::rules::{self, BadRules, Finding, Level, Rules};
 use serde::Serialize;
 
 use crate::files::{read_file, read_rules};
-use crate::modules;
+use crate::modules::{self, read_or_build};
 use crate::output::{Outcome, Output};
 
 /// The largest file, in bytes.
@@ -80,16 +80,10 @@ fn file(path: &Path) -> anyhow::Result<Vec<Found>> {
     if is_rules(&name) {
         return Ok(rules_file(read_rules(path)?));
     }
-    let bytes = read_file(path, MAX_FILE_BYTES)?;
-    let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(match build_source(&file_name, &bytes, None) {
-        Ok(module) => module_file(&name, &module),
-        Err(error) => vec![Found::error(&name, error)],
+    Ok(match read_or_build(path) {
+        Ok(built) => module_file(&name, &built.bytes),
+        Err(error) => vec![Found::error(&name, format_args!("{error:#}"))],
     })
-}
-
-pub(super) fn is_rules(name: &str) -> bool {
-    name.ends_with(".jdm.json") || name.ends_with(".csv")
 }
 
 fn rules_file(read: Result<Rules, BadRules>) -> Vec<Found> {

@@ -1,5 +1,6 @@
 //! `selvedge eval`: a module on rows of a file, one answer a line, with floats that read back to the same bits.
 
+mod explain;
 pub(super) mod rows;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use selvedge_decision::Manifest;
 use selvedge_decision::manifest::{Kind, Role};
 use serde_json::{Map, Value, json};
 
+use self::explain::Explainer;
 use self::rows::Rows;
 use crate::files::read_file;
 use crate::modules::{self, Built, MAX_FILE_BYTES, read_or_build};
@@ -30,13 +32,18 @@ pub(crate) struct Args {
     /// How long one line may take, in milliseconds.
     #[arg(long, default_value_t = 1_000, value_name = "MS")]
     budget_ms: u64,
+    /// Say how each answer came about, too: what groups of trees or columns of a linear model added, or which rows fired.
+    /// Needs the model file or the rules, not the module made of them.
+    #[arg(long)]
+    explain: bool,
 }
 
 // === impl Args ===
 
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let Built { bytes, file } = read_or_build(&self.module)?;
+        let Built { bytes, file, pipeline } = read_or_build(&self.module)?;
+        let explainer = if self.explain { Some(Explainer::new(&self.module, pipeline)?) } else { None };
         let host = modules::host(None)?;
         let loaded = host.load(&bytes, &file.manifest)?;
         let stdin = self.rows.as_os_str() == "-";
@@ -51,10 +58,15 @@ impl Args {
             let answer = rows.read(line).map_err(|why| format!("line {}: {why}", i + 1)).and_then(|row| {
                 let budget = Duration::from_millis(self.budget_ms);
                 let answer = loaded.evaluate(&row.shared, &row.candidates, row.count, budget);
-                answer.map_err(|fault| format!("line {}: the module faulted with `{fault}`", i + 1))
+                let answer = answer.map_err(|fault| format!("line {}: the module faulted with `{fault}`", i + 1))?;
+                let mut told = told(&file.manifest, &answer);
+                if let Some(explainer) = &explainer {
+                    told["explained"] = explainer.explain(&row);
+                }
+                Ok(told)
             });
             match answer {
-                Ok(values) => output.json_line(&told(&file.manifest, &values))?,
+                Ok(told) => output.json_line(&told)?,
                 Err(why) => {
                     failed += 1;
                     output.json_line(&json!({ "error": why }))?;

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use selvedge_build::build::is_rules;
 use selvedge_build::definitions;
 use selvedge_build::keys::SigningKey;
 use selvedge_build::release::{self, Limits, PackError};
 use selvedge_build::rules::{self, Level};
 use selvedge_decision::definition::FeaturesDef;
 
-use super::{Found, MAX_FILE_BYTES, is_rules, rules_file};
+use super::{Found, MAX_FILE_BYTES, rules_file};
 use crate::commands::release::check_modules;
 use crate::files::{read_file, read_rules};
 

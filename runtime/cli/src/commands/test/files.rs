@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use selvedge_build::build::is_rules;
 use selvedge_build::module;
 use selvedge_build::rules::{self, Case, trial};
 use selvedge_host::{Host, Module};
 
 use super::{Covered, Results};
-use crate::commands::check::is_rules;
 use crate::files::{read_file, read_rules};
 
 const MAX_FILE_BYTES: u64 = 64 << 20;
