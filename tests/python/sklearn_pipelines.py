@@ -1,0 +1,72 @@
+"""Fits scikit-learn pipelines, exports them with `sdk-python`, and writes what the real pipelines answer:
+`sklearn_pipelines.py OUT SEED N [DATA]`. `shop_pipelines` has the pipelines."""
+
+import json
+import os
+import sys
+import warnings
+
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "sdk-python"))
+
+import selvedge  # noqa: E402
+from selvedge.inputs import read  # noqa: E402
+
+import shop_pipelines  # noqa: E402
+from rows import write  # noqa: E402
+
+
+def answer(out, name, pipeline, seen, held, **about):
+    """Exports a fitted pipeline on the rows that it has seen; what it answers for the others is for the module to meet."""
+    folder = os.path.join(out, name)
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, "model.json")
+    selvedge.export(pipeline, seen, path)
+    with open(path, encoding="utf-8") as file:
+        form = json.load(file)
+    rows = read(pipeline, held)
+    called = [entry.name for entry in rows.inputs]
+    matrix = rows.matrix(form, [called.index(entry["name"]) for entry in form["inputs"]])
+    margin, prediction = None, None
+    if "probability" in form["outputs"]:
+        classify = hasattr(pipeline, "predict_proba")
+        prediction = pipeline.predict_proba(rows.X) if classify else pipeline.predict(rows.X)
+        if classify and prediction.shape[1] == 2:
+            prediction = prediction[:, 1]
+    if "margin" in form["outputs"]:
+        margin = margins(pipeline, rows.X, prediction)
+    write(folder, matrix, margin, prediction, **about)
+
+
+def margins(pipeline, X, prediction):
+    if hasattr(pipeline, "decision_function"):
+        return pipeline.decision_function(X)
+    module = type(pipeline[-1] if hasattr(pipeline, "steps") else pipeline).__module__
+    if module.startswith("xgboost"):
+        return pipeline.predict(X, output_margin=True)
+    if module.startswith("lightgbm"):
+        return pipeline.predict(X, raw_score=True)
+    return pipeline.predict(X) if prediction is None else None
+
+
+def main():
+    out, seed, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(seed)
+    seen, targets = shop_pipelines.sessions(rng, 3000)
+    ordinary, _ = shop_pipelines.sessions(rng, n - n // 2)
+    hard = shop_pipelines.harden(rng, shop_pipelines.sessions(rng, n // 2)[0])
+    for name, (pipeline, target, columns, takes) in shop_pipelines.ALL.items():
+        X, held = shop_pipelines.prepared(takes, seen, ordinary, hard)
+        X, held = (X, held) if columns is None else (X[columns], held[columns])
+        as_array = name.startswith("array")
+        X, held = (X.to_numpy(), held.to_numpy()) if as_array else (X, held)
+        answer(out, name, pipeline(seed).fit(X, targets[target]), X, held)
+    data = sys.argv[4] if len(sys.argv) > 4 else None
+    for name, fitted, X, held, label, documented in shop_pipelines.online_shoppers(data):
+        answer(out, name, fitted, X, held, labels=label, documented=documented)
+
+
+if __name__ == "__main__":
+    main()
