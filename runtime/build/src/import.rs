@@ -3,6 +3,7 @@
 
 mod categories;
 pub mod embedding;
+pub mod form;
 pub mod lightgbm;
 mod names;
 pub mod onnx;
@@ -64,7 +65,7 @@ pub fn read(file_name: &str, bytes: &[u8], names: Option<&[String]>) -> Result<P
             return xgboost::read(bytes, names);
         }
         if keys.selvedge_pipeline.is_some() {
-            return pipeline(bytes, names);
+            return form::read(bytes, names);
         }
     }
     let why = match bytes.first() {
@@ -74,20 +75,6 @@ pub fn read(file_name: &str, bytes: &[u8], names: Option<&[String]>) -> Result<P
         _ => format!("{file_name} is no model file that this builder knows; it reads {FORMATS}"),
     };
     Err(BadModel::whole(why))
-}
-
-/// The middle form itself, as JSON.
-fn pipeline(bytes: &[u8], names: Option<&[String]>) -> Result<Pipeline, BadModel> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let mut pipeline: Pipeline = serde_path_to_error::deserialize(&mut json).map_err(BadModel::from_path)?;
-    json.end().map_err(|error| BadModel::whole(error.to_string()))?;
-    if let Some(names) = names {
-        names::fit(names, pipeline.inputs.len())?;
-        for (input, name) in pipeline.inputs.iter_mut().zip(names) {
-            input.name.clone_from(name);
-        }
-    }
-    checked(pipeline)
 }
 
 /// The pipeline, when all holds that must.

@@ -37,6 +37,9 @@ pub(super) fn pipeline(pipeline: &Pipeline) -> Result<(), BadPipeline> {
         }
     }
     let mut width = pipeline.input_width();
+    if width > MAX_COLUMNS {
+        return fail("inputs".into(), format!("{width} columns, at most {MAX_COLUMNS}"));
+    }
     let mut nodes = 0;
     for (i, step) in pipeline.steps.iter().enumerate() {
         if let Some(column) = step.reads().find(|column| *column as usize >= width) {

@@ -1,5 +1,7 @@
 //! One step of a pipeline: what it reads, what it appends. Owns the shapes and the meaning of every step but the trees'.
 
+mod read;
+
 use serde::{Deserialize, Serialize};
 
 use super::trees::Trees;
@@ -10,9 +12,9 @@ pub type Column = u32;
 /// What LightGBM takes for zero: at most this far from it, the f32 next to 1e-35.
 pub const ZERO: f64 = 1e-35_f32 as f64;
 
-/// Reads columns that stand before it and appends its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
+/// Reads columns that stand before it and appends its own. In JSON `step`, its name, is the first key.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
     /// A column each: its value, or `values` where it is NaN.
     Impute {
@@ -37,16 +39,16 @@ pub enum Step {
         /// The columns.
         columns: Vec<Column>,
         /// First.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         subtract: Vec<f64>,
         /// Second.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         divide: Vec<f64>,
         /// Third.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         multiply: Vec<f64>,
         /// Last.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         add: Vec<f64>,
     },
     /// A column each: not below `low`, not above `high`; NaN stays.
@@ -98,10 +100,8 @@ pub enum Step {
         /// The slot of each symbol, -1 for none.
         slots: Vec<i32>,
         /// The slot of any other text, -1 for none.
-        #[serde(default = "no_slot")]
         other: i32,
         /// The slot of a missing value, -1 for none.
-        #[serde(default = "no_slot")]
         missing: i32,
     },
     /// `width` columns: the row of the symbol index.
@@ -134,7 +134,6 @@ pub enum Step {
         /// One an output.
         intercept: Vec<f64>,
         /// What it is computed in.
-        #[serde(default)]
         precision: Precision,
     },
     /// A column each: `e^(x - max) / Σ`, summed from left to right. With `f32` the differences, the exponentials, their sum
@@ -143,7 +142,6 @@ pub enum Step {
         /// The columns.
         columns: Vec<Column>,
         /// What it is computed in.
-        #[serde(default)]
         precision: Precision,
     },
     /// A column each: divided by their sum, from left to right; `1 / n` each when the sum is 0.
@@ -180,7 +178,6 @@ pub enum Step {
         vectors: Vec<f64>,
         /// Whether the dot product is divided by the length of `columns` (0 when that is 0); the symbols' vectors are
         /// then of length 1 already, and the answer is the cosine.
-        #[serde(default)]
         cosine: bool,
     },
     /// One column: the dot product of two vectors, in f32, 16 lanes as for `Linear`, no split by scope.
