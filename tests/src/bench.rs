@@ -10,6 +10,7 @@ mod inprocess;
 mod load;
 mod measure;
 mod memory;
+mod models;
 mod rank;
 mod rules;
 mod start;
@@ -72,6 +73,11 @@ pub const ALL: [Row; 10] = [
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
         run: |effort| Box::pin(inprocess::run(effort)),
+    },
+    Row {
+        name: "models",
+        about: "trees, networks and embeddings through the builder: inside the module, fresh, against native",
+        run: |effort| Box::pin(models::run(effort)),
     },
     Row {
         name: "http",

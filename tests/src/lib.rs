@@ -5,5 +5,6 @@ pub mod bench;
 pub mod fuzz;
 pub mod guests;
 pub mod harness;
+pub mod models;
 pub mod modules;
 pub mod prove;

@@ -242,8 +242,9 @@ impl Reencode for Rewrite {
         module: &mut Module,
         section: wasmparser::CustomSectionReader<'_>,
     ) -> Result<(), reencode::Error<Infallible>> {
-        // The component's own section says it, with the sizes found here.
-        if section.name() == MANIFEST_SECTION {
+        // The component's own section says the manifest, with the sizes found here; the names of a guest's functions are a
+        // fifth of a kernel, and nothing shows them.
+        if [MANIFEST_SECTION, "name"].contains(&section.name()) {
             return Ok(());
         }
         reencode::utils::parse_custom_section(self, module, section)
