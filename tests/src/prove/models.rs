@@ -11,7 +11,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use self::case::Case;
 use self::near::Parity;
 use self::subject::Subject;
 use super::{Findings, Scale};

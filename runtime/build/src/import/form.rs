@@ -74,7 +74,10 @@ mod tests {
 
     #[test]
     fn a_mistake_is_told_at_its_path() {
-        refused(r#"{"columns": [0], "step": "is_missing"}"#, "steps[0]: invalid value: string \"columns\", expected an");
+        refused(
+            r#"{"columns": [0], "step": "is_missing"}"#,
+            "steps[0]: invalid value: string \"columns\", expected an",
+        );
         refused("{}", "steps[0]: missing field `step`");
         refused("[]", "steps[0]: invalid type: sequence, expected an object whose first key is `step`");
         refused(r#"{"step": "is_mising", "columns": []}"#, "steps[0].step: unknown variant `is_mising`");
