@@ -80,7 +80,7 @@ mod tests {
         );
         refused("{}", "steps[0]: missing field `step`");
         refused("[]", "steps[0]: invalid type: sequence, expected an object whose first key is `step`");
-        refused(r#"{"step": "is_mising", "columns": []}"#, "steps[0].step: unknown variant `is_mising`");
+        refused(r#"{"step": "is_mising", "columns": []}"#, "steps[0]: unknown variant `is_mising`");
         refused(r#"{"step": "is_missing"}"#, "steps[0]: missing field `columns`");
         refused(r#"{"step": "is_missing", "columns": [0], "step": "clip"}"#, "steps[0].step: unknown field `step`");
         refused(r#"{"step": "is_missing", "columns": [0, -1]}"#, "steps[0].columns[1]: invalid value: integer `-1`");

@@ -97,7 +97,8 @@ fn check_step(step: &Step, nodes: &mut usize) -> Checked {
         Step::Index { values, .. } => ascending("values", values),
         Step::Bins { edges, .. } => ascending("edges", edges),
         Step::OneHot { width, slots, other, missing, .. } => {
-            let beyond = slots.iter().chain([other, missing]).find(|slot| **slot < -1 || **slot >= *width as i32);
+            let beyond =
+                slots.iter().chain([other, missing]).find(|slot| **slot < -1 || i64::from(**slot) >= i64::from(*width));
             beyond.map_or(Ok(()), |slot| bad("slots", format!("slot {slot} of {width}")))
         }
         Step::Table { width, rows, other, missing, .. } => {

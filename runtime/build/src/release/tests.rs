@@ -237,7 +237,8 @@ fn a_wrong_folder_is_told_all_its_faults() {
         &[("placements/home page.toml", "fallback = []")],
         &["placements/home page.toml: is not a file of a release"],
     );
-    check(&[("modules/a.txt", "")], &["modules: a.txt: nothing builds such a file"]);
+    check(&[("modules/a.pkl", "")], &["modules: a.pkl: nothing builds such a file"]);
+    check(&[("modules/a.txt", "")], &["modules/a.txt: a.txt is no model file that this builder knows"]);
     check(&[("modules/bad.wasm", "x")], &["modules/bad.wasm: "]);
     check(&[("modules/cheap.linear.toml", "link = \"identiti\"")], &["modules/cheap.linear.toml:1: "]);
     check(

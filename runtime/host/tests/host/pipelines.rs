@@ -82,3 +82,13 @@ fn every_step_answers_as_the_reference_does() {
         }
     }
 }
+
+/// The builder wrote the bases of several sums in f64; a sum in f32 that no tree went into was answered unrounded.
+#[test]
+fn a_sum_without_trees_is_rounded_too() {
+    let host = Host::new(HostConfig { instances: 2, ..HostConfig::default() }).unwrap();
+    let pipeline = generate::pipeline(&[Recipe { kind: 21, columns: vec![0], seed: 13_846_516_375_999_303_258 }]);
+    if let Err(error) = check(&host, &pipeline, &mut Draws(0)) {
+        panic!("{error}\n{pipeline:?}");
+    }
+}

@@ -44,15 +44,17 @@ pub(super) fn record(trees: &Trees, first: u32, mut place: impl FnMut(usize, boo
     layout.nodes.resize(2, [0; 16]);
     layout.nodes[1] = node(0, 0, 16);
     let roots: Vec<Root> = trees.trees.iter().map(|tree| layout.add(trees, tree, &mut place)).collect();
-    let flags =
-        if trees.precision == Precision::F32 { F32 } else { 0 } | if trees.divide.is_some() { DIVIDES } else { 0 };
+    let is_f32 = trees.precision == Precision::F32;
+    let flags = if is_f32 { F32 } else { 0 } | if trees.divide.is_some() { DIVIDES } else { 0 };
     let counts =
         [trees.trees.len(), roots.len().div_ceil(LANES), layout.values.len(), layout.sets.len(), layout.nodes.len()];
     let [trees_count, groups, values, sets, nodes] = counts.map(|count| count as u32);
+    let round = |base: &f64| if is_f32 { f64::from(*base as f32) } else { *base };
     let outputs_of = trees.trees.iter().map(|tree| if trees.leaf_width(tree) > 1 { ALL } else { tree.output });
     Record::new(Op::Trees)
         .words([first, trees.outputs, trees_count, groups, values, sets, nodes, flags])
-        .numbers(trees.base.iter().copied().chain([trees.divide.unwrap_or(1.0)]))
+        // A sum that no tree goes into is its base, rounded as every sum is.
+        .numbers(trees.base.iter().map(round).chain([trees.divide.unwrap_or(1.0)]))
         .words(outputs_of)
         .words(roots.chunks(LANES).flat_map(group))
         .numbers(layout.values)

@@ -10,14 +10,17 @@ use crate::pipeline::{OutputKind, Pipeline};
 const NAN: f64 = f64::NAN;
 
 /// Four numbers, the last two of the candidate, and one step.
-fn pipeline(step: Value) -> Pipeline {
+fn pipeline(mut step: Value) -> Pipeline {
     let input = |name: &str| json!({"name": name, "type": "number"});
-    let pipeline = json!({
+    let whole = json!({
         "selvedge_pipeline": 1, "kind": "scikit-learn",
         "inputs": [input("a"), input("b"), input("item.c"), input("item.d")],
-        "steps": [step], "outputs": {"margin": [{"name": "score", "column": 4}]},
+        "steps": [], "outputs": {"margin": [{"name": "score", "column": 4}]},
     });
-    let pipeline: Pipeline = serde_json::from_value(pipeline).unwrap();
+    // A step's name is its first key, which a sorted object does not keep.
+    let name = step.as_object_mut().unwrap().remove("step").unwrap();
+    let step = format!("[{{\"step\":{name},{}]", step.to_string().strip_prefix('{').unwrap());
+    let pipeline: Pipeline = serde_json::from_str(&whole.to_string().replace("[]", &step)).unwrap();
     pipeline.check().unwrap();
     pipeline
 }
