@@ -44,4 +44,4 @@ macro_rules! proofs {
     };
 }
 
-proofs! { swap kill clone outage start faults refusal tamper requests corpus rules replay models_xgboost models_lightgbm models_onnx models_smartcore }
+proofs! { swap kill clone outage start faults refusal tamper requests corpus rules replay models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }

@@ -67,7 +67,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
 
 /// Every proof, in the order in which they run.
-pub const ALL: [Proof; 16] = [
+pub const ALL: [Proof; 17] = [
     Proof {
         name: "swap",
         about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
@@ -137,6 +137,11 @@ pub const ALL: [Proof; 16] = [
         name: "models_lightgbm",
         about: "LightGBM's models as modules: the same bits as the library's margins, predictions within 2 ulp",
         run: |scale| Box::pin(models::run(scale, models::LIGHTGBM)),
+    },
+    Proof {
+        name: "models_sklearn",
+        about: "scikit-learn's pipelines as modules: within 1e-12 of what they predict",
+        run: |scale| Box::pin(models::run(scale, models::SKLEARN)),
     },
     Proof {
         name: "models_onnx",

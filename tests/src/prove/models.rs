@@ -24,8 +24,10 @@ const ROWS: usize = 4_000;
 /// A kind of model file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Family {
-    /// Its folder in `tests/cases/models`, and the beginning of its script's name.
+    /// Its folder in `tests/cases/models`.
     name: &'static str,
+    /// What trains it, in `tests/python`.
+    script: &'static str,
     /// The fewest models of a run.
     models: usize,
     /// The most by which margins differ.
@@ -34,12 +36,34 @@ pub(super) struct Family {
     prediction: Parity,
 }
 
-pub(super) const XGBOOST: Family =
-    Family { name: "xgboost", models: 20, margin: Parity::SingleUlps(0), prediction: Parity::SingleUlps(2) };
-pub(super) const LIGHTGBM: Family =
-    Family { name: "lightgbm", models: 19, margin: Parity::Ulps(0), prediction: Parity::Ulps(2) };
-pub(super) const ONNX: Family =
-    Family { name: "onnx", models: 10, margin: Parity::Relative(1e-6), prediction: Parity::Relative(1e-6) };
+pub(super) const XGBOOST: Family = Family {
+    name: "xgboost",
+    script: "xgboost_models.py",
+    models: 20,
+    margin: Parity::SingleUlps(0),
+    prediction: Parity::SingleUlps(2),
+};
+pub(super) const LIGHTGBM: Family = Family {
+    name: "lightgbm",
+    script: "lightgbm_models.py",
+    models: 19,
+    margin: Parity::Ulps(0),
+    prediction: Parity::Ulps(2),
+};
+pub(super) const SKLEARN: Family = Family {
+    name: "sklearn",
+    script: "sklearn_pipelines.py",
+    models: 8,
+    margin: Parity::Relative(1e-12),
+    prediction: Parity::Relative(1e-12),
+};
+pub(super) const ONNX: Family = Family {
+    name: "onnx",
+    script: "onnx_models.py",
+    models: 10,
+    margin: Parity::Relative(1e-6),
+    prediction: Parity::Relative(1e-6),
+};
 
 /// A family whose trainer runs in Python.
 pub(super) async fn run(scale: Scale, family: Family) -> Result<Findings> {
@@ -73,7 +97,7 @@ pub(super) async fn run_smartcore(scale: Scale) -> Result<Findings> {
 fn train(family: Family, seed: u64, out: &Path) -> Result<()> {
     let python = std::env::var_os(PYTHON)
         .with_context(|| format!("{PYTHON} is not set: run this as `./x prove models`, which installs the trainers"))?;
-    let script = binary::repository().join(format!("tests/python/{}_models.py", family.name));
+    let script = binary::repository().join("tests/python").join(family.script);
     let data = binary::repository().join("../shared/data");
     // numpy takes seeds of 32 bits everywhere.
     let seed = (seed as u32).to_string();
