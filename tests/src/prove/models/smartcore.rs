@@ -39,10 +39,11 @@ fn fit(seed: u64, count: usize) -> Fit<Result<Vec<Case>>> {
     let (x, value) = (Matrix::from_2d_vec(&seen)?, seen.iter().map(|row| worth(row)).collect::<Vec<_>>());
     let mut rows = sessions(&mut random, count);
     for row in rows.iter_mut().skip(count / 2) {
-        // Hard ones: values of the rows it was fitted on, halves between them, zeros of both signs, huge ones.
+        // Hard ones: values of the rows it was fitted on, halves between them, zeros of both signs, and values far outside; not
+        // farther, because sums of huge terms that cancel differ by their order alone.
         for (column, value) in row.iter_mut().enumerate() {
             let [a, b] = [0, 1].map(|_| seen[random.below(SESSIONS as u64) as usize][column]);
-            *value = *random.pick(&[a, (a + b) / 2.0, *value, 0.0, -0.0, 1e6, -1e6]);
+            *value = *random.pick(&[a, (a + b) / 2.0, *value, 0.0, -0.0, 16.0, -16.0]);
         }
     }
     let at = Matrix::from_2d_vec(&rows)?;
