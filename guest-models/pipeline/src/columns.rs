@@ -15,6 +15,13 @@ pub(crate) fn run(op: Op, fields: &mut Reader<'_>, tape: &mut [f64]) -> Option<(
         Op::Index | Op::Bins => return search(op, fields, tape),
         Op::OneHot => return one_hot(fields, tape),
         Op::Table => return table(fields, tape),
+        Op::Negate => {
+            let (n, first, from) = (fields.word()?, fields.word()?, fields.word()?);
+            let (columns, copies) = tape.split_at_mut_checked(first)?;
+            let columns = columns.get(from..from.checked_add(n)?)?;
+            copies.get_mut(..n)?.iter_mut().zip(columns).for_each(|(copy, x)| *copy = -x);
+            return Some(());
+        }
         Op::Constant => {
             let (n, first) = (fields.word()?, fields.word()?);
             return write(tape.get_mut(first..first.checked_add(n)?)?, fields.numbers(n)?);

@@ -35,8 +35,14 @@ const ALL: usize = u32::MAX as usize;
 /// Levels between two looks at whether every walk has arrived.
 const STRIDE: u32 = 4;
 
-struct Forest<'a> {
+/// An ensemble as read, in place.
+pub(crate) struct Forest<'a> {
+    first: usize,
+    outputs: usize,
     trees: usize,
+    flags: usize,
+    base: &'a [[u8; 8]],
+    divide: f64,
     outputs_of: &'a [[u8; 4]],
     values: &'a [[u8; 8]],
     sets: &'a [[u8; 4]],
@@ -44,48 +50,57 @@ struct Forest<'a> {
     nodes: &'a [u8],
 }
 
-pub(crate) fn trees(fields: &mut Reader<'_>, tape: &mut [f64]) -> Option<()> {
-    let (first, outputs, trees, groups) = (fields.word()?, fields.word()?, fields.word()?, fields.word()?);
-    let (values, sets, nodes, flags) = (fields.word()?, fields.word()?, fields.word()?, fields.word()?);
-    let (base, divide) = (fields.numbers(outputs)?, fields.number()?);
-    let forest = Forest {
-        trees,
-        outputs_of: fields.words(trees)?,
-        groups: fields.words(groups.checked_mul(GROUP_WORDS)?)?,
-        values: fields.numbers(values)?,
-        sets: fields.words(sets)?,
-        nodes: fields.nodes(nodes)?,
-    };
-    let end = first.checked_add(outputs)?;
-    match base {
-        // One sum stays in a register.
-        [base] if flags & F32 != 0 => {
-            let sum = forest.sum(tape, f64::from_le_bytes(*base) as f32, |sum, leaf| sum + leaf as f32)?;
-            *tape.get_mut(first)? = f64::from(sum);
-        }
-        [base] => *tape.get_mut(first)? = forest.sum(tape, f64::from_le_bytes(*base), |sum, leaf| sum + leaf)?,
-        _ => {
-            for (to, base) in tape.get_mut(first..end)?.iter_mut().zip(base) {
-                *to = f64::from_le_bytes(*base);
-            }
-            if flags & F32 != 0 {
-                forest.sums(tape, first, outputs, |sum, leaf| f64::from(sum as f32 + leaf as f32))?;
-            } else {
-                forest.sums(tape, first, outputs, |sum, leaf| sum + leaf)?;
-            }
-        }
-    }
-    if flags & DIVIDES != 0 {
-        for sum in tape.get_mut(first..end)? {
-            *sum = if flags & F32 == 0 { *sum / divide } else { f64::from(*sum as f32 / divide as f32) };
-        }
-    }
-    Some(())
-}
-
 // === impl Forest ===
 
-impl Forest<'_> {
+impl<'a> Forest<'a> {
+    pub(crate) fn read(fields: &mut Reader<'a>) -> Option<Self> {
+        let (first, outputs, trees, groups) = (fields.word()?, fields.word()?, fields.word()?, fields.word()?);
+        let (values, sets, nodes, flags) = (fields.word()?, fields.word()?, fields.word()?, fields.word()?);
+        Some(Self {
+            first,
+            outputs,
+            trees,
+            flags,
+            base: fields.numbers(outputs)?,
+            divide: fields.number()?,
+            outputs_of: fields.words(trees)?,
+            groups: fields.words(groups.checked_mul(GROUP_WORDS)?)?,
+            values: fields.numbers(values)?,
+            sets: fields.words(sets)?,
+            nodes: fields.nodes(nodes)?,
+        })
+    }
+
+    pub(crate) fn run(&self, tape: &mut [f64]) -> Option<()> {
+        let first = self.first;
+        let end = first.checked_add(self.outputs)?;
+        let is_f32 = self.flags & F32 != 0;
+        match self.base {
+            // One sum stays in a register.
+            [base] if is_f32 => {
+                let sum = self.sum(tape, f64::from_le_bytes(*base) as f32, |sum, leaf| sum + leaf as f32)?;
+                *tape.get_mut(first)? = f64::from(sum);
+            }
+            [base] => *tape.get_mut(first)? = self.sum(tape, f64::from_le_bytes(*base), |sum, leaf| sum + leaf)?,
+            _ => {
+                for (to, base) in tape.get_mut(first..end)?.iter_mut().zip(self.base) {
+                    *to = f64::from_le_bytes(*base);
+                }
+                if is_f32 {
+                    self.sums(tape, |sum, leaf| f64::from(sum as f32 + leaf as f32))?;
+                } else {
+                    self.sums(tape, |sum, leaf| sum + leaf)?;
+                }
+            }
+        }
+        if self.flags & DIVIDES != 0 {
+            for sum in tape.get_mut(first..end)? {
+                *sum = if is_f32 { f64::from(*sum as f32 / self.divide as f32) } else { *sum / self.divide };
+            }
+        }
+        Some(())
+    }
+
     /// The sum of one output.
     #[inline]
     fn sum<T: Copy>(&self, tape: &[f64], base: T, add: impl Fn(T, f64) -> T) -> Option<T> {
@@ -101,8 +116,9 @@ impl Forest<'_> {
         Some(sum)
     }
 
-    /// The sums of several outputs, from `first` on.
-    fn sums(&self, tape: &mut [f64], first: usize, outputs: usize, add: impl Fn(f64, f64) -> f64) -> Option<()> {
+    /// The sums of several outputs.
+    fn sums(&self, tape: &mut [f64], add: impl Fn(f64, f64) -> f64) -> Option<()> {
+        let (first, outputs) = (self.first, self.outputs);
         let groups = self.groups.as_chunks::<GROUP_WORDS>().0;
         for (group, outputs_of) in groups.iter().zip(self.outputs_of.chunks(LANES)) {
             let leaves = self.walk(group, tape);

@@ -8,8 +8,10 @@ mod forest;
 pub mod program;
 mod sums;
 
+use forest::Forest;
 use program::{Op, Program, Reader};
 use selvedge_guest::Call;
+use sums::Embedding;
 
 selvedge_guest::export!(module);
 
@@ -27,6 +29,9 @@ pub fn module(call: Call<'_>) -> Result<Vec<f64>, String> {
     let program = None;
     evaluate(&program.ok_or("no pipeline program of version 1 is appended")?, call)
 }
+
+/// What the kernel keeps of a candidate's step while it runs, in bytes at most.
+pub const STEP_BYTES: usize = 2 * size_of::<Step<'_>>();
 
 /// The tape and what is kept beside it in f32.
 struct Machine {
@@ -58,10 +63,20 @@ fn run(program: &Program<'_>, call: Call<'_>) -> Option<Vec<f64>> {
     let mut machine = Machine { tape, narrow: vec![0.0; program.narrow] };
     let own = program.shared + 1;
     let mut answer = Vec::with_capacity(call.count() * program.outputs.len());
-    machine.run(program.shared_ops())?;
+    let mut ops = program.shared_ops();
+    while !ops.is_done() {
+        machine.run(&Step::read(ops.record()?)?)?;
+    }
+    let mut steps = Vec::new();
+    let mut ops = program.candidate_ops();
+    while !ops.is_done() {
+        steps.push(Step::read(ops.record()?)?);
+    }
     for row in call.rows() {
         machine.tape.get_mut(own..own + row.len())?.copy_from_slice(row);
-        machine.run(program.candidate_ops())?;
+        for step in &steps {
+            machine.run(step)?;
+        }
         for place in program.outputs {
             answer.push(*machine.tape.get(u32::from_le_bytes(*place) as usize)?);
         }
@@ -69,24 +84,43 @@ fn run(program: &Program<'_>, call: Call<'_>) -> Option<Vec<f64>> {
     Some(answer)
 }
 
+/// A record, read as far as it pays to do so once for all candidates.
+enum Step<'a> {
+    Trees(Forest<'a>),
+    Embedding(Embedding<'a>),
+    Other(Op, Reader<'a>),
+}
+
+// === impl Step ===
+
+impl<'a> Step<'a> {
+    fn read(mut record: Reader<'a>) -> Option<Self> {
+        Some(match record.code()? {
+            Op::Trees => Self::Trees(Forest::read(&mut record)?),
+            Op::Embedding => Self::Embedding(Embedding::read(&mut record)?),
+            other => Self::Other(other, record),
+        })
+    }
+}
+
 // === impl Machine ===
 
 impl Machine {
-    fn run(&mut self, mut ops: Reader<'_>) -> Option<()> {
+    fn run(&mut self, step: &Step<'_>) -> Option<()> {
         let Self { tape, narrow } = self;
-        while !ops.is_done() {
-            let mut op = ops.record()?;
-            match op.code()? {
-                Op::Trees => forest::trees(&mut op, tape)?,
-                Op::Narrow => sums::narrow(&mut op, tape, narrow)?,
-                Op::Length => sums::length(&mut op, tape, narrow)?,
-                Op::Linear32 => sums::linear32(&mut op, tape, narrow)?,
-                Op::Linear64 => sums::linear64(&mut op, tape)?,
-                Op::Embedding => sums::embedding(&mut op, tape, narrow)?,
-                Op::Dot => sums::dot(&mut op, tape, narrow)?,
-                other => columns::run(other, &mut op, tape)?,
-            }
+        let (op, mut fields) = match step {
+            Step::Trees(forest) => return forest.run(tape),
+            Step::Embedding(embedding) => return embedding.run(tape, narrow),
+            Step::Other(op, fields) => (*op, *fields),
+        };
+        match op {
+            Op::Narrow => sums::narrow(&mut fields, tape, narrow),
+            Op::NarrowRow => sums::narrow_row(&mut fields, tape, narrow),
+            Op::Length => sums::length(&mut fields, tape, narrow),
+            Op::Linear32 => sums::linear32(&mut fields, tape, narrow),
+            Op::Linear64 => sums::linear64(&mut fields, tape),
+            Op::Dot => sums::dot(&mut fields, tape, narrow),
+            other => columns::run(other, &mut fields, tape),
         }
-        Some(())
     }
 }

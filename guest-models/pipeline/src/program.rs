@@ -93,6 +93,10 @@ ops! {
     Trees = 23,
     /// n, first, `[f64]` values; writes them.
     Constant = 24,
+    /// n, first, from; the negations of places that follow each other.
+    Negate = 25,
+    /// n, where in the f32, from; rounds columns that follow each other to f32.
+    NarrowRow = 26,
 }
 
 /// A program as read, in place.

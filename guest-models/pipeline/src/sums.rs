@@ -13,6 +13,13 @@ pub(crate) fn narrow(fields: &mut Reader<'_>, tape: &[f64], narrow: &mut [f32]) 
     Some(())
 }
 
+pub(crate) fn narrow_row(fields: &mut Reader<'_>, tape: &[f64], narrow: &mut [f32]) -> Option<()> {
+    let (n, first, from) = (fields.word()?, fields.word()?, fields.word()?);
+    let to = narrow.get_mut(first..first.checked_add(n)?)?;
+    to.iter_mut().zip(tape.get(from..from.checked_add(n)?)?).for_each(|(to, x)| *to = *x as f32);
+    Some(())
+}
+
 pub(crate) fn length(fields: &mut Reader<'_>, tape: &mut [f64], narrow: &[f32]) -> Option<()> {
     let (n, at, first) = (fields.word()?, fields.word()?, fields.word()?);
     let vector = narrow.get(at..)?.get(..n)?;
@@ -51,19 +58,39 @@ pub(crate) fn linear64(fields: &mut Reader<'_>, tape: &mut [f64]) -> Option<()> 
     Some(())
 }
 
-pub(crate) fn embedding(fields: &mut Reader<'_>, tape: &mut [f64], narrow: &[f32]) -> Option<()> {
-    let (place, n, at) = (fields.word()?, fields.word()?, fields.word()?);
-    let (first, length, symbols) = (fields.word()?, fields.word()?, fields.word()?);
-    let mut answer = 0.0;
-    if let Some(index) = symbol(*tape.get(place)?, symbols) {
+/// The dot product of a symbol's vector with the one beside the tape.
+pub(crate) struct Embedding<'a> {
+    place: usize,
+    n: usize,
+    at: usize,
+    first: usize,
+    length: usize,
+    symbols: usize,
+    vectors: &'a [[u8; 4]],
+}
+
+// === impl Embedding ===
+
+impl<'a> Embedding<'a> {
+    pub(crate) fn read(fields: &mut Reader<'a>) -> Option<Self> {
+        let (place, n, at) = (fields.word()?, fields.word()?, fields.word()?);
+        let (first, length, symbols) = (fields.word()?, fields.word()?, fields.word()?);
         let vectors = fields.words(n.checked_mul(symbols)?)?;
-        let dot = dot32(narrow.get(at..)?.get(..n)?, vectors.get(index * n..)?.get(..n)?);
-        // Place 0 is no length: the dot product itself is the answer.
-        let length = if length == 0 { 1.0 } else { *tape.get(length)? as f32 };
-        answer = if length == 0.0 { 0.0 } else { dot / length };
+        Some(Self { place, n, at, first, length, symbols, vectors })
     }
-    *tape.get_mut(first)? = f64::from(answer);
-    Some(())
+
+    pub(crate) fn run(&self, tape: &mut [f64], narrow: &[f32]) -> Option<()> {
+        let mut answer = 0.0;
+        if let Some(index) = symbol(*tape.get(self.place)?, self.symbols) {
+            let vector = self.vectors.get(index * self.n..)?.get(..self.n)?;
+            let dot = dot32(narrow.get(self.at..)?.get(..self.n)?, vector);
+            // Place 0 is no length: the dot product itself is the answer.
+            let length = if self.length == 0 { 1.0 } else { *tape.get(self.length)? as f32 };
+            answer = if length == 0.0 { 0.0 } else { dot / length };
+        }
+        *tape.get_mut(self.first)? = f64::from(answer);
+        Some(())
+    }
 }
 
 fn bytes_of(singles: &[f32]) -> &[[u8; 4]] {

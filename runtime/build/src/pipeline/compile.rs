@@ -69,7 +69,8 @@ pub fn module(pipeline: &Pipeline, options: &Options) -> Result<Vec<u8>, Compile
     bounded_sets(pipeline, options)?;
     manifest.check().map_err(BadModule::from)?;
     let program = emit::program(pipeline, output);
-    let scratch = 8 * u64::from(program.places) + 4 * u64::from(program.narrow);
+    let steps = (program.candidate_ops.len() * selvedge_pipeline::STEP_BYTES) as u64;
+    let scratch = 8 * u64::from(program.places) + 4 * u64::from(program.narrow) + steps;
     let bytes = program.to_bytes();
     let rows = options.rows as usize * (manifest.candidate_width() + 2 * manifest.outputs.len());
     let columns = manifest.shared_width() + rows;

@@ -14,7 +14,8 @@ use crate::pipeline::{OutputKind, Pipeline};
 /// Lanes of a sum in f64 and in f32.
 const WIDE_LANES: usize = 8;
 const NARROW_LANES: usize = 16;
-const NEGATE: u32 = crate::pipeline::step::Function::Negate as u32;
+/// How far places may stand apart to be negated in one run.
+const MOST_BETWEEN: u32 = 8;
 const BOTH: [Scope; 2] = [Scope::Shared, Scope::Candidate];
 
 struct Emit {
@@ -227,38 +228,44 @@ impl Emit {
 
     fn trees(&mut self, trees: &Trees, scope: Scope) -> u32 {
         let first = self.reserve(trees.outputs as usize);
-        let mut fresh: Vec<(Scope, u32, u32)> = Vec::new();
+        self.negate(trees);
         let record = forest::record(trees, first, |feature, negated| {
-            let column = trees.columns[feature] as usize;
-            let place = self.places[column];
-            if !negated {
-                return place;
-            }
-            let next = &mut self.draft.places;
-            *self.negated.entry(place).or_insert_with(|| {
-                let at = *next;
-                *next += 1;
-                fresh.push((self.scopes[column], place, at));
-                at
-            })
+            let place = self.places[trees.columns[feature] as usize];
+            if negated { self.negated[&place] } else { place }
         });
-        // Copies were given places one after the other, but of both scopes in turn: a record for each run.
-        for run in fresh.chunk_by(|a, b| a.0 == b.0) {
-            let record = Record::new(Op::Apply)
-                .words([run.len() as u32, run[0].2])
-                .words(run.iter().map(|(_, from, _)| *from))
-                .words([NEGATE]);
-            self.push(run[0].0, record);
-        }
         self.push(scope, record);
         first
+    }
+
+    /// Negated copies of the columns that trees look at where a missing value goes right. Copies of columns that stand near
+    /// each other are made in one run, what lies between them included: a run costs less than a list.
+    fn negate(&mut self, trees: &Trees) {
+        let mut wanted = BTreeMap::new();
+        for tree in &trees.trees {
+            for (node, feature) in tree.feature.iter().enumerate() {
+                let Ok(feature) = usize::try_from(*feature) else { continue };
+                if tree.set(node).is_none() && !tree.is_default_left(node) {
+                    let column = trees.columns[feature] as usize;
+                    wanted.insert(self.places[column], self.scopes[column]);
+                }
+            }
+        }
+        wanted.retain(|place, _| !self.negated.contains_key(place));
+        let wanted: Vec<(u32, Scope)> = wanted.into_iter().collect();
+        for run in wanted.chunk_by(|a, b| a.1 == b.1 && b.0 - a.0 <= MOST_BETWEEN) {
+            let ([(from, scope), ..], Some((last, _))) = (run, run.last()) else { continue };
+            let n = last - from + 1;
+            let at = self.reserve(n as usize);
+            // What lies between is not relied on: it may not have been computed yet.
+            self.negated.extend(run.iter().map(|(place, _)| (*place, at + place - from)));
+            self.push(*scope, Record::new(Op::Negate).words([n, at, *from]));
+        }
     }
 
     /// Columns as a row of whole lanes; where it begins.
     fn side_by_side(&mut self, columns: &[Column], scope: Scope) -> u32 {
         let places = self.at(columns);
-        let follow = places.windows(2).all(|pair| pair[0] + 1 == pair[1]);
-        if follow && places.len().is_multiple_of(WIDE_LANES) {
+        if follow(&places) && places.len().is_multiple_of(WIDE_LANES) {
             return places[0];
         }
         let first = self.reserve(places.len().next_multiple_of(WIDE_LANES));
@@ -275,7 +282,12 @@ impl Emit {
         let at = self.draft.narrow;
         self.draft.narrow += places.len().next_multiple_of(NARROW_LANES) as u32;
         self.narrowed.insert(places.clone(), at);
-        self.push(self.scope_of(columns), Record::new(Op::Narrow).words([places.len() as u32, at]).words(places));
+        let n = places.len() as u32;
+        let record = match places.first() {
+            Some(from) if follow(&places) => Record::new(Op::NarrowRow).words([n, at, *from]),
+            Some(_) | None => Record::new(Op::Narrow).words([n, at]).words(places),
+        };
+        self.push(self.scope_of(columns), record);
         at
     }
 
@@ -306,6 +318,11 @@ impl Emit {
             Scope::Candidate => self.draft.candidate_ops.push(record),
         }
     }
+}
+
+/// Whether places follow each other.
+fn follow(places: &[u32]) -> bool {
+    places.windows(2).all(|pair| pair[0] + 1 == pair[1])
 }
 
 /// Rows of `width` filled up with 0 to whole lanes.
