@@ -1,6 +1,7 @@
 //! The steps that compute columns from columns, all but the sums. Owns their evaluation; the builder's reference says what each
 //! means.
 
+use crate::exp::exp;
 use crate::program::{Op, Reader};
 
 /// What LightGBM takes for zero.
@@ -130,14 +131,14 @@ fn apply(function: usize, x: f64) -> f64 {
         1 => libm::log2(x),
         2 => libm::log10(x),
         3 => libm::log1p(x),
-        4 => libm::exp(x),
+        4 => exp(x),
         5 => libm::expm1(x),
         6 => x.sqrt(),
         7 => x * x,
         8 => x.abs(),
         9 => -x,
         10 => 1.0 / x,
-        11 => 1.0 / (1.0 + libm::exp(-x)),
+        11 => 1.0 / (1.0 + exp(-x)),
         12 => libm::tanh(x),
         13 if x > 0.0 || x.is_nan() => x,
         13 => 0.0,
@@ -219,7 +220,7 @@ fn softmax(each: Each<'_>, single: bool, tape: &mut [f64]) -> Option<()> {
     }
     let mut sum = 0.0;
     for x in &mut *columns {
-        *x = round(libm::exp(round(*x - max)));
+        *x = round(exp(round(*x - max)));
         sum += *x;
     }
     let sum = round(sum);

@@ -4,6 +4,7 @@
 //! Everything that no candidate changes is computed once a call; for every candidate only its own columns are written.
 
 mod columns;
+pub mod exp;
 mod forest;
 pub mod program;
 mod sums;

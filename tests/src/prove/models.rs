@@ -1,16 +1,20 @@
-//! Models against the libraries they come from: trained anew with the real library, built, run in the host, compared. The
-//! short form has kept models with the library's answers. Owns what each family owes; `case` reads, `subject` runs.
+//! Models against the libraries they come from: trained anew with the real library, built, run in the host, natively and in V8,
+//! compared. The short form has kept models with the library's answers. Owns what each family owes; `case` reads, `subject` runs.
 
 mod case;
+mod elsewhere;
 mod near;
 mod smartcore;
 mod subject;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use self::case::Case;
+use self::elsewhere::V8;
 use self::near::Parity;
 use self::subject::Subject;
 use super::{Findings, Scale};
@@ -75,33 +79,37 @@ pub(super) async fn run(scale: Scale, family: Family) -> Result<Findings> {
         case::written(folder.path())?
     };
     ensure!(cases.len() >= family.models, "{} models of {}", cases.len(), family.name);
-    let subject = Subject::new()?;
-    let mut findings = Findings::default();
-    for case in &cases {
-        subject.compare(case, [family.margin, family.prediction], &mut findings)?;
-    }
-    Ok(findings)
+    compare(scale, &cases, [family.margin, family.prediction])
 }
 
 /// smartcore's models, which are fitted here.
 pub(super) async fn run_smartcore(scale: Scale) -> Result<Findings> {
-    let subject = Subject::new()?;
+    compare(scale, &smartcore::cases(scale.seed, scale.pick(ROWS, 200))?, [Parity::Relative(1e-12); 2])
+}
+
+fn compare(scale: Scale, cases: &[Case], parity: [Parity; 2]) -> Result<Findings> {
+    let v8 = if scale.short { None } else { Some(V8::of(&python()?)?) };
+    let mut subject = Subject::new(v8)?;
     let mut findings = Findings::default();
-    for case in smartcore::cases(scale.seed, scale.pick(ROWS, 200))? {
-        subject.compare(&case, [Parity::Relative(1e-12); 2], &mut findings)?;
+    for case in cases {
+        subject.compare(case, parity, &mut findings)?;
     }
+    subject.finish(&mut findings)?;
     Ok(findings)
+}
+
+fn python() -> Result<OsString> {
+    std::env::var_os(PYTHON)
+        .with_context(|| format!("{PYTHON} is not set: run this as `./x prove models`, which installs the trainers"))
 }
 
 /// Runs the family's script, which trains with the real library and writes what that answers.
 fn train(family: Family, seed: u64, out: &Path) -> Result<()> {
-    let python = std::env::var_os(PYTHON)
-        .with_context(|| format!("{PYTHON} is not set: run this as `./x prove models`, which installs the trainers"))?;
     let script = binary::repository().join("tests/python").join(family.script);
     let data = binary::repository().join("../shared/data");
     // numpy takes seeds of 32 bits everywhere.
     let seed = (seed as u32).to_string();
-    let status = Command::new(python)
+    let status = Command::new(python()?)
         .args(["-B", "-W", "ignore"])
         .arg(&script)
         .arg(out)

@@ -6,6 +6,7 @@ mod sums;
 mod tests;
 
 use selvedge_decision::manifest::Scope;
+use selvedge_pipeline::exp::exp;
 
 use super::step::{Function, Precision, Step, ZERO};
 use super::{Answer, OutputKind, Pipeline};
@@ -135,14 +136,14 @@ fn apply(function: Function, x: f64) -> f64 {
         Function::Log2 => libm::log2(x),
         Function::Log10 => libm::log10(x),
         Function::Log1p => libm::log1p(x),
-        Function::Exp => libm::exp(x),
+        Function::Exp => exp(x),
         Function::Expm1 => libm::expm1(x),
         Function::Sqrt => x.sqrt(),
         Function::Square => x * x,
         Function::Abs => x.abs(),
         Function::Negate => -x,
         Function::Reciprocal => 1.0 / x,
-        Function::Sigmoid => 1.0 / (1.0 + libm::exp(-x)),
+        Function::Sigmoid => 1.0 / (1.0 + exp(-x)),
         Function::Tanh => libm::tanh(x),
         Function::Relu if x > 0.0 || x.is_nan() => x,
         Function::Relu => 0.0,
@@ -173,7 +174,7 @@ fn softmax(mut x: Vec<f64>, precision: Precision) -> Vec<f64> {
     let max = x.iter().fold(f64::NEG_INFINITY, |max, x| if *x > max { *x } else { max });
     let round = |value: f64| if precision == Precision::F32 { f64::from(value as f32) } else { value };
     for x in &mut x {
-        *x = round(libm::exp(round(*x - max)));
+        *x = round(exp(round(*x - max)));
     }
     let sum = round(x.iter().fold(0.0, |sum, x| sum + x));
     x.into_iter().map(|x| round(x / sum)).collect()

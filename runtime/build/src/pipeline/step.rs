@@ -191,7 +191,7 @@ pub enum Step {
     Trees(Trees),
 }
 
-/// A function of one number, computed with `libm` where IEEE 754 does not fix it.
+/// A function of one number, computed in plain arithmetic (`libm`, and an `exp` of the kernel) where IEEE 754 does not fix it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Function {

@@ -102,8 +102,8 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// A file of little-endian f64, where it is there.
-fn numbers(folder: &Path, name: &str) -> Result<Option<Vec<f64>>> {
-    let path = folder.join(name).with_extension("f64");
+pub(super) fn numbers(folder: &Path, name: &str) -> Result<Option<Vec<f64>>> {
+    let path = folder.join(format!("{name}.f64"));
     if !path.exists() {
         return Ok(None);
     }
