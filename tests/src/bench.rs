@@ -15,6 +15,7 @@ mod rank;
 mod rules;
 mod start;
 mod swap;
+mod trainers;
 mod world;
 
 use std::pin::Pin;
@@ -68,7 +69,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 11] = [
+pub const ALL: [Row; 12] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -78,6 +79,11 @@ pub const ALL: [Row; 11] = [
         name: "models",
         about: "trees, networks and embeddings through the builder: inside the module, fresh, against native",
         run: |effort| Box::pin(models::run(effort)),
+    },
+    Row {
+        name: "trainers",
+        about: "the same trees here and in the libraries that made them",
+        run: |effort| Box::pin(trainers::run(effort)),
     },
     Row {
         name: "http",

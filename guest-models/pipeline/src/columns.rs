@@ -20,7 +20,7 @@ pub(crate) fn run(op: Op, fields: &mut Reader<'_>, tape: &mut [f64]) -> Option<(
             let (n, first, from) = (fields.word()?, fields.word()?, fields.word()?);
             let (columns, copies) = tape.split_at_mut_checked(first)?;
             let columns = columns.get(from..from.checked_add(n)?)?;
-            copies.get_mut(..n)?.iter_mut().zip(columns).for_each(|(copy, x)| *copy = -x);
+            negate(columns, copies.get_mut(..n)?);
             return Some(());
         }
         Op::Constant => {
@@ -102,6 +102,20 @@ fn number(numbers: &[[u8; 8]], i: usize) -> f64 {
 fn write(to: &mut [f64], numbers: &[[u8; 8]]) -> Option<()> {
     to.iter_mut().zip(numbers).for_each(|(to, number)| *to = f64::from_le_bytes(*number));
     Some(())
+}
+
+/// Two at once in a module.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+fn negate(columns: &[f64], copies: &mut [f64]) {
+    let ((columns, columns_left), (copies, copies_left)) = (columns.as_chunks::<32>(), copies.as_chunks_mut::<32>());
+    for (copies, columns) in copies.iter_mut().zip(columns) {
+        for (copy, x) in copies.iter_mut().zip(columns) {
+            *copy = -x;
+        }
+    }
+    for (copy, x) in copies_left.iter_mut().zip(columns_left) {
+        *copy = -x;
+    }
 }
 
 /// One operation after the other over all columns: each rounds, so the order of columns does not matter.

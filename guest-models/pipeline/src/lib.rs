@@ -4,6 +4,7 @@
 //! Everything that no candidate changes is computed once a call; for every candidate only its own columns are written.
 
 mod columns;
+mod dot;
 pub mod exp;
 mod forest;
 pub mod program;
@@ -51,7 +52,7 @@ pub fn evaluate(program: &Program<'_>, call: Call<'_>) -> Result<Vec<f64>, Strin
     if call.shared().len() != program.shared
         || Some(call.candidates().len()) != call.count().checked_mul(program.candidate)
     {
-        return Err(format!("the model takes {} shared columns and {} a candidate", program.shared, program.candidate));
+        return Err("the rows are not as wide as the model's".to_owned());
     }
     run(program, call).ok_or_else(|| "the appended program is damaged".to_owned())
 }
@@ -73,8 +74,20 @@ fn run(program: &Program<'_>, call: Call<'_>) -> Option<Vec<f64>> {
     while !ops.is_done() {
         steps.push(Step::read(ops.record()?)?);
     }
+    if let [Step::Embedding(embedding)] = steps.as_slice()
+        && let Some(column) = embedding.place.checked_sub(own)
+        && let [place] = program.outputs
+        && u32::from_le_bytes(*place) as usize == embedding.first
+    {
+        return embedding.all(call, column, &machine.tape, &machine.narrow);
+    }
     for row in call.rows() {
-        machine.tape.get_mut(own..own + row.len())?.copy_from_slice(row);
+        let place = machine.tape.get_mut(own..own + row.len())?;
+        match row {
+            // Copying a list is a call of the engine's.
+            [x] => place[0] = *x,
+            _ => place.copy_from_slice(row),
+        }
         for step in &steps {
             machine.run(step)?;
         }
@@ -120,7 +133,7 @@ impl Machine {
             Op::Length => sums::length(&mut fields, tape, narrow),
             Op::Linear32 => sums::linear32(&mut fields, tape, narrow),
             Op::Linear64 => sums::linear64(&mut fields, tape),
-            Op::Dot => sums::dot(&mut fields, tape, narrow),
+            Op::Dot => sums::dot_product(&mut fields, tape, narrow),
             other => columns::run(other, &mut fields, tape),
         }
     }

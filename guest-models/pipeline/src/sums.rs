@@ -1,7 +1,9 @@
-//! Dot products, in lanes that are the same on every machine: natively as arrays, in a module by SIMD written by hand, which
-//! gains three to four times over what the compiler makes of the arrays. Owns them and the steps made of them.
+//! The steps made of dot products.
+
+use selvedge_guest::Call;
 
 use crate::columns::symbol;
+use crate::dot::{bytes_of, dot64, dots32};
 use crate::program::Reader;
 
 pub(crate) fn narrow(fields: &mut Reader<'_>, tape: &[f64], narrow: &mut [f32]) -> Option<()> {
@@ -15,22 +17,35 @@ pub(crate) fn narrow(fields: &mut Reader<'_>, tape: &[f64], narrow: &mut [f32]) 
 
 pub(crate) fn narrow_row(fields: &mut Reader<'_>, tape: &[f64], narrow: &mut [f32]) -> Option<()> {
     let (n, first, from) = (fields.word()?, fields.word()?, fields.word()?);
-    let to = narrow.get_mut(first..first.checked_add(n)?)?;
-    to.iter_mut().zip(tape.get(from..from.checked_add(n)?)?).for_each(|(to, x)| *to = *x as f32);
+    round(tape.get(from..from.checked_add(n)?)?, narrow.get_mut(first..first.checked_add(n)?)?);
     Some(())
+}
+
+/// Two at once in a module.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+fn round(columns: &[f64], singles: &mut [f32]) {
+    let ((columns, columns_left), (singles, singles_left)) = (columns.as_chunks::<32>(), singles.as_chunks_mut::<32>());
+    for (singles, columns) in singles.iter_mut().zip(columns) {
+        for (single, x) in singles.iter_mut().zip(columns) {
+            *single = *x as f32;
+        }
+    }
+    for (single, x) in singles_left.iter_mut().zip(columns_left) {
+        *single = *x as f32;
+    }
 }
 
 pub(crate) fn length(fields: &mut Reader<'_>, tape: &mut [f64], narrow: &[f32]) -> Option<()> {
     let (n, at, first) = (fields.word()?, fields.word()?, fields.word()?);
     let vector = narrow.get(at..)?.get(..n)?;
-    *tape.get_mut(first)? = f64::from(dot32(vector, bytes_of(vector)).sqrt());
+    *tape.get_mut(first)? = f64::from(dot(vector, bytes_of(vector)).sqrt());
     Some(())
 }
 
-pub(crate) fn dot(fields: &mut Reader<'_>, tape: &mut [f64], narrow: &[f32]) -> Option<()> {
+pub(crate) fn dot_product(fields: &mut Reader<'_>, tape: &mut [f64], narrow: &[f32]) -> Option<()> {
     let (n, a, b, first) = (fields.word()?, fields.word()?, fields.word()?, fields.word()?);
     let [a, b] = [narrow.get(a..)?.get(..n)?, narrow.get(b..)?.get(..n)?];
-    *tape.get_mut(first)? = f64::from(dot32(a, bytes_of(b)));
+    *tape.get_mut(first)? = f64::from(dot(a, bytes_of(b)));
     Some(())
 }
 
@@ -39,11 +54,27 @@ pub(crate) fn linear32(fields: &mut Reader<'_>, tape: &mut [f64], narrow: &[f32]
     let (first, base) = (fields.word()?, fields.word()?);
     let x = narrow.get(at..)?.get(..n)?;
     let weights = fields.words(n.checked_mul(outputs)?)?;
-    for output in 0..outputs {
-        let sum = *tape.get(base + output)? as f32 + dot32(x, weights.get(output * n..)?.get(..n)?);
-        *tape.get_mut(first + output)? = f64::from(sum);
+    let row = |output: usize| weights.get(output * n..)?.get(..n);
+    let mut add = |output: usize, dot: f32| {
+        *tape.get_mut(first + output)? = f64::from(*tape.get(base + output)? as f32 + dot);
+        Some(())
+    };
+    // Two at once read the row once.
+    for output in (0..outputs).step_by(2) {
+        if output + 1 < outputs {
+            let dots = dots32(x, [row(output)?, row(output + 1)?]);
+            add(output, dots[0])?;
+            add(output + 1, dots[1])?;
+        } else {
+            add(output, dot(x, row(output)?))?;
+        }
     }
     Some(())
+}
+
+fn dot(a: &[f32], b: &[[u8; 4]]) -> f32 {
+    let [dot] = dots32(a, [b]);
+    dot
 }
 
 pub(crate) fn linear64(fields: &mut Reader<'_>, tape: &mut [f64]) -> Option<()> {
@@ -60,10 +91,10 @@ pub(crate) fn linear64(fields: &mut Reader<'_>, tape: &mut [f64]) -> Option<()> 
 
 /// The dot product of a symbol's vector with the one beside the tape.
 pub(crate) struct Embedding<'a> {
-    place: usize,
+    pub(crate) place: usize,
     n: usize,
     at: usize,
-    first: usize,
+    pub(crate) first: usize,
     length: usize,
     symbols: usize,
     vectors: &'a [[u8; 4]],
@@ -81,119 +112,52 @@ impl<'a> Embedding<'a> {
 
     pub(crate) fn run(&self, tape: &mut [f64], narrow: &[f32]) -> Option<()> {
         let mut answer = 0.0;
-        if let Some(index) = symbol(*tape.get(self.place)?, self.symbols) {
-            let vector = self.vectors.get(index * self.n..)?.get(..self.n)?;
-            let dot = dot32(narrow.get(self.at..)?.get(..self.n)?, vector);
-            // Place 0 is no length: the dot product itself is the answer.
-            let length = if self.length == 0 { 1.0 } else { *tape.get(self.length)? as f32 };
-            answer = if length == 0.0 { 0.0 } else { dot / length };
+        if let Some(vector) = self.vector(*tape.get(self.place)?) {
+            answer = self.answer(dot(narrow.get(self.at..)?.get(..self.n)?, vector), tape)?;
         }
         *tape.get_mut(self.first)? = f64::from(answer);
         Some(())
     }
-}
 
-fn bytes_of(singles: &[f32]) -> &[[u8; 4]] {
-    #![expect(unsafe_code, reason = "a vector of the machine read as one of the program")]
-    // SAFETY: an f32 is four bytes, every pattern of which is a [u8; 4], and the alignment of those is 1.
-    unsafe { core::slice::from_raw_parts(singles.as_ptr().cast(), singles.len()) }
-}
-
-/// In sixteen lanes of f32. The lengths are equal multiples of 16.
-fn dot32(a: &[f32], b: &[[u8; 4]]) -> f32 {
-    #[cfg(target_arch = "wasm32")]
-    return simd::dot32(a, b);
-    #[cfg(not(target_arch = "wasm32"))]
-    lanes::dot32(a, b)
-}
-
-/// In eight lanes of f64. The lengths are equal multiples of 8.
-fn dot64(a: &[f64], b: &[[u8; 8]]) -> f64 {
-    #[cfg(target_arch = "wasm32")]
-    return simd::dot64(a, b);
-    #[cfg(not(target_arch = "wasm32"))]
-    lanes::dot64(a, b)
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-mod lanes {
-    pub(super) fn dot32(a: &[f32], b: &[[u8; 4]]) -> f32 {
-        let mut lanes = [0.0f32; 16];
-        for (a, b) in a.as_chunks::<16>().0.iter().zip(b.as_chunks::<16>().0) {
-            for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-                *lane += a * f32::from_le_bytes(*b);
+    /// The answers for all candidates, whose symbols stand in their column `column`, when nothing else is asked of them.
+    pub(crate) fn all(&self, call: Call<'_>, column: usize, tape: &[f64], narrow: &[f32]) -> Option<Vec<f64>> {
+        let person = narrow.get(self.at..)?.get(..self.n)?;
+        let mut answers = Vec::with_capacity(call.count());
+        let mut symbols = call.rows().map(|row| row.get(column).copied());
+        while let Some(a) = symbols.next() {
+            let a = self.vector(a?);
+            let Some(b) = symbols.next() else {
+                answers.push(match a {
+                    Some(a) => f64::from(self.answer(dot(person, a), tape)?),
+                    None => 0.0,
+                });
+                break;
+            };
+            let b = self.vector(b?);
+            // Two at once read the person's vector once; a symbol without one is paired with the other's.
+            let Some(some) = a.or(b) else {
+                answers.extend([0.0; 2]);
+                continue;
+            };
+            let dots = dots32(person, [a.unwrap_or(some), b.unwrap_or(some)]);
+            for (symbol, dot) in [a, b].into_iter().zip(dots) {
+                answers.push(if symbol.is_some() { f64::from(self.answer(dot, tape)?) } else { 0.0 });
             }
         }
-        let [a, b, c, d, e, f, g, h]: [f32; 8] = core::array::from_fn(|i| lanes[i] + lanes[i + 8]);
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
+        Some(answers)
     }
 
-    pub(super) fn dot64(a: &[f64], b: &[[u8; 8]]) -> f64 {
-        let mut lanes = [0.0f64; 8];
-        for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
-            for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-                *lane += a * f64::from_le_bytes(*b);
-            }
+    fn vector(&self, x: f64) -> Option<&[[u8; 4]]> {
+        let index = symbol(x, self.symbols)?;
+        self.vectors.get(index * self.n..)?.get(..self.n)
+    }
+
+    /// Place 0 is no length: the dot product itself is the answer.
+    fn answer(&self, dot: f32, tape: &[f64]) -> Option<f32> {
+        if self.length == 0 {
+            return Some(dot);
         }
-        let [a, b, c, d, e, f, g, h] = lanes;
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
-    }
-}
-
-#[cfg(target_arch = "wasm32")]
-mod simd {
-    #![expect(unsafe_code, reason = "vector loads take raw pointers")]
-
-    use core::arch::wasm32::{
-        f32x4_add, f32x4_extract_lane, f32x4_mul, f64x2_add, f64x2_extract_lane, f64x2_mul, i32x4_shuffle, v128,
-        v128_load,
-    };
-
-    pub(super) fn dot32(a: &[f32], b: &[[u8; 4]]) -> f32 {
-        wide32(a, b)
-    }
-
-    pub(super) fn dot64(a: &[f64], b: &[[u8; 8]]) -> f64 {
-        wide64(a, b)
-    }
-
-    #[target_feature(enable = "simd128")]
-    fn wide32(a: &[f32], b: &[[u8; 4]]) -> f32 {
-        let zero = core::arch::wasm32::f32x4_splat(0.0);
-        let mut lanes = [zero; 4];
-        for (a, b) in a.as_chunks::<16>().0.iter().zip(b.as_chunks::<16>().0) {
-            for (i, lane) in lanes.iter_mut().enumerate() {
-                // SAFETY: both chunks hold four vectors.
-                let [a, b] = unsafe { [load(a.as_ptr().cast(), i), load(b.as_ptr().cast(), i)] };
-                *lane = f32x4_add(*lane, f32x4_mul(a, b));
-            }
-        }
-        let [a, b, c, d] = lanes;
-        let four = f32x4_add(f32x4_add(a, c), f32x4_add(b, d));
-        let two = f32x4_add(four, i32x4_shuffle::<2, 3, 0, 1>(four, four));
-        f32x4_extract_lane::<0>(two) + f32x4_extract_lane::<1>(two)
-    }
-
-    #[target_feature(enable = "simd128")]
-    fn wide64(a: &[f64], b: &[[u8; 8]]) -> f64 {
-        let zero = core::arch::wasm32::f64x2_splat(0.0);
-        let mut lanes = [zero; 4];
-        for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
-            for (i, lane) in lanes.iter_mut().enumerate() {
-                // SAFETY: both chunks hold four vectors.
-                let [a, b] = unsafe { [load(a.as_ptr().cast(), i), load(b.as_ptr().cast(), i)] };
-                *lane = f64x2_add(*lane, f64x2_mul(a, b));
-            }
-        }
-        let [a, b, c, d] = lanes;
-        let two = f64x2_add(f64x2_add(a, c), f64x2_add(b, d));
-        f64x2_extract_lane::<0>(two) + f64x2_extract_lane::<1>(two)
-    }
-
-    /// Vector `i` from `start` on.
-    #[target_feature(enable = "simd128")]
-    unsafe fn load(start: *const v128, i: usize) -> v128 {
-        // SAFETY: the caller's promise; a load may be unaligned.
-        unsafe { v128_load(start.add(i)) }
+        let length = *tape.get(self.length)? as f32;
+        Some(if length == 0.0 { 0.0 } else { dot / length })
     }
 }

@@ -107,7 +107,8 @@ impl Round {
         (Self::medians(&one), Self::medians(&two))
     }
 
-    fn medians(all: &[Self]) -> Self {
+    /// The median of each number.
+    pub(super) fn medians(all: &[Self]) -> Self {
         let of = |pick: fn(&Self) -> f64| median(all.iter().map(pick));
         Self {
             p50_us: of(|r| r.p50_us),

@@ -1,8 +1,7 @@
 //! Models through the builder: inside the module, in a fresh instance, and against the same kernel compiled for this machine.
 //!
-//! What a row costs inside the module is read off two calls of one model, all of whose inputs are the candidate's: one of many
-//! candidates and one of a single one. What comes with a call, instance and copies of arguments included, stands in both, so
-//! their difference is that of the rows.
+//! What a row costs inside the module is read off two calls of one row: of the model, and of a module that takes the same and
+//! does nothing. What comes with a call, instance and copies of arguments included, stands in both.
 
 #![expect(unsafe_code, reason = "the kernel natively trusts what the builder wrote")]
 
@@ -12,25 +11,28 @@ use anyhow::{Context, Result, anyhow, ensure};
 use selvedge_build::module;
 use selvedge_build::pipeline::Pipeline;
 use selvedge_build::pipeline::compile::{self, Options};
-use selvedge_decision::manifest::Scope;
+use selvedge_decision::manifest::{Manifest, Scope};
 use selvedge_guest::Call;
 use selvedge_host::{Host, HostConfig, Module};
 use selvedge_pipeline::program::Program;
 
-use super::measure::Round;
+use super::measure::{Round, median};
 use super::{Effort, Line};
 use crate::harness::Random;
 use crate::models;
 
 const BUDGET: Duration = Duration::from_secs(5);
-/// Candidates of the longer of two calls.
-const MANY: usize = 41;
 /// The module against the same code natively.
 const NATIVE_RATIO: f64 = 1.6;
+
+/// The kernel's core module before data, in bytes.
+const KERNEL_BAR: f64 = 40_960.0;
 
 /// A model, loaded.
 struct Subject {
     module: Module,
+    /// A module that takes the same and does nothing.
+    nothing: Module,
     program: Vec<u8>,
     /// Columns of the shared row and of a candidate's.
     widths: [usize; 2],
@@ -42,11 +44,12 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
     let (shared, candidate) = (|n| named("user", n, Scope::Shared), |n| named("item", n, Scope::Candidate));
     let mut lines = Vec::new();
 
-    let xgboost = Subject::load(&host, &models::perfect(candidate(1_000), 100, 6, 1), MANY)?;
-    let inside = xgboost.inside(effort)?;
+    let xgboost = Subject::load(&host, &models::perfect(shared(1_000), 100, 6, 1), 1)?;
+    let (alone, inside) = xgboost.inside(effort)?;
+    let native = xgboost.native(effort)?;
     let what = "100 trees x depth 6 over 1,000 f64";
-    lines.push(Line::time(format!("{what}: inside the module"), (inside, inside), inside, 2.0, "a row of many"));
-    let alone = Subject::load(&host, &models::perfect(shared(1_000), 100, 6, 1), 1)?.call(effort, 1)?;
+    let natively = |native: f64| format!("a call less one of a module that does nothing; {native:.2} us natively");
+    lines.push(Line::time(format!("{what}: inside the module"), (inside, inside), inside, 2.0, natively(native)));
     lines.push(Line::time(format!("{what}: a fresh instance"), alone.quantiles(), alone.p50_us, 6.0, "p50"));
 
     let mixed = shared(900).into_iter().chain(candidate(100)).collect();
@@ -54,19 +57,24 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
     let name = "100 trees x depth 6 over 200 x (900 shared + 100 own): a fresh instance";
     lines.push(Line::time(name, ranked.quantiles(), ranked.p50_us, 230.0, "p50"));
 
-    let lightgbm = Subject::load(&host, &models::leafwise(candidate(100), 100, 255, 3), MANY)?;
-    let (inside, native) = (lightgbm.inside(effort)?, lightgbm.native(effort)?);
+    let lightgbm = Subject::load(&host, &models::leafwise(shared(100), 100, 255, 3), 1)?;
+    let ((_, inside), native) = (lightgbm.inside(effort)?, lightgbm.native(effort)?);
     let what = format!("{inside:.2} us inside the module, {native:.2} us natively");
     let name = "100 trees x 255 leaves over 100 f64: against the same walk natively";
     lines.push(Line::time(name, (inside, inside), inside, NATIVE_RATIO * native, what));
 
-    let network = Subject::load(&host, &models::network(candidate(1_000), 64, 4), MANY)?.inside(effort)?;
+    let network = Subject::load(&host, &models::network(shared(1_000), 64, 4), 1)?;
+    let ((_, inside), native) = (network.inside(effort)?, network.native(effort)?);
     let name = "network 1000-64-1 in f32: inside the module";
-    lines.push(Line::time(name, (network, network), network, 8.0, "a row of many"));
+    lines.push(Line::time(name, (inside, inside), inside, 8.0, natively(native)));
 
     let embedding = Subject::load(&host, &models::embedding(1_000, 64, 5), 1_000)?.call(effort, 1_000)?;
     let name = "1,000 dot products of 64 in f32: a fresh instance";
     lines.push(Line::time(name, embedding.quantiles(), embedding.p50_us, 12.0, "p50"));
+
+    let smallest = models::module(&models::network(shared(1), 1, 6), "bench", 1)?;
+    let kernel = module::lift(&smallest)?.len() as f64;
+    lines.push(Line::other("core module of a network of one weight", kernel, Some(KERNEL_BAR), "bytes"));
     Ok(lines)
 }
 
@@ -82,38 +90,50 @@ impl Subject {
         let file = module::open(&bytes)?;
         let module = host.load(&bytes, &file.manifest)?;
         module.check_vectors(&file.vectors)?;
+        let unchecked = Manifest { browser: false, ..file.manifest.clone() };
+        let nothing = module::seal(selvedge_prebuilt::bench::NOTHING, &unchecked, &[])?;
+        let nothing = host.load(&nothing, &module::open(&nothing)?.manifest)?;
         let program = compile::program(pipeline, &Options::new("bench"))?;
         let widths = [file.manifest.shared_width(), file.manifest.candidate_width()];
         let symbols = pipeline.inputs.iter().map(|input| input.symbols.len()).max().unwrap_or(0);
-        Ok(Self { module, program, widths, symbols })
+        Ok(Self { module, nothing, program, widths, symbols })
     }
 
     /// Calls of `count` candidates, each in a fresh instance.
     fn call(&self, effort: Effort, count: usize) -> Result<Round> {
-        let (shared, candidates) = self.rows(count);
-        let call = || self.module.evaluate(&shared, &candidates, count as u32, BUDGET);
-        ensure!(call().is_ok_and(|scores| scores.len() == count), "the module does not answer");
-        let calls = effort.scale(if count == 1 { 20_000 } else { 2_000 });
-        Ok(Round::median(effort.rounds, || Round::run(1, calls, |_| || drop(call()))))
+        Ok(Round::median(effort.rounds, self.round(&self.module, effort, count)?))
     }
 
-    /// Microseconds a row inside the module.
-    fn inside(&self, effort: Effort) -> Result<f64> {
-        let (one, many) = (self.call(effort, 1)?, self.call(effort, MANY)?);
-        Ok((many.p50_us - one.p50_us) / (MANY - 1) as f64)
+    /// A call of one row, and what of it is spent inside the module, in microseconds.
+    fn inside(&self, effort: Effort) -> Result<(Round, f64)> {
+        let (mut model, mut nothing) = (self.round(&self.module, effort, 1)?, self.round(&self.nothing, effort, 1)?);
+        // In turn, so that what disturbs one disturbs the other.
+        let (calls, less): (Vec<_>, Vec<_>) = (0..effort.rounds)
+            .map(|_| {
+                let call = model();
+                (call, call.p50_us - nothing().p50_us)
+            })
+            .unzip();
+        Ok((Round::medians(&calls), median(less)))
+    }
+
+    fn round(&self, module: &Module, effort: Effort, count: usize) -> Result<impl FnMut() -> Round> {
+        let (shared, candidates) = self.rows(count);
+        let module = module.clone();
+        let call = move || module.evaluate(&shared, &candidates, count as u32, BUDGET);
+        ensure!(call().is_ok_and(|scores| scores.len() == count), "the module does not answer");
+        let calls = effort.scale(if count == 1 { 20_000 } else { 2_000 });
+        Ok(move || Round::run(1, calls, |_| || drop(call())))
     }
 
     /// Microseconds a row of the kernel compiled for this machine.
     fn native(&self, effort: Effort) -> Result<f64> {
         // SAFETY: the builder wrote it.
         let program = unsafe { Program::trust(&self.program) }.context("no program")?;
-        let measure = |count: usize| -> Result<f64> {
-            let (shared, candidates) = self.rows(count);
-            let call = || selvedge_pipeline::evaluate(&program, Call::new(&shared, &candidates, count));
-            call().map_err(|why| anyhow!(why))?;
-            Ok(Round::median(effort.rounds, || Round::run(1, effort.scale(2_000), |_| || drop(call()))).p50_us)
-        };
-        Ok((measure(MANY)? - measure(1)?) / (MANY - 1) as f64)
+        let (shared, candidates) = self.rows(1);
+        let call = || selvedge_pipeline::evaluate(&program, Call::new(&shared, &candidates, 1));
+        call().map_err(|why| anyhow!(why))?;
+        Ok(Round::median(effort.rounds, || Round::run(1, effort.scale(20_000), |_| || drop(call()))).p50_us)
     }
 
     /// Rows of values from -1 to 1, or of symbols.
