@@ -4,6 +4,7 @@
 mod examples;
 mod models;
 mod modules;
+mod sessions;
 
 use std::sync::{Mutex, PoisonError};
 

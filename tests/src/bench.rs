@@ -12,6 +12,7 @@ mod measure;
 mod memory;
 mod models;
 mod rank;
+mod reused;
 mod rules;
 mod start;
 mod swap;

@@ -32,8 +32,6 @@ pub mod bench {
         RANK = "bench_rank";
         /// 20 rules over a shared row of 40 numbers; outputs `eligible`, `boost`, `row`.
         RULES = "bench_rules";
-        /// Takes what its manifest says; one output, 0.
-        NOTHING = "bench_nothing";
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a core module to a component. Owns the rewriting of a guest's memory (appended data, arena, size) through the
 //! descriptor that `selvedge_guest::memory` documents; no toolchain is needed where this runs.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
 use selvedge_decision::Manifest;
@@ -59,8 +60,8 @@ pub(crate) fn core(core: &[u8], data: &[u8], scratch: u64, manifest: &Manifest) 
             rewrite.memory = Some(pages);
             if !data.is_empty() {
                 let words = [memory_bytes as u32, data.len() as u32, arena as u32];
-                rewrite.segments.push((memory_bytes as u32, data.to_vec()));
-                rewrite.segments.push((descriptor, words.iter().flat_map(|word| word.to_le_bytes()).collect()));
+                rewrite.segments.push((memory_bytes as u32, data.into()));
+                rewrite.segments.push((descriptor, words.map(u32::to_le_bytes).concat().into()));
             }
             memory_bytes = pages * PAGE_BYTES;
         }
@@ -155,17 +156,17 @@ impl Layout {
 }
 
 /// The rewriting of a core module.
-struct Rewrite {
+struct Rewrite<'a> {
     /// Pages of memory, at the start and at most; `None` leaves it as it is.
     memory: Option<u64>,
     /// Data segments to add: address, bytes.
-    segments: Vec<(u32, Vec<u8>)>,
+    segments: Vec<(u32, Cow<'a, [u8]>)>,
     data_written: bool,
 }
 
 // === impl Rewrite ===
 
-impl Rewrite {
+impl Rewrite<'_> {
     fn run(mut self, core: &[u8]) -> Result<Vec<u8>, reencode::Error<Infallible>> {
         let mut module = Module::new();
         self.parse_core_module(&mut module, Parser::new(0), core)?;
@@ -188,7 +189,7 @@ impl Rewrite {
     }
 }
 
-impl Reencode for Rewrite {
+impl Reencode for Rewrite<'_> {
     type Error = Infallible;
 
     fn parse_memory_section(

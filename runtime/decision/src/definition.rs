@@ -46,6 +46,7 @@ pub struct ViewDef {
     /// Who or what the values are about: `subject`, `session`, `item`, or a pair such as `["item", "context.market"]`.
     pub by: By,
     /// How the node holds it.
+    #[serde(default)]
     pub sync: Sync,
     /// When the view counts as late; never, when not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,14 +55,19 @@ pub struct ViewDef {
     #[serde(default)]
     pub late: Late,
     /// The features by name, in the order written.
+    #[serde(default)]
     pub features: Features,
+    /// What the events of a session come to, by name: instead of features.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aggregates: BTreeMap<String, AggregateDef>,
 }
 
 /// How a node holds a view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sync {
     /// Every entity, all the time.
+    #[default]
     All,
 }
 
@@ -114,6 +120,96 @@ pub struct FeatureSpec {
     /// What stands in for a missing value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Scalar>,
+}
+
+/// An aggregate: one function, named by its key, and what it needs besides.
+///
+/// `views_30m = { count = "view_item", window = "30m" }`, `last_category = { last = "view_item", of = "item.category" }`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AggregateDef {
+    /// How many events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<Names>,
+    /// The sum of `of`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sum: Option<Names>,
+    /// The mean of `of`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Names>,
+    /// The smallest `of`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<Names>,
+    /// The largest `of`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<Names>,
+    /// Of the events `over`, the share of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Names>,
+    /// The `of` of the last event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Names>,
+    /// The `of` of the first event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Names>,
+    /// Seconds since the last event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_since: Option<Names>,
+    /// How many different `of`, exactly up to 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distinct: Option<Names>,
+    /// How many events, each weighing half after `half_life`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decayed_count: Option<Names>,
+    /// The mean of the vectors `of`, each weighing half after `half_life`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decayed_mean: Option<Names>,
+    /// Something of the session itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionPart>,
+    /// What of an event counts: `item`, a property's name, or a feature of the item such as `item.category`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// The type of a property that `last` or `first` keeps: `number`, `flag` or `symbol`; `number` when not said.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<FeatureKind>,
+    /// For `rate`: the events it is a share of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<Names>,
+    /// For `rate`: hits and misses that it starts from, `[1, 20]` for instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prior: Option<[f64; 2]>,
+    /// How far back it looks; to the first event when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Span>,
+    /// For what is decayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half_life: Option<Span>,
+    /// Only events of which these properties have these values.
+    #[serde(rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
+    pub conditions: BTreeMap<String, Scalar>,
+}
+
+/// The names of events: one or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Names {
+    /// One.
+    One(String),
+    /// Any of them.
+    Any(Vec<String>),
+}
+
+/// Something of a session itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionPart {
+    /// When its first event came.
+    Start,
+    /// How many events it has.
+    Depth,
+    /// Seconds from its first event to its last.
+    Duration,
 }
 
 /// `placements/KEY.toml`: a named place that asks for a decision.

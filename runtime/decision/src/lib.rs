@@ -4,6 +4,7 @@
 //! inputs give the same bits natively, in a browser and in a replay a year later. Time, features and modules come in through
 //! arguments and the two traits `Features` and `Modules`.
 
+pub mod aggregate;
 pub mod assign;
 mod choose;
 pub mod decide;

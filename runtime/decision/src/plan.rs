@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub use call::{Call, Pick};
 pub use columns::{CellOp, Column, Post, RequestOp, TextTest, ViewUse};
 
+use crate::aggregate::Aggregates;
 use crate::assign;
 use crate::definition::{FeaturesDef, Guard, Late, Payload, PlacementDef, ReleaseDef, Unit, ViewDef};
 use crate::layout::RowLayout;
@@ -66,6 +67,8 @@ pub struct ViewPlan {
     pub def: ViewDef,
     /// How its rows lie in memory.
     pub layout: RowLayout,
+    /// What its rows are made of, when they are made of events.
+    pub aggregates: Option<Arc<Aggregates>>,
 }
 
 /// The texts of a release, sorted; a text's index is its number in every gathered and recorded row.

@@ -28,6 +28,7 @@ pub struct Config {
     pub http: Http,
     pub link: Link,
     pub features: Features,
+    pub sessions: Sessions,
     pub modules: Modules,
     pub releases: Releases,
     pub outbox: Outbox,
@@ -117,6 +118,15 @@ pub struct Features {
     pub poll_every: Span,
 }
 
+/// `[sessions]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Sessions {
+    pub max: usize,
+    pub keep: Span,
+}
+
 /// `[modules]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -200,6 +210,7 @@ impl Config {
             ("http.max_connections", self.http.max_connections),
             ("features.max_pending", self.features.max_pending),
             ("features.max_symbols", self.features.max_symbols),
+            ("sessions.max", self.sessions.max),
             ("modules.instances", self.modules.instances as usize),
             ("outbox.window_bytes", self.outbox.window_bytes.bytes()),
             ("outbox.max_resting_bytes", self.outbox.max_resting_bytes.bytes()),
@@ -235,6 +246,7 @@ impl Config {
             ("features.write_behind", self.features.write_behind),
             ("features.prove_every", self.features.prove_every),
             ("features.poll_every", self.features.poll_every),
+            ("sessions.keep", self.sessions.keep),
             ("releases.poll_every", self.releases.poll_every),
             ("releases.fetch_timeout", self.releases.fetch_timeout),
             ("releases.report_every", self.releases.report_every),

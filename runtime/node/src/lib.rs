@@ -1,7 +1,7 @@
 //! The node: one process near a CDN edge that decides, learns what it is told, and tells the core what it did.
 //!
 //! A folder is a flow: `features` (updates in), `releases` (release in), `decide` (decisions), `events` and `outbox` (events
-//! out). Flows meet only in the feature store, the active release and the outbox; `node` is the one file that wires them.
+//! out), `sessions` (what events change here). Flows meet only in the feature store, the active release and the outbox; `node` is the one file that wires them.
 
 pub mod api;
 pub mod clock;
@@ -13,4 +13,5 @@ pub mod link;
 pub mod node;
 pub mod outbox;
 pub mod releases;
+pub mod sessions;
 pub mod telemetry;

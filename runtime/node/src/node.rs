@@ -21,6 +21,7 @@ use crate::features::{Features, FeaturesConfig};
 use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
 use crate::outbox::{Outbox, OutboxConfig};
 use crate::releases::{self, Releases, ReleasesConfig};
+use crate::sessions::{Sessions, SessionsConfig};
 use crate::{events, telemetry};
 
 /// Why a node does not start.
@@ -138,6 +139,12 @@ impl Node {
             Features::open(features_config(&config), link.clone(), clock.clone(), flows_stop.clone()).await?;
         features.register(&mut registry);
 
+        let sessions = Sessions::new(sessions_config(&config), features.symbols().clone());
+        sessions.register(&mut registry);
+        if !outbox.follow(Arc::new(sessions.clone())) {
+            tracing::error!("the outbox is followed twice");
+        }
+
         let host = Arc::new(Host::new(host_config(&config))?);
         decide::register_host(&host, &mut registry);
         let module_config = ModuleConfig {
@@ -148,6 +155,7 @@ impl Node {
         let stager = Stager {
             host,
             features: features.clone(),
+            sessions,
             symbols: features.symbols().clone(),
             config: module_config,
             running: running.clone(),
@@ -350,6 +358,11 @@ fn features_config(config: &Config) -> FeaturesConfig {
         prove_every: duration(features.prove_every),
         poll_every: duration(features.poll_every),
     }
+}
+
+fn sessions_config(config: &Config) -> SessionsConfig {
+    let keep = duration(config.sessions.keep);
+    SessionsConfig { max_sessions: config.sessions.max, keep_us: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX) }
 }
 
 fn outbox_config(config: &Config) -> OutboxConfig {

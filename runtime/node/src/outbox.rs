@@ -24,7 +24,7 @@ mod writer;
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use selvedge_decision::{Epoch, NodeId, Record, TimeUs};
@@ -62,6 +62,12 @@ pub enum Lane {
 pub struct Outbox {
     shared: Arc<Shared>,
     writer: Arc<WriterThread>,
+}
+
+/// Whoever learns of events once they are durable.
+pub trait Follower: fmt::Debug + Send + Sync {
+    /// A group of one lane is on disk: its events in the order of their seqs. Called before their senders are told.
+    fn stored(&self, lane: Lane, events: &[Event]);
 }
 
 /// The seqs that one lane gave to the events of a batch.
@@ -140,6 +146,7 @@ struct Shared {
     queue: Queue,
     logs: [LaneLog; Lane::ALL.len()],
     metrics: Counters,
+    follower: OnceLock<Arc<dyn Follower>>,
     /// Why the last group was not stored.
     failing: Alarm,
     /// Why the last block of each lane was not published.
@@ -220,6 +227,7 @@ impl Outbox {
             queue,
             logs,
             metrics: Counters::default(),
+            follower: OnceLock::new(),
             failing: Alarm::default(),
             stuck: Default::default(),
         });
@@ -227,6 +235,11 @@ impl Outbox {
         let thread = std::thread::Builder::new().name("outbox".to_owned()).spawn(move || writer.run()).map_err(io)?;
         let writer = WriterThread { shared: Arc::clone(&shared), thread: Mutex::new(Some(thread)), _lock: lock };
         Ok(Self { shared, writer: Arc::new(writer) })
+    }
+
+    /// Tells `follower` of every group from now on. There is one: a second is not told anything, which `false` says.
+    pub fn follow(&self, follower: Arc<dyn Follower>) -> bool {
+        self.shared.follower.set(follower).is_ok()
     }
 
     /// The epoch of this run.

@@ -1,7 +1,7 @@
 //! Models through the builder: inside the module, in a fresh instance, and against the same kernel compiled for this machine.
 //!
-//! What a row costs inside the module is read off two calls of one row: of the model, and of a module that takes the same and
-//! does nothing. What comes with a call, instance and copies of arguments included, stands in both.
+//! What a row costs inside the module is timed in one instance of its core module that is called again and again, without the
+//! copying of arguments.
 
 #![expect(unsafe_code, reason = "the kernel natively trusts what the builder wrote")]
 
@@ -11,12 +11,13 @@ use anyhow::{Context, Result, anyhow, ensure};
 use selvedge_build::module;
 use selvedge_build::pipeline::Pipeline;
 use selvedge_build::pipeline::compile::{self, Options};
-use selvedge_decision::manifest::{Manifest, Scope};
+use selvedge_decision::manifest::Scope;
 use selvedge_guest::Call;
 use selvedge_host::{Host, HostConfig, Module};
 use selvedge_pipeline::program::Program;
 
 use super::measure::{Round, median};
+use super::reused::Reused;
 use super::{Effort, Line};
 use crate::harness::Random;
 use crate::models;
@@ -31,8 +32,8 @@ const KERNEL_BAR: f64 = 40_960.0;
 /// A model, loaded.
 struct Subject {
     module: Module,
-    /// A module that takes the same and does nothing.
-    nothing: Module,
+    /// Its core module, to be called in one instance.
+    core: Vec<u8>,
     program: Vec<u8>,
     /// Columns of the shared row and of a candidate's.
     widths: [usize; 2],
@@ -45,11 +46,11 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
 
     let xgboost = Subject::load(&host, &models::perfect(shared(1_000), 100, 6, 1), 1)?;
-    let (alone, inside) = xgboost.inside(effort)?;
-    let native = xgboost.native(effort)?;
+    let (inside, native) = (xgboost.inside(effort)?, xgboost.native(effort)?);
     let what = "100 trees x depth 6 over 1,000 f64";
-    let natively = |native: f64| format!("a call less one of a module that does nothing; {native:.2} us natively");
+    let natively = |native: f64| format!("p50 in one instance; {native:.2} us natively");
     lines.push(Line::time(format!("{what}: inside the module"), (inside, inside), inside, 2.0, natively(native)));
+    let alone = xgboost.call(effort, 1)?;
     lines.push(Line::time(format!("{what}: a fresh instance"), alone.quantiles(), alone.p50_us, 6.0, "p50"));
 
     let mixed = shared(900).into_iter().chain(candidate(100)).collect();
@@ -58,13 +59,13 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
     lines.push(Line::time(name, ranked.quantiles(), ranked.p50_us, 230.0, "p50"));
 
     let lightgbm = Subject::load(&host, &models::leafwise(shared(100), 100, 255, 3), 1)?;
-    let ((_, inside), native) = (lightgbm.inside(effort)?, lightgbm.native(effort)?);
+    let (inside, native) = (lightgbm.inside(effort)?, lightgbm.native(effort)?);
     let what = format!("{inside:.2} us inside the module, {native:.2} us natively");
     let name = "100 trees x 255 leaves over 100 f64: against the same walk natively";
     lines.push(Line::time(name, (inside, inside), inside, NATIVE_RATIO * native, what));
 
     let network = Subject::load(&host, &models::network(shared(1_000), 64, 4), 1)?;
-    let ((_, inside), native) = (network.inside(effort)?, network.native(effort)?);
+    let (inside, native) = (network.inside(effort)?, network.native(effort)?);
     let name = "network 1000-64-1 in f32: inside the module";
     lines.push(Line::time(name, (inside, inside), inside, 8.0, natively(native)));
 
@@ -90,40 +91,29 @@ impl Subject {
         let file = module::open(&bytes)?;
         let module = host.load(&bytes, &file.manifest)?;
         module.check_vectors(&file.vectors)?;
-        let unchecked = Manifest { browser: false, ..file.manifest.clone() };
-        let nothing = module::seal(selvedge_prebuilt::bench::NOTHING, &unchecked, &[])?;
-        let nothing = host.load(&nothing, &module::open(&nothing)?.manifest)?;
+        let core = module::lift(&bytes)?.to_vec();
         let program = compile::program(pipeline, &Options::new("bench"))?;
         let widths = [file.manifest.shared_width(), file.manifest.candidate_width()];
         let symbols = pipeline.inputs.iter().map(|input| input.symbols.len()).max().unwrap_or(0);
-        Ok(Self { module, nothing, program, widths, symbols })
+        Ok(Self { module, core, program, widths, symbols })
     }
 
     /// Calls of `count` candidates, each in a fresh instance.
     fn call(&self, effort: Effort, count: usize) -> Result<Round> {
-        Ok(Round::median(effort.rounds, self.round(&self.module, effort, count)?))
-    }
-
-    /// A call of one row, and what of it is spent inside the module, in microseconds.
-    fn inside(&self, effort: Effort) -> Result<(Round, f64)> {
-        let (mut model, mut nothing) = (self.round(&self.module, effort, 1)?, self.round(&self.nothing, effort, 1)?);
-        // In turn, so that what disturbs one disturbs the other.
-        let (calls, less): (Vec<_>, Vec<_>) = (0..effort.rounds)
-            .map(|_| {
-                let call = model();
-                (call, call.p50_us - nothing().p50_us)
-            })
-            .unzip();
-        Ok((Round::medians(&calls), median(less)))
-    }
-
-    fn round(&self, module: &Module, effort: Effort, count: usize) -> Result<impl FnMut() -> Round> {
         let (shared, candidates) = self.rows(count);
-        let module = module.clone();
-        let call = move || module.evaluate(&shared, &candidates, count as u32, BUDGET);
+        let call = || self.module.evaluate(&shared, &candidates, count as u32, BUDGET);
         ensure!(call().is_ok_and(|scores| scores.len() == count), "the module does not answer");
         let calls = effort.scale(if count == 1 { 20_000 } else { 2_000 });
-        Ok(move || Round::run(1, calls, |_| || drop(call())))
+        Ok(Round::median(effort.rounds, || Round::run(1, calls, |_| || drop(call()))))
+    }
+
+    /// Microseconds that a row takes inside the module.
+    fn inside(&self, effort: Effort) -> Result<f64> {
+        let (shared, candidates) = self.rows(1);
+        let mut reused = Reused::new(&self.core)?;
+        let rounds: Result<Vec<f64>> =
+            (0..effort.rounds).map(|_| reused.p50_us(&shared, &candidates, 1, effort.scale(20_000))).collect();
+        Ok(median(rounds?))
     }
 
     /// Microseconds a row of the kernel compiled for this machine.

@@ -81,7 +81,7 @@ struct Report<'a> {
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let file_name = file_name(&self.file);
-        let built = if is_model(&file_name) {
+        let mut built = if is_model(&file_name) {
             let wishes = self.model.wishes()?;
             if self.model.print_sidecar {
                 let model = Model::read(&file_name, &read_file(&self.file, MAX_FILE_BYTES)?, None, &wishes)?;
@@ -95,6 +95,8 @@ impl Args {
         } else {
             read_or_build(&self.file)?
         };
+        // Compiling needs memory, too.
+        built.pipeline = None;
         modules::checked(&modules::host(None)?, &built.bytes, &built.file)
             .map_err(|why| anyhow::anyhow!("{}: the module it becomes {why}", self.file.display()))?;
         let name = format!("{}.wasm", module_name(&file_name).unwrap_or(&file_name));

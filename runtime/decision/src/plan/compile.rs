@@ -1,6 +1,7 @@
 //! From a definition to a plan. Owns every check that several files take part in; each problem says the file, the place and
 //! what would be right.
 
+mod aggregates;
 mod ladders;
 mod rows;
 mod sources;
@@ -27,15 +28,16 @@ const MAX_CALLS: usize = 64;
 
 pub(super) fn compile(definition: &Definition) -> Result<Plan, Vec<Problem>> {
     let mut problems = Problems::default();
-    let views: Vec<ViewPlan> = definition
+    let mut views: Vec<ViewPlan> = definition
         .features
         .view
         .iter()
         .map(|(name, def)| {
             check_view(name, def, &mut problems);
-            ViewPlan { name: name.clone(), def: def.clone(), layout: def.layout() }
+            ViewPlan { name: name.clone(), def: def.clone(), layout: def.layout(), aggregates: None }
         })
         .collect();
+    aggregates::compile(&mut views, &mut problems);
     for (name, manifest) in &definition.modules {
         if let Err(bad) = manifest.check() {
             problems.add(format!("modules/{name}"), bad.to_string());
@@ -74,8 +76,10 @@ fn check_view(name: &str, def: &ViewDef, problems: &mut Problems) {
         problems
             .add(&at, "a view's name has 1 to 64 characters of a-z, 0-9 and _, and is not `context` or `candidate`");
     }
-    if def.features.is_empty() {
-        problems.add(&at, "has no features: add [view.NAME.features]");
+    match (def.features.is_empty(), def.aggregates.is_empty()) {
+        (true, true) => problems.add(&at, "has no features: add [view.NAME.features]"),
+        (false, false) => problems.add(&at, "has features and aggregates: put the aggregates into a view of their own"),
+        _ => {}
     }
     for (feature, spec) in &def.features {
         let at = format!("{at}.features.{feature}");

@@ -14,6 +14,7 @@ use selvedge_host::{Host, Module};
 use super::breaker::{Breaker, BreakerConfig};
 use crate::features::{Features, Symbols, View};
 use crate::releases::{Releases, Stage, StageError};
+use crate::sessions::{self, SessionView, Sessions};
 
 /// A release that can decide.
 pub struct Active {
@@ -24,12 +25,21 @@ pub struct Active {
     /// The release, compiled.
     pub plan: Plan,
     modules: Vec<ModuleSlot>,
-    views: Vec<Arc<View>>,
+    views: Vec<Bound>,
     symbols: Arc<Symbols>,
     /// A node's symbol to the release's number.
     numbers: Vec<f64>,
     decisions: AtomicU64,
     faulted: AtomicU64,
+}
+
+/// Where a view's rows are.
+#[derive(Clone)]
+pub(super) enum Bound {
+    /// In a table.
+    Table(Arc<View>),
+    /// In what events came to.
+    Sessions(Arc<SessionView>),
 }
 
 /// A module and what is known of how it behaves.
@@ -57,6 +67,8 @@ pub struct Stager {
     pub host: Arc<Host>,
     /// Holds views.
     pub features: Features,
+    /// Holds views of sessions.
+    pub sessions: Sessions,
     /// Numbers symbols.
     pub symbols: Arc<Symbols>,
     /// For its modules.
@@ -82,14 +94,21 @@ impl Stage for Stager {
             .map_err(|error| StageError::NotYet(format!("staging was cut short: {error}")))??;
         // Before any row is read, so that a flood of other texts cannot leave no room for the release's own.
         let numbers = numbers(&plan.symbols, &self.symbols)?;
-        let mut views = Vec::with_capacity(plan.views.len());
+        let mut tables = Vec::with_capacity(plan.views.len());
         for view in &plan.views {
-            let bound = self.features.bind(&view.name, &view.def).await;
-            views.push(bound.map_err(|error| StageError::NotYet(format!("view {:?}: {error}", view.name)))?);
+            tables.push(match view.aggregates {
+                Some(_) => None,
+                None => Some(
+                    self.features
+                        .bind(&view.name, &view.def)
+                        .await
+                        .map_err(|error| StageError::NotYet(format!("view {:?}: {error}", view.name)))?,
+                ),
+            });
         }
         if self.running.get().is_some_and(|releases| releases.active().is_some()) {
             // What runs is better than what would decide on empty tables; only a first release does not wait.
-            for view in &views {
+            for view in tables.iter().flatten() {
                 if !view.synced(SYNC_WITHIN).await {
                     let name = &view.name;
                     return Err(StageError::NotYet(format!(
@@ -98,6 +117,13 @@ impl Stage for Stager {
                 }
             }
         }
+        let sessions = self.sessions.clone();
+        let (plan, views) = tokio::task::spawn_blocking(move || {
+            let views = bind_all(&plan, tables, &sessions);
+            (plan, views)
+        })
+        .await
+        .map_err(|error| StageError::NotYet(format!("staging was cut short: {error}")))?;
         Ok(Arc::new(Active {
             digest,
             digest_text: digest.to_string(),
@@ -138,6 +164,19 @@ impl Stager {
     }
 }
 
+/// Every view where its rows are; those of sessions read the tables they join.
+fn bind_all(plan: &Plan, tables: Vec<Option<Arc<View>>>, sessions: &Sessions) -> Vec<Bound> {
+    let bound = plan.views.iter().zip(&tables).filter_map(|(view, table)| match (&view.aggregates, table) {
+        (Some(aggregates), _) => {
+            // A plan joins tables only, so every one of them is there.
+            let joins = sessions::joins(aggregates, |at| tables.get(at).cloned().flatten())?;
+            Some(Bound::Sessions(sessions.bind(&view.name, aggregates, joins)))
+        }
+        (None, table) => table.clone().map(Bound::Table),
+    });
+    bound.collect()
+}
+
 /// The release's number of each symbol the node knows. The release's own are interned first, so that a symbol the node
 /// learns later is, by its number alone, none of the release's.
 fn numbers(release: &ReleaseSymbols, node: &Symbols) -> Result<Vec<f64>, StageError> {
@@ -163,8 +202,8 @@ impl Active {
         self.modules.get(at)
     }
 
-    pub(super) fn view(&self, at: usize) -> Option<&View> {
-        self.views.get(at).map(|view| &**view)
+    pub(super) fn view(&self, at: usize) -> Option<&Bound> {
+        self.views.get(at)
     }
 
     /// A module to call outside a decision: a replay's, or a bench's.
@@ -198,11 +237,23 @@ impl Drop for Active {
     /// The last holder may be a request, and giving back the memory of a million rows takes half a second.
     fn drop(&mut self) {
         let views = std::mem::take(&mut self.views);
-        if views.iter().any(|view| Arc::strong_count(view) == 1) {
+        if views.iter().any(Bound::is_last) {
             let freeing = std::thread::Builder::new().name("selvedge-free".into()).spawn(move || drop(views));
             if let Err(error) = freeing {
                 tracing::warn!(%error, "no thread to free views on: a request may have waited for it");
             }
+        }
+    }
+}
+
+// === impl Bound ===
+
+impl Bound {
+    /// Whether nobody else holds it.
+    fn is_last(&self) -> bool {
+        match self {
+            Self::Table(view) => Arc::strong_count(view) == 1,
+            Self::Sessions(view) => Arc::strong_count(view) == 1,
         }
     }
 }

@@ -8,7 +8,7 @@ use selvedge_decision::TimeUs;
 use selvedge_decision::gather::Features;
 use selvedge_decision::layout::NO_SYMBOL;
 
-use super::active::Active;
+use super::active::{Active, Bound};
 
 /// The active release's views at one time.
 pub(super) struct Source<'a> {
@@ -34,9 +34,10 @@ impl<'a> Source<'a> {
     }
 
     fn read_now(&self, view: usize, entity: &str, cells: &mut [u64]) -> Option<TimeUs> {
-        let table = &self.active.view(view)?.table;
-        let slot = table.resolve(entity)?;
-        table.read(slot, cells)
+        match self.active.view(view)? {
+            Bound::Table(view) => view.table.read(view.table.resolve(entity)?, cells),
+            Bound::Sessions(view) => Some(view.read(entity, self.now_us, cells)),
+        }
     }
 }
 
@@ -53,7 +54,11 @@ impl Features for Source<'_> {
     }
 
     fn lag_us(&self, view: usize) -> i64 {
-        self.active.view(view).map_or(0, |view| view.lag_us(self.now_us))
+        match self.active.view(view) {
+            Some(Bound::Table(view)) => view.lag_us(self.now_us),
+            // What is known of a session is known here first.
+            Some(Bound::Sessions(_)) | None => 0,
+        }
     }
 
     fn symbol(&self, cell: u64) -> f64 {
@@ -65,7 +70,7 @@ impl Features for Source<'_> {
     }
 
     fn entities(&self, view: usize, limit: usize) -> Result<Vec<Arc<str>>, usize> {
-        let Some(view) = self.active.view(view) else { return Ok(Vec::new()) };
+        let Some(Bound::Table(view)) = self.active.view(view) else { return Ok(Vec::new()) };
         let found = view.table.len();
         if found > limit { Err(found) } else { Ok(view.table.entities().take(limit).collect()) }
     }

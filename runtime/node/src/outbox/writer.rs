@@ -75,6 +75,13 @@ impl Writer {
         let now_us = self.shared.clock.now_us();
         let stored = self.encode(group, now_us).and_then(|()| self.store());
         self.account(group, &stored, now_us);
+        if let (Ok(()), Some(follower)) = (&stored, self.shared.follower.get()) {
+            for (lane, events) in [(Lane::Rewards, &group.rewards.items), (Lane::Events, &group.events.items)] {
+                if !events.is_empty() {
+                    follower.stored(lane, events);
+                }
+            }
+        }
         self.shared.queue.written();
         for waiting in group.waiting.drain(..) {
             // Whoever went away does not need to know.

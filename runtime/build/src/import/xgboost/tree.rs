@@ -58,7 +58,17 @@ fn one(file: TreeFile, features: usize) -> Result<Tree, Bad> {
         order::parents_first(nodes, children).map_err(|(node, why)| (format!(".left_children[{node}]"), why))?;
     let has_sets = file.split_type.contains(&1);
     let mut sets = Sets::of(&file, nodes)?;
-    let mut tree = Tree::default();
+    let (leaves, sets_of) = (nodes / 2 + 1, if has_sets { nodes } else { 0 });
+    let mut tree = Tree {
+        feature: Vec::with_capacity(nodes),
+        threshold: Vec::with_capacity(nodes),
+        left: Vec::with_capacity(nodes),
+        right: Vec::with_capacity(nodes),
+        default_left: Vec::with_capacity(nodes),
+        set: Vec::with_capacity(sets_of),
+        values: Vec::with_capacity(leaves),
+        ..Tree::default()
+    };
     for node in order.into_iter().map(|node| node as usize) {
         let condition = file.split_conditions[node].0;
         if is_leaf(node) {

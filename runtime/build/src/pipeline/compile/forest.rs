@@ -59,7 +59,7 @@ pub(super) fn record(trees: &Trees, first: u32, mut place: impl FnMut(usize, boo
         .words(roots.chunks(LANES).flat_map(group))
         .numbers(layout.values)
         .words(layout.sets)
-        .nodes(layout.nodes.concat())
+        .nodes(layout.nodes.into_flattened())
 }
 
 fn group(roots: &[Root]) -> Vec<u32> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Compiler, Problems, side, split_scorer};
+use crate::definition::FeatureDef;
 use crate::manifest::{Kind, Manifest, Role, Scalar, Scope};
 use crate::plan::columns::{Source, cell_op, kind_of, lateness, push_op};
 use crate::plan::{Call, CellOp, Column, Pick, Post, RequestOp, ValueSpec, ViewUse, call};
@@ -79,7 +80,8 @@ impl Compiler<'_> {
                     _ => CellOp::Age { cell, to },
                 };
                 push_op(&mut used.ops, op);
-                if let (Source::Feature { .. }, Some(default)) = (source, plan.def.features[&spec.name].default()) {
+                let default = plan.def.features.get(&spec.name).and_then(FeatureDef::default);
+                if let (Source::Feature { .. }, Some(default)) = (source, default) {
                     used.defaults.push((to, len, self.default_number(default)));
                 }
             }

@@ -1,0 +1,444 @@
+//! Aggregates: what the events of a session (or of whoever a view is by) come to. Owns what each of them means; a node and a
+//! backfill run this same code, so that a value recorded at a decision can be computed again, to the bit.
+//!
+//! Events are applied in the order of their sequence numbers, and their time is when a node received them, which never goes
+//! back on one node. A **window** is cut into [`WINDOW_BUCKETS`] buckets of equal length, which begin at multiples of it since
+//! 1970; it covers that many whole buckets and the current one, so `30m` looks back 30 to 32.5 minutes. Counts are integers and
+//! sums are fixed-point (millionths), so that neither depends on the order of addition.
+//!
+//! One entity's [`State`] may come in several parts, one for each node that saw its events; [`Aggregates::merge`] puts them
+//! together.
+
+mod compile;
+mod decay;
+mod state;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::compile::{Feature, compile};
+use self::state::Cell;
+pub use self::state::State;
+use crate::TimeUs;
+use crate::layout::{FeatureKind, RowLayout};
+use crate::manifest::Scalar;
+
+/// Buckets of a window, besides the current one.
+pub const WINDOW_BUCKETS: i64 = 12;
+/// The most different values that `distinct` tells apart; with more, it answers this.
+pub const MOST_DISTINCT: usize = 64;
+/// The largest number that an event may add to a sum or be the extreme of, either way; others are not counted.
+pub const LARGEST: f64 = 1e12;
+
+/// The aggregates of a view, compiled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aggregates {
+    all: Vec<Aggregate>,
+    /// What events are asked for, each once.
+    sources: Vec<Of>,
+    layout: RowLayout,
+}
+
+/// One aggregate.
+#[derive(Debug, Clone, PartialEq)]
+struct Aggregate {
+    /// Which events count.
+    filter: Filter,
+    function: Function,
+    /// Which of the sources its value comes from.
+    source: Option<usize>,
+    /// Its first cell in a row.
+    cell: usize,
+}
+
+/// Which events count.
+#[derive(Debug, Clone, PartialEq)]
+struct Filter {
+    /// Any of these names; every event when there is none.
+    names: Vec<String>,
+    /// All of these properties, each by its source.
+    conditions: Vec<(usize, Scalar)>,
+}
+
+/// What is computed.
+#[derive(Debug, Clone, PartialEq)]
+enum Function {
+    Count(Window),
+    Sum(Window),
+    Mean(Window),
+    Min(Window),
+    Max(Window),
+    /// Of the events of the second filter, the share of those of the first, with a prior.
+    Rate {
+        over: Filter,
+        prior: [f64; 2],
+        window: Window,
+    },
+    Last(Window),
+    First,
+    TimeSince,
+    Distinct(Window),
+    /// Half-life in microseconds.
+    DecayedCount(i64),
+    /// Half-life in microseconds, and values.
+    DecayedMean(i64, usize),
+    SessionStart,
+    SessionDepth,
+    SessionDuration,
+}
+
+/// How far back an aggregate looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Window {
+    /// To the first event.
+    All,
+    /// Over buckets of so many microseconds.
+    Buckets(i64),
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Of {
+    /// The event's item.
+    Item,
+    /// A property of the event.
+    Property(String),
+    /// A feature of what the event is about, as it was when the event came.
+    Feature {
+        /// `view.feature`.
+        name: String,
+        /// The view, by its index in the plan.
+        view: usize,
+        /// The field, by its index in the view's layout.
+        field: usize,
+    },
+}
+
+/// A value of an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    /// A number.
+    Number(f64),
+    /// A flag.
+    Flag(bool),
+    /// A text.
+    Text(Arc<str>),
+    /// A vector.
+    Vector(Arc<[f32]>),
+}
+
+/// An event as aggregates see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Happening<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// When the node received it; events of one node are in order of it.
+    pub time_us: TimeUs,
+    /// The values of [`Aggregates::sources`], in their order; `None` where the event has none.
+    pub values: &'a [Option<Value>],
+}
+
+// === impl Aggregates ===
+
+impl Aggregates {
+    /// Where values come from; an event's are given in this order.
+    pub fn sources(&self) -> &[Of] {
+        &self.sources
+    }
+
+    /// How a row of them lies in memory.
+    pub fn layout(&self) -> &RowLayout {
+        &self.layout
+    }
+
+    /// Whether an event of this name is asked for values.
+    pub fn asks_of(&self, name: &str) -> bool {
+        self.all.iter().any(|aggregate| {
+            let asks = |filter: &Filter| filter.is_named(name) && !filter.conditions.is_empty();
+            let over = matches!(&aggregate.function, Function::Rate { over, .. } if asks(over));
+            over || asks(&aggregate.filter) || aggregate.source.is_some() && aggregate.filter.is_named(name)
+        })
+    }
+
+    /// Applies an event.
+    pub fn apply(&self, state: &mut State, event: Happening<'_>) {
+        state.fit(self);
+        state.touch(event.time_us);
+        for (aggregate, cell) in self.all.iter().zip(state.cells_mut()) {
+            aggregate.apply(cell, event);
+        }
+    }
+
+    /// The row at `now_us`; a state of other aggregates counts as one to which nothing has happened. `symbol` gives a text its
+    /// cell.
+    pub fn read(&self, state: &State, now_us: TimeUs, symbol: &impl Fn(&str) -> u64, row: &mut [u64]) {
+        row.copy_from_slice(&self.layout.missing_row());
+        let empty = State::default();
+        let (state, fits) = if state.fits(self) { (state, true) } else { (&empty, false) };
+        for (at, aggregate) in self.all.iter().enumerate() {
+            match state.cells().get(at).filter(|_| fits) {
+                Some(cell) => aggregate.read(cell, state, now_us, symbol, row),
+                None => aggregate.read(&aggregate.function.empty(), state, now_us, symbol, row),
+            }
+        }
+    }
+
+    /// Takes over into `state` what another node knows of the same entity.
+    pub fn merge(&self, state: &mut State, other: &State) {
+        if !other.fits(self) {
+            return;
+        }
+        state.fit(self);
+        state.widen(other);
+        for ((aggregate, cell), other) in self.all.iter().zip(state.cells_mut()).zip(other.cells()) {
+            cell.merge(other, &aggregate.function);
+        }
+    }
+
+    /// Brings a state of `before` to these aggregates: those that mean the same keep what they know, new ones start empty.
+    pub fn adopt(&self, before: &Self, state: &State) -> State {
+        let mut adopted = State::default();
+        adopted.fit(self);
+        if state.fits(before) {
+            adopted.widen(state);
+            for (aggregate, cell) in self.all.iter().zip(adopted.cells_mut()) {
+                let same = |(other, _): &(&Aggregate, &Cell)| self.same(aggregate, before, other);
+                if let Some((_, known)) = before.all.iter().zip(state.cells()).find(same) {
+                    *cell = known.clone();
+                }
+            }
+        }
+        adopted
+    }
+
+    /// Whether an aggregate means what another one of `before` meant.
+    fn same(&self, aggregate: &Aggregate, before: &Self, other: &Aggregate) -> bool {
+        let field = |of: &Self, aggregate: &Aggregate| {
+            of.layout.fields().iter().find(|field| field.cell as usize == aggregate.cell).map(|field| field.kind)
+        };
+        let source =
+            |of: &Self, at: usize| of.sources.get(at).map(Of::name).map(|(kind, name)| (kind, name.to_owned()));
+        let filter = |of: &Self, filter: &Filter| {
+            let conditions = filter.conditions.iter().map(|(at, value)| (source(of, *at), value.clone()));
+            (filter.names.clone(), conditions.collect::<Vec<_>>())
+        };
+        let rate = |of: &Self, function: &Function| match function {
+            Function::Rate { over, .. } => Some(filter(of, over)),
+            _ => None,
+        };
+        field(self, aggregate) == field(before, other)
+            && filter(self, &aggregate.filter) == filter(before, &other.filter)
+            && rate(self, &aggregate.function) == rate(before, &other.function)
+            && aggregate.source.map(|at| source(self, at)) == other.source.map(|at| source(before, at))
+            && aggregate.function.keeps_the_same_as(&other.function)
+    }
+}
+
+// === impl Aggregate ===
+
+impl Aggregate {
+    fn apply(&self, cell: &mut Cell, event: Happening<'_>) {
+        let now = event.time_us;
+        let holds = self.filter.holds(event);
+        if let (Function::Rate { over, window, .. }, Cell::Shares(shares)) = (&self.function, &mut *cell) {
+            // An event may be in both.
+            let both = [u64::from(holds), u64::from(over.holds(event))];
+            if both != [0, 0] {
+                let [hits, of] = shares.at(*window, now);
+                (*hits, *of) = (*hits + both[0], *of + both[1]);
+            }
+            return;
+        }
+        if !holds {
+            return;
+        }
+        let value = self.source.and_then(|at| event.values.get(at)?.as_ref());
+        let number = value.and_then(Value::number);
+        match (&self.function, cell) {
+            (Function::Count(window), Cell::Counts(counts)) => *counts.at(*window, now) += 1,
+            (Function::Sum(window) | Function::Mean(window), Cell::Sums(sums)) => {
+                if let Some(number) = number {
+                    let (count, sum) = sums.at(*window, now);
+                    (*count, *sum) = (*count + 1, *sum + fixed(number));
+                }
+            }
+            (Function::Min(window), Cell::Least(least)) => least.at(*window, now).add(number),
+            (Function::Max(window), Cell::Most(most)) => most.at(*window, now).add(number),
+            (Function::Last(_), Cell::Moment(moment)) => {
+                if let Some(value) = value {
+                    *moment = Some((now, value.clone()));
+                }
+            }
+            (Function::First, Cell::Moment(moment @ None)) => *moment = value.map(|value| (now, value.clone())),
+            (Function::TimeSince, Cell::Moment(moment)) => *moment = Some((now, Value::Flag(true))),
+            (Function::Distinct(_), Cell::Distinct(seen)) => {
+                if let Some(value) = value {
+                    seen.add(value, now);
+                }
+            }
+            (Function::DecayedCount(half_life), Cell::Decayed(decayed)) => decayed.add(*half_life, now),
+            (Function::DecayedMean(half_life, _), Cell::Taste(taste)) => {
+                if let Some(Value::Vector(vector)) = value {
+                    taste.add(*half_life, now, vector);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn read(&self, cell: &Cell, state: &State, now: TimeUs, symbol: &impl Fn(&str) -> u64, row: &mut [u64]) {
+        let mut number = |value: f64| {
+            if let Some(place) = row.get_mut(self.cell) {
+                *place = value.to_bits();
+            }
+        };
+        match (&self.function, cell) {
+            (Function::Count(window), Cell::Counts(counts)) => {
+                number(counts.over(*window, now).map(|count| *count as f64).sum());
+            }
+            (Function::Sum(window), Cell::Sums(sums)) => {
+                number(unfixed(sums.over(*window, now).map(|(_, sum)| sum).sum()));
+            }
+            (Function::Mean(window), Cell::Sums(sums)) => {
+                let (count, sum) =
+                    sums.over(*window, now).fold((0, 0), |(n, all), (count, sum)| (n + count, all + sum));
+                number(if count == 0 { f64::NAN } else { unfixed(sum) / count as f64 });
+            }
+            (Function::Min(window), Cell::Least(least)) => number(window::Extreme::of(least.over(*window, now))),
+            (Function::Max(window), Cell::Most(most)) => number(window::Extreme::of(most.over(*window, now))),
+            (Function::Rate { prior: [hits, misses], window, .. }, Cell::Shares(shares)) => {
+                let (seen, of) = shares.over(*window, now).fold((0, 0), |(n, all), [hits, of]| (n + hits, all + of));
+                let rate = (seen as f64 + hits) / (of as f64 + hits + misses);
+                // More hits than chances: hits of chances that no window holds any more.
+                number(if rate > 1.0 { 1.0 } else { rate });
+            }
+            (Function::Last(window), Cell::Moment(Some((at, value)))) if window.covers(*at, now) => {
+                self.write(value, symbol, row);
+            }
+            (Function::First, Cell::Moment(Some((_, value)))) => self.write(value, symbol, row),
+            (Function::TimeSince, Cell::Moment(Some((at, _)))) => number(seconds(now, *at)),
+            (Function::Distinct(window), Cell::Distinct(seen)) => number(seen.count(*window, now) as f64),
+            (Function::DecayedCount(half_life), Cell::Decayed(decayed)) => number(decayed.at(*half_life, now)),
+            (Function::DecayedMean(..), Cell::Taste(taste)) => taste.write(&mut row[self.cell..]),
+            (Function::SessionStart, _) => number(state.start().map_or(f64::NAN, |start| start as f64)),
+            (Function::SessionDepth, _) => number(state.events() as f64),
+            (Function::SessionDuration, _) => {
+                number(state.start().map_or(f64::NAN, |start| seconds(state.last(), start)));
+            }
+            _ => {}
+        }
+    }
+
+    fn write(&self, value: &Value, symbol: &impl Fn(&str) -> u64, row: &mut [u64]) {
+        let Some(place) = row.get_mut(self.cell) else { return };
+        *place = match value {
+            Value::Text(text) => symbol(text),
+            Value::Number(number) => number.to_bits(),
+            Value::Flag(flag) => f64::from(*flag).to_bits(),
+            Value::Vector(_) => return,
+        };
+    }
+}
+
+// === impl Filter ===
+
+impl Filter {
+    fn is_named(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| wanted == name)
+    }
+
+    fn holds(&self, event: Happening<'_>) -> bool {
+        self.is_named(event.name)
+            && self.conditions.iter().all(|(at, wanted)| {
+                let value = event.values.get(*at).and_then(Option::as_ref);
+                match (value, wanted) {
+                    (Some(Value::Text(text)), Scalar::Text(wanted)) => **text == **wanted,
+                    (Some(Value::Number(number)), Scalar::Number(wanted)) => number == wanted,
+                    (Some(Value::Flag(flag)), Scalar::Flag(wanted)) => flag == wanted,
+                    _ => false,
+                }
+            })
+    }
+}
+
+// === impl Function ===
+
+impl Function {
+    /// What a state of it looks like when nothing has happened.
+    fn empty(&self) -> Cell {
+        match self {
+            Self::Count(_) => Cell::Counts(window::Ring::default()),
+            Self::Sum(_) | Self::Mean(_) => Cell::Sums(window::Ring::default()),
+            Self::Min(_) => Cell::Least(window::Ring::default()),
+            Self::Max(_) => Cell::Most(window::Ring::default()),
+            Self::Rate { .. } => Cell::Shares(window::Ring::default()),
+            Self::Last(_) | Self::First | Self::TimeSince => Cell::Moment(None),
+            Self::Distinct(_) => Cell::Distinct(state::Seen::default()),
+            Self::DecayedCount(_) => Cell::Decayed(decay::Count::default()),
+            Self::DecayedMean(_, len) => Cell::Taste(decay::Mean::new(*len)),
+            Self::SessionStart | Self::SessionDepth | Self::SessionDuration => Cell::Nothing,
+        }
+    }
+
+    /// Whether states of both hold the same; filters and sources are compared apart. A sum and a mean do, a prior may change.
+    fn keeps_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sum(a) | Self::Mean(a), Self::Sum(b) | Self::Mean(b)) => a == b,
+            (Self::Rate { window: a, .. }, Self::Rate { window: b, .. }) => a == b,
+            (a, b) => a == b,
+        }
+    }
+}
+
+// === impl Of ===
+
+impl Of {
+    /// What it is called, which stays the same when a release numbers its views otherwise.
+    fn name(&self) -> (u8, &str) {
+        match self {
+            Self::Item => (0, ""),
+            Self::Property(name) => (1, name),
+            Self::Feature { name, .. } => (2, name),
+        }
+    }
+}
+
+// === impl Value ===
+
+impl Value {
+    /// As a number of which sums are made.
+    fn number(&self) -> Option<f64> {
+        let number = match self {
+            Self::Number(number) => *number,
+            Self::Flag(flag) => f64::from(*flag),
+            Self::Text(_) | Self::Vector(_) => return None,
+        };
+        (number.abs() <= LARGEST).then_some(number)
+    }
+}
+
+/// The cell type of what a value of this kind is stored as.
+fn kind_of(value: FeatureKind) -> FeatureKind {
+    match value {
+        FeatureKind::F32 => FeatureKind::Number,
+        other => other,
+    }
+}
+
+/// In millionths, rounded to the nearest, ties to even.
+fn fixed(number: f64) -> i128 {
+    (number * 1e6).round_ties_even() as i128
+}
+
+fn unfixed(millionths: i128) -> f64 {
+    millionths as f64 / 1e6
+}
+
+/// Seconds from `at` to `now`, 0 when that is later: a row may be read with the time of a decision that began before the event.
+fn seconds(now: TimeUs, at: TimeUs) -> f64 {
+    now.saturating_sub(at).max(0) as f64 / 1e6
+}

@@ -1,0 +1,174 @@
+//! What is kept of one entity. Owns its shape: it is stored and sent between nodes as it is.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::decay::{Count, Mean};
+use super::window::{Extreme, Ring};
+use super::{Aggregates, Function, MOST_DISTINCT, Value, Window};
+use crate::TimeUs;
+
+/// What the events of one entity have come to so far, for the aggregates of one view.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// When the first event came and when the last one did.
+    span: Option<(TimeUs, TimeUs)>,
+    events: u64,
+    /// One an aggregate, in their order.
+    cells: Vec<Cell>,
+}
+
+/// What is kept for one aggregate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum Cell {
+    /// All that it needs is the state's own.
+    Nothing,
+    Counts(Ring<u64>),
+    /// Numbers and their sum in millionths.
+    Sums(Ring<(u64, i128)>),
+    Least(Ring<Extreme<false>>),
+    Most(Ring<Extreme<true>>),
+    /// Hits and chances.
+    Shares(Ring<[u64; 2]>),
+    /// The first or the last value, and when it came.
+    Moment(Option<(TimeUs, Value)>),
+    Distinct(Seen),
+    Decayed(Count),
+    Taste(Mean),
+}
+
+/// Different values and when each was last seen.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Seen {
+    last: BTreeMap<Key, TimeUs>,
+}
+
+/// A value by which others are told from it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Key {
+    Bits(u64),
+    Text(std::sync::Arc<str>),
+}
+
+// === impl State ===
+
+impl State {
+    /// When the first event came.
+    pub fn start(&self) -> Option<TimeUs> {
+        self.span.map(|(first, _)| first)
+    }
+
+    /// When the last event came; 0 when none did.
+    pub fn last(&self) -> TimeUs {
+        self.span.map_or(0, |(_, last)| last)
+    }
+
+    /// How many events came.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    pub(super) fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    pub(super) fn cells_mut(&mut self) -> &mut [Cell] {
+        &mut self.cells
+    }
+
+    /// Whether it is a state of these aggregates.
+    pub(super) fn fits(&self, aggregates: &Aggregates) -> bool {
+        let same = |(cell, wanted): (&Cell, Cell)| std::mem::discriminant(cell) == std::mem::discriminant(&wanted);
+        self.cells.len() == aggregates.all.len()
+            && self.cells.iter().zip(aggregates.all.iter().map(|aggregate| aggregate.function.empty())).all(same)
+    }
+
+    /// Makes it one, empty when it was another's.
+    pub(super) fn fit(&mut self, aggregates: &Aggregates) {
+        if self.cells.len() != aggregates.all.len() {
+            self.cells = aggregates.all.iter().map(|aggregate| aggregate.function.empty()).collect();
+        }
+    }
+
+    pub(super) fn touch(&mut self, now: TimeUs) {
+        let (first, last) = self.span.unwrap_or((now, now));
+        self.span = Some((first.min(now), last.max(now)));
+        self.events += 1;
+    }
+
+    /// Takes over when another part of it began and ended, and its count.
+    pub(super) fn widen(&mut self, other: &Self) {
+        self.events += other.events;
+        self.span = match (self.span, other.span) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+// === impl Cell ===
+
+impl Cell {
+    /// Adds what another part of the same aggregate holds.
+    pub(super) fn merge(&mut self, other: &Self, function: &Function) {
+        match (self, other) {
+            (Self::Counts(a), Self::Counts(b)) => a.merge(b),
+            (Self::Sums(a), Self::Sums(b)) => a.merge(b),
+            (Self::Least(a), Self::Least(b)) => a.merge(b),
+            (Self::Most(a), Self::Most(b)) => a.merge(b),
+            (Self::Shares(a), Self::Shares(b)) => a.merge(b),
+            (Self::Moment(a), Self::Moment(Some(b))) => {
+                let replaces = |a: TimeUs| if *function == Function::First { b.0 < a } else { b.0 > a };
+                if a.as_ref().is_none_or(|(at, _)| replaces(*at)) {
+                    *a = Some(b.clone());
+                }
+            }
+            (Self::Distinct(a), Self::Distinct(b)) => a.merge(b),
+            (Self::Decayed(a), Self::Decayed(b)) => a.merge(b),
+            (Self::Taste(a), Self::Taste(b)) => {
+                if let Function::DecayedMean(half_life, _) = function {
+                    a.merge(*half_life, b);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    pub(super) fn add(&mut self, value: &Value, now: TimeUs) {
+        let key = match value {
+            Value::Number(number) => Key::Bits(number.to_bits()),
+            Value::Flag(flag) => Key::Bits(u64::from(*flag)),
+            Value::Text(text) => Key::Text(text.clone()),
+            Value::Vector(_) => return,
+        };
+        self.put(key, now);
+    }
+
+    /// How many were seen in the window.
+    pub(super) fn count(&self, window: Window, now: TimeUs) -> usize {
+        self.last.values().filter(|at| window.covers(**at, now)).count()
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (key, at) in &other.last {
+            self.put(key.clone(), *at);
+        }
+    }
+
+    /// The one that was not seen for longest makes room.
+    fn put(&mut self, key: Key, now: TimeUs) {
+        let last = self.last.entry(key).or_insert(now);
+        *last = (*last).max(now);
+        if self.last.len() > MOST_DISTINCT {
+            let oldest = self.last.iter().min_by(|a, b| a.1.cmp(b.1).then_with(|| a.0.cmp(b.0)));
+            if let Some(key) = oldest.map(|(key, _)| key.clone()) {
+                self.last.remove(&key);
+            }
+        }
+    }
+}

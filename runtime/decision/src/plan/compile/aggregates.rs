@@ -1,0 +1,60 @@
+//! The aggregates of views: which views may have them, and what their values refer to.
+
+use std::sync::Arc;
+
+use super::{Problems, unknown};
+use crate::aggregate::{self, Feature, Of};
+use crate::definition::By;
+use crate::plan::ViewPlan;
+
+/// The most cells of a row of aggregates.
+const MAX_CELLS: usize = 4_096;
+
+/// Compiles the aggregates of every view that has some.
+pub(super) fn compile(views: &mut [ViewPlan], problems: &mut Problems) {
+    for at in 0..views.len() {
+        let view = &views[at];
+        if view.def.aggregates.is_empty() {
+            continue;
+        }
+        let place = format!("features.toml: view.{}", view.name);
+        if view.def.by != By::One("session".into()) {
+            problems.add(&place, "a node computes the aggregates of sessions only: set by = \"session\"");
+        }
+        if view.def.max_lag.is_some() {
+            problems.add(&place, "aggregates are never late: leave `max_lag` out");
+        }
+        match aggregate::compile(&view.def.aggregates, |name| feature(views, name)) {
+            Ok(compiled) if compiled.layout().cells() > MAX_CELLS => {
+                problems.add(&place, format!("a row of aggregates is larger than {MAX_CELLS} cells of 8 bytes"));
+            }
+            Ok(compiled) => {
+                let view = &mut views[at];
+                view.layout = compiled.layout().clone();
+                view.aggregates = Some(Arc::new(compiled));
+            }
+            Err(bad) => bad.into_iter().for_each(|(name, why)| problems.add(format!("{place}.aggregates.{name}"), why)),
+        }
+    }
+}
+
+/// A feature of the item that an event is about.
+fn feature(views: &[ViewPlan], name: &str) -> Result<Feature, String> {
+    let (view_name, field_name) = name.split_once('.').unwrap_or((name, ""));
+    let Some(view) = views.iter().position(|view| view.name == view_name) else {
+        return Err(unknown("view", view_name, views.iter().map(|view| view.name.as_str())));
+    };
+    if views[view].def.by != By::One("item".into()) {
+        return Err(format!(
+            "view {view_name:?} is not by = \"item\": only what an event's item is known for can be joined"
+        ));
+    }
+    let fields = views[view].layout.fields();
+    match fields.iter().position(|field| field.name == field_name) {
+        Some(field) => Ok((Of::Feature { name: name.to_owned(), view, field }, fields[field].kind, fields[field].len)),
+        None => {
+            let known = fields.iter().map(|field| field.name.as_str());
+            Err(unknown(&format!("feature of view {view_name:?}"), field_name, known))
+        }
+    }
+}
