@@ -35,7 +35,8 @@ pub const ALL: [Target; 12] = [
 ];
 
 /// Bounds such as a node has them, small enough to be reached.
-const EVENTS: events::Limits = events::Limits { event_bytes: 4 << 10, batch_bytes: 64 << 10, events: 100 };
+const EVENTS: events::Limits =
+    events::Limits { event_bytes: 4 << 10, batch_bytes: 64 << 10, events: 100, max_age_us: i64::MAX };
 const RELEASE: release::Limits = release::Limits { max_files: 20, max_file_bytes: 1 << 20, max_total_bytes: 4 << 20 };
 
 /// A decide request and a batch of them.
@@ -44,9 +45,19 @@ pub fn request(bytes: &[u8]) {
     drop(serde_json::from_slice::<Batch<'_>>(bytes));
 }
 
-/// A batch of events: each is taken or rejected by its place.
+/// A batch of events: each is taken or rejected by its place. What may come in headers comes from the body's first line.
 pub fn events(bytes: &[u8]) {
-    if let Ok(events) = events::parse(bytes, 0, &EVENTS) {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let attributes =
+        ["specversion", "type", "source", "id", "time", "subject"].into_iter().zip(line.split(|byte| *byte == b','));
+    let kinds = [
+        events::Headers::default(),
+        events::Headers { content_type: "application/x-ndjson", ..Default::default() },
+        events::Headers { content_type: "application/cloudevents+json", ..Default::default() },
+        events::Headers { attributes: attributes.collect(), ..Default::default() },
+    ];
+    for headers in kinds {
+        let Ok(events) = events::parse(bytes, &headers, 0, &EVENTS) else { continue };
         assert!(events.len() <= EVENTS.events);
         for (at, event) in events.iter().enumerate() {
             assert!(event.as_ref().map_or_else(|rejected| rejected.index == at, |event| !event.name.is_empty()));

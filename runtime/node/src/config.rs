@@ -31,6 +31,7 @@ pub struct Config {
     pub sessions: Sessions,
     pub modules: Modules,
     pub releases: Releases,
+    pub events: Events,
     pub outbox: Outbox,
     pub log: Log,
 }
@@ -152,6 +153,14 @@ pub struct Releases {
     pub report_every: Span,
 }
 
+/// `[events]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Events {
+    pub max_age: Span,
+}
+
 /// `[outbox]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -250,6 +259,7 @@ impl Config {
             ("releases.poll_every", self.releases.poll_every),
             ("releases.fetch_timeout", self.releases.fetch_timeout),
             ("releases.report_every", self.releases.report_every),
+            ("events.max_age", self.events.max_age),
             ("outbox.group", self.outbox.group),
             ("outbox.ack_timeout", self.outbox.ack_timeout),
             ("link.nats.timeout", self.link.nats.timeout),

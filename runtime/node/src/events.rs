@@ -1,8 +1,11 @@
-//! Events: something that happened, as its sender says it. Owns what an event is, its limits and which lane it takes; its
-//! JSON is in `events/parse.rs`. Must not store or count anything: that is the outbox's.
+//! Events: something that happened, as its sender says it. Owns what an event is, its limits and which lane it takes. How
+//! senders write events is in `events/parse.rs`, what they call them in `events/names.rs`, when they happened in
+//! `events/time.rs`. Must not store anything: that is the outbox's.
 
+pub mod names;
 pub mod parse;
 pub mod rfc3339;
+mod time;
 
 use selvedge_decision::{DecisionId, TimeUs};
 use serde::Serialize;
@@ -11,13 +14,10 @@ pub use parse::parse;
 
 use crate::outbox::Lane;
 
-/// The name of the event that tells what a decision brought.
-pub const REWARD: &str = "$reward";
-
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When it happened by its sender's clock, or when it was received if the sender does not say.
+    /// When it happened, by the node's clock as far as that can be known; never after it was received.
     pub time_us: TimeUs,
     /// When the node received it, by the node's clock.
     pub received_us: TimeUs,
@@ -31,7 +31,7 @@ pub struct Event {
     pub item: Option<String>,
     /// The decision it follows from.
     pub decision_id: Option<DecisionId>,
-    /// The sender's id of this event, by which it recognises a second copy.
+    /// The sender's id of this event, by which a second copy is recognised; of a CloudEvent its source, a space and its id.
     pub message_id: Option<String>,
     /// A JSON object on one line, as sent; `{}` when there was none.
     pub properties: String,
@@ -46,6 +46,19 @@ pub struct Limits {
     pub batch_bytes: usize,
     /// Events in a request.
     pub events: usize,
+    /// How long before it was received an event may have happened, in microseconds.
+    pub max_age_us: i64,
+}
+
+/// What a request's headers say of its body. Wherever the body says for itself what it is, that counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers<'a> {
+    /// `Content-Type`, empty when there is none.
+    pub content_type: &'a str,
+    /// `Content-Encoding`, empty when there is none.
+    pub content_encoding: &'a str,
+    /// The attributes of a CloudEvent in binary mode, without the `ce-` that begins their headers; names in lower case.
+    pub attributes: Vec<(&'a str, &'a [u8])>,
 }
 
 /// Why one event of a batch was not taken; the others are.
@@ -68,6 +81,8 @@ pub struct Rejected {
 pub enum RejectCode {
     /// More bytes than one event may have.
     EventTooLarge,
+    /// A line that is not JSON.
+    InvalidJson,
     /// Not a JSON object.
     NotAnObject,
     /// A field that must be there is not, or is empty.
@@ -80,8 +95,14 @@ pub enum RejectCode {
     TooLong,
     /// A text with control characters or broken escapes.
     BadText,
+    /// A name that begins with `$` and is none of the node's own.
+    ReservedName,
+    /// A CloudEvent of another version than 1.0.
+    BadVersion,
     /// Not an RFC 3339 time.
     BadTime,
+    /// It happened too long ago.
+    TooOld,
     /// Not a decision id.
     BadId,
     /// Properties nested too deeply.
@@ -108,10 +129,16 @@ pub enum BatchCode {
     BodyTooLarge,
     /// More events than a request may have (HTTP 413).
     TooManyEvents,
+    /// Packed in a way that is not taken (HTTP 415).
+    UnsupportedEncoding,
+    /// Not what it is packed as.
+    InvalidEncoding,
     /// Not UTF-8.
     InvalidUtf8,
-    /// Not JSON, or not an event, an array of events or `{"batch":[…]}`.
+    /// Not JSON, or not an event, an array of events, `{"batch":[…]}` or an event a line.
     InvalidJson,
+    /// A `sentAt` that is no RFC 3339 time.
+    BadTime,
 }
 
 // === impl Event ===
@@ -119,7 +146,7 @@ pub enum BatchCode {
 impl Event {
     /// The lane it takes to the core.
     pub fn lane(&self) -> Lane {
-        if self.name == REWARD { Lane::Rewards } else { Lane::Events }
+        if self.name == names::REWARD { Lane::Rewards } else { Lane::Events }
     }
 
     /// What it weighs in memory, in bytes: the measure of every bound on events that are not on disk yet.
@@ -137,9 +164,10 @@ impl Event {
 // === impl Limits ===
 
 impl Default for Limits {
-    /// 32 KB an event, 500 KB and 1,000 events a batch.
+    /// 32 KB an event, 500 KB and 1,000 events a batch, none older than 30 days.
     fn default() -> Self {
-        Self { event_bytes: 32 * 1024, batch_bytes: 500 * 1024, events: 1000 }
+        let day_us = 24 * 3600 * 1_000_000;
+        Self { event_bytes: 32 * 1024, batch_bytes: 500 * 1024, events: 1000, max_age_us: 30 * day_us }
     }
 }
 
@@ -150,13 +178,17 @@ impl RejectCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EventTooLarge => "event_too_large",
+            Self::InvalidJson => "invalid_json",
             Self::NotAnObject => "not_an_object",
             Self::MissingField => "missing_field",
             Self::DuplicateField => "duplicate_field",
             Self::WrongType => "wrong_type",
             Self::TooLong => "too_long",
             Self::BadText => "bad_text",
+            Self::ReservedName => "reserved_name",
+            Self::BadVersion => "bad_version",
             Self::BadTime => "bad_time",
+            Self::TooOld => "too_old",
             Self::BadId => "bad_id",
             Self::TooDeep => "too_deep",
         }
@@ -171,8 +203,11 @@ impl BatchCode {
         match self {
             Self::BodyTooLarge => "body_too_large",
             Self::TooManyEvents => "too_many_events",
+            Self::UnsupportedEncoding => "unsupported_encoding",
+            Self::InvalidEncoding => "invalid_encoding",
             Self::InvalidUtf8 => "invalid_utf8",
             Self::InvalidJson => "invalid_json",
+            Self::BadTime => "bad_time",
         }
     }
 }

@@ -328,6 +328,7 @@ fn limits(config: &Config) -> Limits {
             event_bytes: config.outbox.max_event.bytes(),
             batch_bytes: config.http.max_events_body.bytes(),
             events: config.outbox.max_batch,
+            max_age_us: config.events.max_age.us(),
         },
         client_timeout: duration(config.http.client_timeout),
     }

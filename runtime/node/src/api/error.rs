@@ -41,6 +41,10 @@ pub enum Code {
     body_too_large,
     /// The body did not arrive in time or broke off.
     body_incomplete,
+    /// The body is not the gzip that it begins as.
+    bad_encoding,
+    /// The body is packed in a way that is not taken.
+    unsupported_encoding,
     /// No such placement.
     unknown_placement,
     /// The placement needs candidates.
@@ -116,9 +120,11 @@ impl Code {
             | Self::unknown_action
             | Self::duplicate_candidate
             | Self::missing_unit
+            | Self::bad_encoding
             | Self::bad_batch => StatusCode::BAD_REQUEST,
             Self::body_too_large => StatusCode::PAYLOAD_TOO_LARGE,
             Self::body_incomplete => StatusCode::REQUEST_TIMEOUT,
+            Self::unsupported_encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::unknown_placement | Self::not_found => StatusCode::NOT_FOUND,
             Self::method_not_allowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::not_ready | Self::outbox_full | Self::storage_failed => StatusCode::SERVICE_UNAVAILABLE,
@@ -186,6 +192,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.code.status(), [(header::CONTENT_TYPE, "application/json")], body).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == Code::unsupported_encoding {
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response
     }

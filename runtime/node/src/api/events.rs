@@ -1,16 +1,16 @@
-//! `POST /v1/events`: 202 when what was taken is on disk.
+//! `POST /v1/events`: 202 when what was taken is on disk. What a body may look like is in `docs/events.md`.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::{ApiError, Code};
 use super::{Public, body};
-use crate::events::{self, BadBatch, BatchCode, Rejected};
+use crate::events::{self, BadBatch, BatchCode, Headers, Rejected};
 use crate::outbox::Refused;
 
 /// What became of a batch.
@@ -50,7 +50,7 @@ impl Public {
     async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Taken, ApiError> {
         let limits = self.limits;
         let bytes = body::read(headers, body, limits.events.batch_bytes, limits.client_timeout).await?;
-        let parsed = events::parse(&bytes, self.clock.now_us(), &limits.events)?;
+        let parsed = events::parse(&bytes, &said(headers), self.clock.now_us(), &limits.events)?;
         let (mut taken, mut rejected) = (Vec::with_capacity(parsed.len()), Vec::new());
         for event in parsed {
             match event {
@@ -58,8 +58,8 @@ impl Public {
                 Err(reason) => rejected.push(reason),
             }
         }
-        let accepted = taken.len();
         self.outbox.reject_events(rejected.len());
+        let accepted = taken.len();
         if accepted > 0 {
             self.outbox.append_events(taken).await?;
         }
@@ -72,13 +72,28 @@ impl Public {
     }
 }
 
+/// What the headers say of the body.
+fn said(headers: &HeaderMap) -> Headers<'_> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let attributes =
+        headers.iter().filter_map(|(name, value)| Some((name.as_str().strip_prefix("ce-")?, value.as_bytes())));
+    Headers {
+        content_type: text(header::CONTENT_TYPE),
+        content_encoding: text(header::CONTENT_ENCODING),
+        attributes: if headers.contains_key("ce-specversion") { attributes.collect() } else { Vec::new() },
+    }
+}
+
 impl From<BadBatch> for ApiError {
     fn from(bad: BadBatch) -> Self {
-        let code = match bad.code {
-            BatchCode::BodyTooLarge | BatchCode::TooManyEvents => Code::body_too_large,
-            BatchCode::InvalidUtf8 | BatchCode::InvalidJson => Code::bad_json,
+        let (code, field) = match bad.code {
+            BatchCode::BodyTooLarge | BatchCode::TooManyEvents => (Code::body_too_large, "body"),
+            BatchCode::UnsupportedEncoding => (Code::unsupported_encoding, "content-encoding"),
+            BatchCode::InvalidEncoding => (Code::bad_encoding, "body"),
+            BatchCode::InvalidUtf8 | BatchCode::InvalidJson => (Code::bad_json, "body"),
+            BatchCode::BadTime => (Code::bad_field, "sentAt"),
         };
-        Self { limit: bad.limit, ..Self::new(code, bad.message).at("body") }
+        Self { limit: bad.limit, ..Self::new(code, bad.message).at(field) }
     }
 }
 

@@ -1,85 +1,121 @@
-//! The JSON of events: an object, an array or `{"batch":[…]}`. One event's fault rejects that event and no other. Owns the
-//! field names (camelCase, snake_case and the names other trackers use); texts are borrowed until an event is whole.
+//! The bodies of `POST /v1/events`, taken apart: one event, an array, `{"batch":[…],"sentAt":…}`, one event a line, a CloudEvent
+//! in binary mode; each as it is or packed. A body says itself which it is. One event's fault rejects that event and no other.
+//! Owns the shapes of bodies; what the fields of an event mean is in `parse/event.rs` and `parse/cloud.rs`. Texts are borrowed
+//! until an event is whole.
 
-use std::borrow::Cow;
-use std::fmt;
+mod cloud;
+mod event;
+mod fields;
+mod gzip;
+mod hints;
 
-use selvedge_decision::{DecisionId, TimeUs};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use selvedge_decision::TimeUs;
+use serde::de::DeserializeSeed;
 
-use super::{BadBatch, BatchCode, Event, Limits, RejectCode, Rejected, rfc3339};
+use self::cloud::Attributes;
+use self::fields::{Elements, Field, Fields, kind};
+use super::time::Clocks;
+use super::{BadBatch, BatchCode, Event, Headers, Limits, RejectCode, Rejected, rfc3339};
 
 /// Bytes of an event's name.
 pub const NAME_BYTES: usize = 128;
-/// Bytes of a subject, session, item or message id.
+/// Bytes of a subject, session, item or message id, and of each part of a CloudEvent's id.
 pub const ID_BYTES: usize = 256;
 /// How deep properties may nest.
 pub const DEPTH: usize = 32;
 
-/// A field of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Name,
-    Time,
-    Subject,
-    Session,
-    Item,
-    DecisionId,
-    MessageId,
-    Properties,
-    Batch,
-    Unknown,
+/// What is the same for all events of a body.
+#[derive(Debug, Clone, Copy)]
+struct Reading<'l> {
+    clocks: Clocks,
+    limits: &'l Limits,
+    /// Whether the headers say that it is all CloudEvents.
+    cloud: bool,
 }
 
-/// The raw values of one object by field.
-#[derive(Default)]
-struct Fields<'a> {
-    values: [Option<&'a RawValue>; Field::Unknown as usize],
-    twice: Option<Field>,
-}
+/// Why an event was not taken: what is wrong with which field, in words.
+type BadField = (RejectCode, &'static str, String);
 
 /// Takes apart a request's body that arrived at `now_us`. Outer error: nothing of it was taken.
-pub fn parse(body: &[u8], now_us: TimeUs, limits: &Limits) -> Result<Vec<Result<Event, Rejected>>, BadBatch> {
+pub fn parse(
+    body: &[u8],
+    headers: &Headers<'_>,
+    now_us: TimeUs,
+    limits: &Limits,
+) -> Result<Vec<Result<Event, Rejected>>, BadBatch> {
     if body.len() > limits.batch_bytes {
         let message =
             format!("the batch has {} bytes, {} are allowed: send smaller batches", body.len(), limits.batch_bytes);
         return Err(BadBatch { code: BatchCode::BodyTooLarge, message, limit: Some(limits.batch_bytes) });
     }
-    let text = std::str::from_utf8(body).map_err(|error| BadBatch {
+    let body = gzip::unpack(body, headers.content_encoding, limits.batch_bytes)?;
+    let text = std::str::from_utf8(&body).map_err(|error| BadBatch {
         code: BatchCode::InvalidUtf8,
         message: format!("the body is not UTF-8 from byte {} on", error.valid_up_to()),
         limit: None,
     })?;
-    let raws = match text.trim_start().as_bytes().first() {
+    let cloud = headers.says("application/cloudevents");
+    let mut reading = Reading { clocks: Clocks { received_us: now_us, sent_us: None }, limits, cloud };
+    if !headers.attributes.is_empty() && !cloud {
+        return Ok(vec![reading.bound(text, &headers.attributes)]);
+    }
+    let texts = match text.trim_start().as_bytes().first() {
         Some(b'[') => elements(text, limits)?,
-        Some(b'{') => {
-            let fields: Fields<'_> = serde_json::from_str(text).map_err(invalid_json)?;
-            match fields.get(Field::Batch) {
-                Some(batch) if batch.get().starts_with('[') => elements(batch.get(), limits)?,
+        Some(b'{') => match serde_json::from_str::<Fields<'_>>(text) {
+            Ok(fields) => match fields.get(Field::Batch) {
+                Some(batch) if batch.starts_with('[') => {
+                    reading.clocks.sent_us = sent(&fields)?;
+                    elements(batch, limits)?
+                }
                 Some(_) => return Err(not_events("\"batch\" must be an array of events")),
-                None => return Ok(vec![event(0, text.trim(), now_us, limits)]),
-            }
-        }
-        _ => return Err(not_events("expected an event, an array of events or {\"batch\":[…]}")),
+                None => return Ok(vec![reading.event(0, text.trim(), Some(fields))]),
+            },
+            Err(error) => lines(text, headers, limits)?.ok_or_else(|| invalid_json(&error))?,
+        },
+        _ => lines(text, headers, limits)?
+            .ok_or_else(|| not_events("expected an event, an array of events, {\"batch\":[…]} or an event a line"))?,
     };
-    Ok(raws.into_iter().enumerate().map(|(index, raw)| event(index, raw.get(), now_us, limits)).collect())
+    Ok(texts.into_iter().enumerate().map(|(index, text)| reading.event(index, text, None)).collect())
 }
 
-fn elements<'a>(text: &'a str, limits: &Limits) -> Result<Vec<&'a RawValue>, BadBatch> {
+/// The elements of an array.
+fn elements<'a>(text: &'a str, limits: &Limits) -> Result<Vec<&'a str>, BadBatch> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let (raws, count) = Elements { limit: limits.events }
         .deserialize(&mut deserializer)
         .and_then(|found| deserializer.end().map(|()| found))
-        .map_err(invalid_json)?;
-    if count > limits.events {
-        let message = format!("the batch has {count} events, {} are allowed: send smaller batches", limits.events);
-        return Err(BadBatch { code: BatchCode::TooManyEvents, message, limit: Some(limits.events) });
-    }
+        .map_err(|error| invalid_json(&error))?;
+    check_count(count, limits)?;
     Ok(raws)
 }
 
-fn invalid_json(error: serde_json::Error) -> BadBatch {
+/// The lines of a text that is not one JSON value, if it is an event a line: because its type says so, or because a line that
+/// ends an object is followed by one that begins one, which no JSON value has.
+fn lines<'a>(text: &'a str, headers: &Headers<'_>, limits: &Limits) -> Result<Option<Vec<&'a str>>, BadBatch> {
+    let whole = || text.split('\n').map(str::trim).filter(|line| !line.is_empty());
+    let said = ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"];
+    let said = said.iter().any(|said| headers.says(said)) && whole().next().is_some();
+    if !said && !whole().zip(whole().skip(1)).any(|(line, next)| line.ends_with('}') && next.starts_with('{')) {
+        return Ok(None);
+    }
+    check_count(whole().count(), limits)?;
+    Ok(Some(whole().collect()))
+}
+
+fn check_count(count: usize, limits: &Limits) -> Result<(), BadBatch> {
+    if count <= limits.events {
+        return Ok(());
+    }
+    let message = format!("the batch has {count} events, {} are allowed: send smaller batches", limits.events);
+    Err(BadBatch { code: BatchCode::TooManyEvents, message, limit: Some(limits.events) })
+}
+
+/// When a batch was sent, by its sender's clock.
+fn sent(fields: &Fields<'_>) -> Result<Option<TimeUs>, BadBatch> {
+    fields.time(Field::SentAt).map_err(|(_, _, message)| BadBatch { code: BatchCode::BadTime, message, limit: None })
+}
+
+fn invalid_json(error: &serde_json::Error) -> BadBatch {
     BadBatch { code: BatchCode::InvalidJson, message: format!("the body is not JSON: {error}"), limit: None }
 }
 
@@ -87,255 +123,66 @@ fn not_events(message: &str) -> BadBatch {
     BadBatch { code: BatchCode::InvalidJson, message: message.to_owned(), limit: None }
 }
 
-fn event(index: usize, text: &str, now_us: TimeUs, limits: &Limits) -> Result<Event, Rejected> {
-    let reject = |code, field, message| Rejected { index, code, field, message };
-    if text.len() > limits.event_bytes {
-        let message = format!("it has {} bytes, {} are allowed", text.len(), limits.event_bytes);
-        return Err(reject(RejectCode::EventTooLarge, None, message));
+// === impl Headers ===
+
+impl Headers<'_> {
+    /// Whether the content type begins with `kind`, which is in lower case.
+    fn says(&self, kind: &str) -> bool {
+        self.content_type.get(..kind.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(kind))
     }
-    let fields: Fields<'_> = match text.as_bytes().first() {
-        Some(b'{') => serde_json::from_str(text)
-            .map_err(|error| reject(RejectCode::NotAnObject, None, format!("it is not an object: {error}")))?,
-        _ => return Err(reject(RejectCode::NotAnObject, None, format!("it is {}, not an object", kind(text)))),
-    };
-    fields.event(now_us).map_err(|(code, field, message)| reject(code, Some(field.as_str()), message))
 }
 
-/// Why a field was not taken.
-type BadField = (RejectCode, Field, String);
+// === impl Reading ===
 
-// === impl Fields ===
-
-impl<'a> Fields<'a> {
-    fn get(&self, field: Field) -> Option<&'a RawValue> {
-        // `null` says the same as leaving the field out.
-        self.values[field as usize].filter(|raw| raw.get() != "null")
-    }
-
-    fn event(&self, now_us: TimeUs) -> Result<Event, BadField> {
-        if let Some(field) = self.twice {
-            return Err((RejectCode::DuplicateField, field, "it is given twice".to_owned()));
-        }
-        let name = self.text(Field::Name, NAME_BYTES)?;
-        let name = name.ok_or_else(|| (RejectCode::MissingField, Field::Name, "every event has a name".to_owned()))?;
-        let time_us = match self.text(Field::Time, 64)? {
-            None => now_us,
-            Some(text) => rfc3339::parse(&text).ok_or_else(|| {
-                let message = format!("{text:?} is not an RFC 3339 time such as 2026-03-01T12:00:00Z");
-                (RejectCode::BadTime, Field::Time, message)
-            })?,
+impl Reading<'_> {
+    /// The event that `text` is; its `fields`, if they are known already.
+    fn event(self, index: usize, text: &str, fields: Option<Fields<'_>>) -> Result<Event, Rejected> {
+        let reject = |code, field, message| Rejected { index, code, field, message };
+        self.check_size(text).map_err(|message| reject(RejectCode::EventTooLarge, None, message))?;
+        let fields = match fields {
+            Some(fields) => fields,
+            None if text.starts_with('{') => serde_json::from_str(text)
+                .map_err(|error| reject(RejectCode::InvalidJson, None, format!("it is not JSON: {error}")))?,
+            None => return Err(reject(RejectCode::NotAnObject, None, format!("it is {}, not an object", kind(text)))),
         };
-        let decision_id = match self.text(Field::DecisionId, 64)? {
-            None => None,
-            Some(text) => Some(
-                text.parse::<DecisionId>()
-                    .map_err(|error| (RejectCode::BadId, Field::DecisionId, error.to_string()))?,
-            ),
-        };
-        Ok(Event {
-            time_us,
-            received_us: now_us,
-            name: name.into_owned(),
-            subject: self.text(Field::Subject, ID_BYTES)?.map(Cow::into_owned),
-            session: self.text(Field::Session, ID_BYTES)?.map(Cow::into_owned),
-            item: self.text(Field::Item, ID_BYTES)?.map(Cow::into_owned),
-            decision_id,
-            message_id: self.text(Field::MessageId, ID_BYTES)?.map(Cow::into_owned),
-            properties: self.properties()?,
-        })
-    }
-
-    /// A text of 1 to `limit` bytes without control characters.
-    fn text(&self, field: Field, limit: usize) -> Result<Option<Cow<'a, str>>, BadField> {
-        let Some(raw) = self.get(field).map(RawValue::get) else { return Ok(None) };
-        let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else {
-            return Err((RejectCode::WrongType, field, format!("it must be a text, found {}", kind(raw))));
-        };
-        let text = if inner.contains('\\') {
-            let bad = |error| (RejectCode::BadText, field, format!("its escapes are broken: {error}"));
-            Cow::Owned(serde_json::from_str::<String>(raw).map_err(bad)?)
+        let event = if self.cloud || fields.get(Field::SpecVersion).is_some() {
+            Attributes::of(&fields).and_then(|attributes| attributes.event(cloud::data(&fields)?, self))
         } else {
-            Cow::Borrowed(inner)
+            fields.event(self)
         };
-        if text.is_empty() {
-            return Err((RejectCode::MissingField, field, "it is empty".to_owned()));
-        }
+        event.map_err(|(code, field, message)| reject(code, Some(field), message))
+    }
+
+    /// The event whose attributes are in the headers and whose data is the body.
+    fn bound(self, body: &str, attributes: &[(&str, &[u8])]) -> Result<Event, Rejected> {
+        let reject = |code, field, message| Rejected { index: 0, code, field, message };
+        self.check_size(body).map_err(|message| reject(RejectCode::EventTooLarge, None, message))?;
+        Attributes::bound(attributes)
+            .and_then(|attributes| attributes.event(cloud::body(body)?, self))
+            .map_err(|(code, field, message)| reject(code, Some(field), message))
+    }
+
+    fn check_size(self, text: &str) -> Result<(), String> {
+        let limit = self.limits.event_bytes;
         if text.len() > limit {
-            return Err((RejectCode::TooLong, field, format!("it has {} bytes, {limit} are allowed", text.len())));
+            return Err(format!("it has {} bytes, {limit} are allowed", text.len()));
         }
-        // Control characters would break keys (pairs of entities are joined by NUL) and lines of text further on.
-        if text.bytes().any(|byte| byte.is_ascii_control()) {
-            return Err((RejectCode::BadText, field, "it has control characters".to_owned()));
-        }
-        Ok(Some(text))
+        Ok(())
     }
 
-    fn properties(&self) -> Result<String, BadField> {
-        let Some(raw) = self.get(Field::Properties).map(RawValue::get) else { return Ok("{}".to_owned()) };
-        if !raw.starts_with('{') {
-            return Err((
-                RejectCode::WrongType,
-                Field::Properties,
-                format!("it must be an object, found {}", kind(raw)),
-            ));
+    /// When what its sender says happened at `said_us` happened by the node's clock.
+    fn happened(self, clocks: Clocks, said_us: Option<TimeUs>) -> Result<TimeUs, BadField> {
+        let (time_us, max_age_us) = (clocks.happened(said_us), self.limits.max_age_us);
+        if clocks.received_us.saturating_sub(time_us) > max_age_us {
+            let (time, hours) = (rfc3339::format(time_us), max_age_us / 3_600_000_000);
+            let message = format!("it happened at {time}, {hours} hours before it came are allowed (events.max_age)");
+            return Err((RejectCode::TooOld, Field::Timestamp.as_str(), message));
         }
-        let (depth, multiline) = shape(raw);
-        if depth > DEPTH {
-            let message = format!("it nests {depth} deep, {DEPTH} are allowed");
-            return Err((RejectCode::TooDeep, Field::Properties, message));
-        }
-        // Line breaks can only stand between JSON's tokens, where a space says the same.
-        Ok(if multiline { raw.replace(['\n', '\r'], " ") } else { raw.to_owned() })
+        Ok(time_us)
     }
 }
 
-/// How deep valid JSON nests, and whether it has line breaks.
-fn shape(json: &str) -> (usize, bool) {
-    let (mut depth, mut deepest, mut in_text, mut escaped, mut multiline) = (0usize, 0usize, false, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            b'\n' | b'\r' => multiline = true,
-            _ => {}
-        }
-    }
-    (deepest, multiline)
-}
-
-/// What a JSON value is, in words.
-fn kind(json: &str) -> &'static str {
-    match json.as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') => "a text",
-        Some(b't' | b'f') => "true or false",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
-}
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an event")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Fields::default();
-                while let Some(field) = map.next_key::<Field>()? {
-                    match fields.values.get_mut(field as usize) {
-                        None => drop(map.next_value::<IgnoredAny>()?),
-                        Some(value) => {
-                            if value.replace(map.next_value()?).is_some() {
-                                fields.twice.get_or_insert(field);
-                            }
-                        }
-                    }
-                }
-                Ok(fields)
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
-
-// === impl Field ===
-
-impl Field {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Name => "event",
-            Self::Time => "timestamp",
-            Self::Subject => "subject",
-            Self::Session => "session",
-            Self::Item => "item",
-            Self::DecisionId => "decision_id",
-            Self::MessageId => "message_id",
-            Self::Properties => "properties",
-            Self::Batch => "batch",
-            Self::Unknown => "",
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Field {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Key;
-        impl Visitor<'_> for Key {
-            type Value = Field;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field's name")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Field, E> {
-                Ok(match name {
-                    "event" | "name" => Field::Name,
-                    "timestamp" | "time" => Field::Time,
-                    "subject" | "userId" | "user_id" => Field::Subject,
-                    "session" | "sessionId" | "session_id" => Field::Session,
-                    "item" | "itemId" | "item_id" => Field::Item,
-                    "decision_id" | "decisionId" => Field::DecisionId,
-                    "message_id" | "messageId" => Field::MessageId,
-                    "properties" => Field::Properties,
-                    "batch" => Field::Batch,
-                    _ => Field::Unknown,
-                })
-            }
-        }
-        deserializer.deserialize_identifier(Key)
-    }
-}
-
-/// The elements of an array as they stand, kept up to a limit and counted beyond it.
-struct Elements {
-    limit: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for Elements {
-    type Value = (Vec<&'de RawValue>, usize);
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Elements {
-    type Value = (Vec<&'de RawValue>, usize);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of events")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut raws = Vec::with_capacity(64.min(self.limit));
-        while raws.len() < self.limit {
-            match seq.next_element()? {
-                Some(raw) => raws.push(raw),
-                None => {
-                    let count = raws.len();
-                    return Ok((raws, count));
-                }
-            }
-        }
-        let mut count = raws.len();
-        while seq.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
-        }
-        Ok((raws, count))
-    }
-}
-
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 mod tests;
