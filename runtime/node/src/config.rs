@@ -158,6 +158,7 @@ pub struct Releases {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "see default.toml")]
 pub struct Events {
+    pub dedupe_ids: usize,
     pub max_age: Span,
 }
 
@@ -236,6 +237,12 @@ impl Config {
             return Err(BadConfig::value(
                 "releases.keep",
                 "must be at least 2: the running release and the one before it",
+            ));
+        }
+        if self.events.dedupe_ids > 100_000_000 {
+            return Err(BadConfig::value(
+                "events.dedupe_ids",
+                "must be at most 100000000: those take 2.7 GB of memory",
             ));
         }
         if self.http.max_connections > 1_000_000 {

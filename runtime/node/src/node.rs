@@ -383,6 +383,7 @@ fn outbox_config(config: &Config) -> OutboxConfig {
         ack_timeout: duration(outbox.ack_timeout),
         retry_after_s: duration(outbox.retry_after).as_secs().max(1),
         compression: outbox.compression,
+        dedupe_ids: config.events.dedupe_ids,
     }
 }
 

@@ -2,8 +2,9 @@
 //! they are told, (node, epoch, lane, seq), and the promise that what was answered 202 is told; must not decide, and must not
 //! make a decision wait.
 //!
-//! An append goes to the `queue`, the `writer` makes a group durable as one `block` a lane, the lane's `log` knows
-//! which segments hold what, `publish` sends them over the link, and `reader` counts every item once.
+//! An append goes past `seen`, which keeps second copies out, to the `queue`; the `writer` makes a group durable as one `block`
+//! a lane, the lane's `log` knows which segments hold what, `publish` sends them over the link, and `reader` counts every item
+//! once.
 
 pub mod block;
 mod config;
@@ -17,6 +18,7 @@ mod queue;
 pub mod reader;
 #[cfg(test)]
 mod samples;
+mod seen;
 mod segments;
 mod status;
 mod writer;
@@ -42,6 +44,7 @@ use files::Disk;
 use log::LaneLog;
 use metrics::Counters;
 use queue::{NotStored, NotTaken, Queue, RecordTaken};
+use seen::Seen;
 use writer::Writer;
 
 /// A class of items, with its own order, bounds and messages.
@@ -86,6 +89,8 @@ pub struct Accepted {
     pub rewards: Option<SeqRange>,
     /// The seqs of its other events, in the order they were given.
     pub events: Option<SeqRange>,
+    /// Events that were not stored because copies of them are: their message ids were seen before, or stand in it twice.
+    pub duplicates: u64,
 }
 
 /// Why nothing of a batch was stored.
@@ -144,6 +149,7 @@ struct Shared {
     clock: Clock,
     disk: Disk,
     queue: Queue,
+    seen: Arc<Seen>,
     logs: [LaneLog; Lane::ALL.len()],
     metrics: Counters,
     follower: OnceLock<Arc<dyn Follower>>,
@@ -218,6 +224,7 @@ impl Outbox {
         tracing::info!(%epoch, segments = old.len(), backlog_bytes, "outbox opened");
         let logs = Lane::ALL.map(|lane| LaneLog::new(old.iter().filter(|segment| segment.id.lane == lane).cloned()));
         let queue = Queue::new(config.record_delay, config.resting_bytes, config.resting_records);
+        let (seen, seen_file) = seen::open(&disk, config.dedupe_ids, &old);
         let shared = Arc::new(Shared {
             config,
             node,
@@ -225,13 +232,14 @@ impl Outbox {
             clock,
             disk: disk.clone(),
             queue,
+            seen,
             logs,
             metrics: Counters::default(),
             follower: OnceLock::new(),
             failing: Alarm::default(),
             stuck: Default::default(),
         });
-        let writer = Writer::new(Arc::clone(&shared), disk);
+        let writer = Writer::new(Arc::clone(&shared), disk, seen_file);
         let thread = std::thread::Builder::new().name("outbox".to_owned()).spawn(move || writer.run()).map_err(io)?;
         let writer = WriterThread { shared: Arc::clone(&shared), thread: Mutex::new(Some(thread)), _lock: lock };
         Ok(Self { shared, writer: Arc::new(writer) })
@@ -247,13 +255,17 @@ impl Outbox {
         self.shared.epoch
     }
 
-    /// Stores a batch, all of it or nothing. When this resolves to `Ok`, the batch is durable. Dropping the future does not
-    /// take the batch back.
-    pub async fn append_events(&self, events: Vec<Event>) -> Result<Accepted, Refused> {
+    /// Stores a batch, all of it or nothing, but for events whose copies are stored already. When this resolves to `Ok`, the
+    /// batch is durable. Dropping the future does not take the batch back.
+    pub async fn append_events(&self, mut events: Vec<Event>) -> Result<Accepted, Refused> {
+        let sent = events.len();
+        let claim = self.shared.seen.claim(&mut events).await;
+        let duplicates = (sent - events.len()) as u64;
         let (mut rewards, mut events) = split(events);
         let counts = [(Lane::Rewards, rewards.len() as u64), (Lane::Events, events.len() as u64)];
         if counts.iter().all(|(_, count)| *count == 0) {
-            return Ok(Accepted::default());
+            self.shared.metrics.duplicates.inc_by(duplicates);
+            return Ok(Accepted { duplicates, ..Accepted::default() });
         }
         for (lane, count) in counts {
             self.shared.metrics.lane(lane).accepted.inc_by(count);
@@ -268,9 +280,12 @@ impl Outbox {
             return Err(refused);
         }
         let full = Refused::Full { retry_after_s: self.shared.config.retry_after_s };
-        match self.shared.queue.push_events(&mut rewards, &mut events, |lane| self.shared.room(lane)) {
+        match self.shared.queue.push_events(&mut rewards, &mut events, claim, |lane| self.shared.room(lane)) {
             Ok(taken) => match taken.stored.await {
-                Ok(Ok(())) => Ok(taken.accepted),
+                Ok(Ok(())) => {
+                    self.shared.metrics.duplicates.inc_by(duplicates);
+                    Ok(Accepted { duplicates, ..taken.accepted })
+                }
                 Ok(Err(NotStored::DiskFull)) => Err(full),
                 Ok(Err(NotStored::Failed(why))) => Err(Refused::Failed { why }),
                 Err(_) => Err(Refused::Failed { why: "the writer ended".to_owned() }),

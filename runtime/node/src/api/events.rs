@@ -16,8 +16,10 @@ use crate::outbox::Refused;
 /// What became of a batch.
 #[derive(Serialize)]
 struct Taken {
-    /// Events on disk.
-    accepted: usize,
+    /// Events that are on disk now.
+    accepted: u64,
+    /// Events of which copies are on disk already.
+    duplicates: u64,
     /// Events that were not taken, and why; the rest was.
     rejected: Vec<Rejected>,
     /// When none was taken: the first reason.
@@ -59,16 +61,15 @@ impl Public {
             }
         }
         self.outbox.reject_events(rejected.len());
-        let accepted = taken.len();
-        if accepted > 0 {
-            self.outbox.append_events(taken).await?;
-        }
-        let error = rejected.first().filter(|_| accepted == 0).map(|first| First {
+        let none = taken.is_empty();
+        let sent = taken.len() as u64;
+        let stored = self.outbox.append_events(taken).await?;
+        let error = rejected.first().filter(|_| none).map(|first| First {
             code: Code::bad_batch,
             message: first.message.clone(),
             field: first.field.map_or(format!("[{}]", first.index), |field| format!("[{}].{field}", first.index)),
         });
-        Ok(Taken { accepted, rejected, error })
+        Ok(Taken { accepted: sent - stored.duplicates, duplicates: stored.duplicates, rejected, error })
     }
 }
 

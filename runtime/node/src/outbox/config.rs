@@ -41,6 +41,8 @@ pub struct OutboxConfig {
     pub retry_after_s: u64,
     /// zstd's level.
     pub compression: i32,
+    /// Message ids that are remembered, so that second copies are not stored; 0 for none.
+    pub dedupe_ids: usize,
 }
 
 // === impl OutboxConfig ===
@@ -63,6 +65,7 @@ impl OutboxConfig {
             ack_timeout: Duration::from_secs(5),
             retry_after_s: 5,
             compression: 1,
+            dedupe_ids: 1_000_000,
         }
     }
 

@@ -63,6 +63,7 @@ pub struct Metrics(pub(super) Arc<Shared>);
 pub(super) struct Counters {
     pub(super) lanes: [LaneMetrics; Lane::ALL.len()],
     pub(super) rejected: Counter,
+    pub(super) duplicates: Counter,
     pub(super) group_seconds: Histogram,
     pub(super) publish_seconds: Histogram,
     pub(super) sync_failures: Counter,
@@ -165,6 +166,7 @@ impl Default for Counters {
         Self {
             lanes: Lane::ALL.map(|lane| families.lane(lane)),
             rejected: Counter::default(),
+            duplicates: Counter::default(),
             group_seconds: Histogram::new([1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.5, 2.0]),
             publish_seconds: Histogram::new([2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0]),
             sync_failures: Counter::default(),
@@ -197,6 +199,8 @@ impl Counters {
         registry.register("selvedge_outbox_lost_bytes", "Bytes of damaged segments stepped over", lost_bytes.clone());
         let help = "Events that were not events, by their sender's fault";
         registry.register("selvedge_outbox_rejected", help, self.rejected.clone());
+        let help = "Events not stored because copies of them are, by their message ids";
+        registry.register("selvedge_outbox_duplicates", help, self.duplicates.clone());
         let help = "Time of one group commit, fdatasync included";
         registry.register("selvedge_outbox_group_seconds", help, self.group_seconds.clone());
         let help = "Time from sending a block to its acknowledgement";
@@ -246,7 +250,10 @@ impl Collector for Gauges {
         gauge("selvedge_outbox_limit_bytes", "Bytes the lane may have on disk", |lane| lane.limit_bytes as f64)?;
         gauge("selvedge_outbox_resting", "Events and records in memory", |lane| lane.resting as f64)?;
         let help = "Age of the oldest block that the core has not acknowledged, 0 for none";
-        gauge("selvedge_outbox_oldest_seconds", help, |lane| lane.oldest_age_ms.unwrap_or(0) as f64 / 1000.0)
+        gauge("selvedge_outbox_oldest_seconds", help, |lane| lane.oldest_age_ms.unwrap_or(0) as f64 / 1000.0)?;
+        let help = "Message ids by which a second copy is recognised";
+        let family = encoder.encode_descriptor("selvedge_outbox_remembered_ids", help, None, MetricType::Gauge)?;
+        ConstGauge::new(status.remembered_ids as f64).encode(family)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use selvedge_decision::Record;
 use tokio::sync::oneshot;
 
+use super::seen::Claim;
 use super::{Accepted, Lane, SeqRange};
 use crate::events::Event;
 
@@ -30,6 +31,8 @@ pub(super) struct Group {
     pub(super) rewards: Rested<Event>,
     pub(super) decisions: Rested<Record>,
     pub(super) events: Rested<Event>,
+    /// The message ids of the events and rewards.
+    pub(super) claims: Vec<Claim>,
     /// Told what became of the group.
     pub(super) waiting: Vec<oneshot::Sender<Stored>>,
     /// Told when everything before them was written, well or not.
@@ -113,6 +116,7 @@ impl Queue {
         &self,
         rewards: &mut Vec<Event>,
         events: &mut Vec<Event>,
+        claim: Claim,
         room: impl Fn(Lane) -> u64,
     ) -> Result<Taken, NotTaken> {
         let weights = [weigh(rewards), weigh(events)];
@@ -132,9 +136,12 @@ impl Queue {
         let rewards = group.rewards.append(rewards, weights[0], &mut next_seq[Lane::Rewards as usize]);
         let events = group.events.append(events, weights[1], &mut next_seq[Lane::Events as usize]);
         group.waiting.push(told);
+        if !claim.is_empty() {
+            group.claims.push(claim);
+        }
         drop(state);
         self.wake.notify_one();
-        Ok(Taken { stored: receiver, accepted: Accepted { rewards, events } })
+        Ok(Taken { stored: receiver, accepted: Accepted { rewards, events, duplicates: 0 } })
     }
 
     /// Takes a record that weighs `bytes`, `without_inputs` if they are taken off. Every record uses up a seq, so that a gap
@@ -222,6 +229,7 @@ impl Queue {
         let State { group, record_since, writing, .. } = &mut *state;
         std::mem::swap(&mut group.rewards, &mut spent.rewards);
         std::mem::swap(&mut group.events, &mut spent.events);
+        std::mem::swap(&mut group.claims, &mut spent.claims);
         std::mem::swap(&mut group.waiting, &mut spent.waiting);
         std::mem::swap(&mut group.flushing, &mut spent.flushing);
         if records_due {
@@ -276,6 +284,7 @@ impl Group {
         self.rewards.clear();
         self.decisions.clear();
         self.events.clear();
+        self.claims.clear();
         self.waiting.clear();
         self.flushing.clear();
     }

@@ -18,6 +18,10 @@ pub struct OutboxStatus {
     pub failing: Option<Trouble>,
     /// Why the last block could not be published, while that is so; of several lanes, the one that is stuck longest.
     pub stuck: Option<Trouble>,
+    /// Events that were not stored in this run because copies of them are.
+    pub duplicates: u64,
+    /// Message ids by which a second copy is recognised.
+    pub remembered_ids: usize,
     /// The lanes: rewards, decisions, events.
     pub lanes: [LaneStatus; Lane::ALL.len()],
 }
@@ -90,6 +94,8 @@ impl OutboxStatus {
             node: shared.node.clone(),
             epoch: shared.epoch,
             failing: shared.failing.get(),
+            duplicates: shared.metrics.duplicates.get(),
+            remembered_ids: shared.seen.len(),
             stuck: shared.stuck.iter().filter_map(Alarm::get).min_by_key(|trouble| trouble.since_us),
             lanes,
         }

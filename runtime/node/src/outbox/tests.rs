@@ -9,8 +9,9 @@ use super::reader::{Entry, Item, Reader};
 use super::samples::{event, events, node, record, reward};
 use super::*;
 
+/// These tests send the same events again and mean it: what becomes of second copies is in `seen/tests.rs`.
 fn config(dir: &Path) -> OutboxConfig {
-    OutboxConfig { record_delay: Duration::from_millis(1), ..OutboxConfig::new(dir) }
+    OutboxConfig { record_delay: Duration::from_millis(1), dedupe_ids: 0, ..OutboxConfig::new(dir) }
 }
 
 fn open(config: OutboxConfig) -> Outbox {

@@ -11,6 +11,7 @@ use super::block::{CannotEncode, Encoder, MAX_ITEMS, record_weight};
 use super::files::{Disk, DiskFile};
 use super::metrics::Cause;
 use super::queue::{Group, NotStored, Rested, Stored, spans};
+use super::seen::SeenFile;
 use super::segments::SegmentId;
 use super::{Lane, Shared};
 use crate::events::Event;
@@ -22,6 +23,7 @@ const BLOCK_WEIGHT: usize = 2 * 1024 * 1024;
 pub(super) struct Writer {
     shared: Arc<Shared>,
     disk: Disk,
+    seen_file: SeenFile,
     encoder: Encoder,
     lanes: [LaneFile; Lane::ALL.len()],
 }
@@ -54,9 +56,9 @@ struct Ending(Arc<Shared>);
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, disk: Disk) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, disk: Disk, seen_file: SeenFile) -> Self {
         let encoder = Encoder::new(shared.config.compression);
-        Self { shared, disk, encoder, lanes: Default::default() }
+        Self { shared, disk, seen_file, encoder, lanes: Default::default() }
     }
 
     /// Writes until the queue is closed and empty.
@@ -74,6 +76,11 @@ impl Writer {
         let started = Instant::now();
         let now_us = self.shared.clock.now_us();
         let stored = self.encode(group, now_us).and_then(|()| self.store());
+        if stored.is_ok() {
+            // Before the publisher can see the blocks: what is sent may be deleted, and the ids with it.
+            self.seen_file.append(&group.claims, &self.shared.seen);
+        }
+        self.shared.seen.settle(&mut group.claims, stored.is_ok());
         self.account(group, &stored, now_us);
         if let (Ok(()), Some(follower)) = (&stored, self.shared.follower.get()) {
             for (lane, events) in [(Lane::Rewards, &group.rewards.items), (Lane::Events, &group.events.items)] {
@@ -213,7 +220,7 @@ impl Writer {
             };
             if !usable && let Some(open) = lane.open.take() {
                 tracing::warn!(segment = %open.id, durable_bytes = open.end, "left a segment that the disk failed");
-                retire(&self.shared, &self.disk, &open);
+                retire(&self.shared, &self.disk, &mut self.seen_file, &open);
             }
         }
     }
@@ -247,7 +254,7 @@ impl Writer {
             if open.end >= shared.config.segment_bytes
                 && let Some(open) = lane.open.take()
             {
-                retire(&shared, &self.disk, &open);
+                retire(&shared, &self.disk, &mut self.seen_file, &open);
             }
         }
     }
@@ -255,15 +262,17 @@ impl Writer {
     fn close(&mut self) {
         for lane in &mut self.lanes {
             if let Some(open) = lane.open.take() {
-                retire(&self.shared, &self.disk, &open);
+                retire(&self.shared, &self.disk, &mut self.seen_file, &open);
             }
         }
     }
 }
 
 /// Ends a segment; the file goes when nothing in it is still to be sent.
-fn retire(shared: &Shared, disk: &Disk, open: &OpenSegment) {
+fn retire(shared: &Shared, disk: &Disk, seen_file: &mut SeenFile, open: &OpenSegment) {
     if open.known {
+        // From here on the segment may be deleted: its ids must be durable without it.
+        seen_file.sync();
         if let Some(done) = shared.log(open.id.lane).seal() {
             disk.discard(&done);
         }

@@ -52,7 +52,7 @@ async fn everything_is_told_in_order_and_then_deleted() {
     for batch in 0..50 {
         outbox.append_events(events(batch * 100..batch * 100 + 100)).await.unwrap();
     }
-    outbox.append_events(vec![reward(1)]).await.unwrap();
+    outbox.append_events(vec![reward(5_000)]).await.unwrap();
     (0..30).for_each(|n| outbox.append_record(record(n)));
     outbox.flush().await;
     assert!(outbox.status().lanes[Lane::Events as usize].files > 1);
