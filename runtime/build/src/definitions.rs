@@ -10,6 +10,10 @@ use selvedge_decision::definition::{FeaturesDef, PlacementDef, ReleaseDef};
 pub(crate) use self::reader::at;
 pub use self::reader::read;
 
+/// The most events a release lists, and the bytes of an event's name.
+const MAX_EVENTS: usize = 1_000;
+const MAX_EVENT_BYTES: usize = 128;
+
 /// What is wrong in a TOML file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadFile {
@@ -44,7 +48,29 @@ pub fn release(text: &str) -> Result<ReleaseDef, BadFile> {
 
 /// Reads `features.toml`.
 pub fn features(text: &str) -> Result<FeaturesDef, BadFile> {
-    read("features.toml", text)
+    let file = "features.toml";
+    let def: FeaturesDef = read(file, text)?;
+    if def.events.len() > MAX_EVENTS {
+        return Err(at(
+            file,
+            text,
+            &["events"],
+            &format!("{} events, at most {MAX_EVENTS} are allowed", def.events.len()),
+        ));
+    }
+    for (place, name) in def.events.iter().enumerate() {
+        let why = if name.is_empty() || name.len() > MAX_EVENT_BYTES || name.chars().any(char::is_control) {
+            format!("{name:?}: a name has 1 to {MAX_EVENT_BYTES} bytes and no control characters")
+        } else if name.starts_with('$') {
+            format!("{name:?}: the node's own events are always known")
+        } else if def.events[..place].contains(name) {
+            format!("{name:?} stands twice")
+        } else {
+            continue;
+        };
+        return Err(at(file, text, &["events"], &why));
+    }
+    Ok(def)
 }
 
 /// Reads `placements/KEY.toml`; `file` is that path.
@@ -89,6 +115,7 @@ mod tests {
     fn the_files_of_the_design_are_read() {
         let def = features(
             r#"
+            events = ["view_item", "purchase"]
             [view.user]
             by = "subject"
             sync = "all"
@@ -104,6 +131,7 @@ mod tests {
             "#,
         )
         .unwrap();
+        assert_eq!(def.events, ["view_item", "purchase"]);
         let user = &def.view["user"];
         assert_eq!(user.max_lag, Some(Span::from_us(3_600_000_000)));
         assert_eq!(user.features["segment"], FeatureDef::Kind(FeatureKind::Symbol));
@@ -181,6 +209,14 @@ mod tests {
             "features.toml:5: view.user.features.a: expected a type such as \"number\", or a table such as { type = \"number\", default = 0.0 }",
         );
         check(of("features = {}\nby = \"x\""), "features.toml:5: by: duplicate key");
+
+        let of = |events: &str| features(&format!("\nevents = [{events}]")).unwrap_err();
+        check(of("\"a\", \"b\", \"a\""), "features.toml:2: events: \"a\" stands twice");
+        check(of("\"$reward\""), "features.toml:2: events: \"$reward\": the node's own events are always known");
+        check(of("\"\""), "features.toml:2: events: \"\": a name has 1 to 128 bytes and no control characters");
+        check(of("7"), "features.toml:2: events[0]: found the integer `7`, but a string was expected");
+        let many: Vec<String> = (0..1001).map(|n| format!("\"e{n}\"")).collect();
+        check(of(&many.join(",")), "features.toml:2: events: 1001 events, at most 1000 are allowed");
 
         let of = |text: &str| placement("placements/p.toml", text).unwrap_err();
         check(

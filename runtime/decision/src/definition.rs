@@ -35,6 +35,9 @@ pub struct Guard {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeaturesDef {
+    /// The events it knows by name; others are taken all the same and counted. None is unknown when the list is empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     /// The views by name.
     pub view: BTreeMap<String, ViewDef>,
 }

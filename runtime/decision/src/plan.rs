@@ -48,6 +48,8 @@ pub struct Plan {
     pub name: String,
     /// When a node takes it back by itself.
     pub guard: Guard,
+    /// The events it knows, sorted; empty when it does not say.
+    pub events: Vec<String>,
     /// Every view, by the index that placements use.
     pub views: Vec<ViewPlan>,
     /// The modules' names, by the index that calls use.
@@ -239,6 +241,11 @@ impl Plan {
     /// The index of view `name`.
     pub fn view(&self, name: &str) -> Option<usize> {
         self.views.iter().position(|view| view.name == name)
+    }
+
+    /// Whether the release lists event `name`, or lists none.
+    pub fn knows_event(&self, name: &str) -> bool {
+        self.events.is_empty() || self.events.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
     }
 }
 

@@ -20,8 +20,10 @@ pub use error::{ApiError, Code, Metrics};
 pub use serve::{Listening, ServeConfig, serve};
 
 use crate::clock::Clock;
-use crate::decide::Decider;
+use crate::decide::{Active, Decider};
+use crate::events::Unknown;
 use crate::outbox::Outbox;
+use crate::releases::Releases;
 
 /// What the public routes work with.
 pub struct Public {
@@ -29,6 +31,10 @@ pub struct Public {
     pub decider: Arc<Decider>,
     /// Takes events.
     pub outbox: Outbox,
+    /// Knows which events there are.
+    pub releases: Releases<Active>,
+    /// Counts those that it does not know.
+    pub unknown_events: Unknown,
     /// Stamps them.
     pub clock: Clock,
     /// The bounds of requests.

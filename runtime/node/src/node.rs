@@ -177,9 +177,13 @@ impl Node {
         let decider = Arc::new(decider);
         let api_metrics = api::Metrics::default();
         api_metrics.register(&mut registry);
+        let unknown_events = events::Unknown::default();
+        unknown_events.register(&mut registry);
         let public = Public {
             decider: decider.clone(),
             outbox: outbox.clone(),
+            releases: releases.clone(),
+            unknown_events: unknown_events.clone(),
             clock: clock.clone(),
             limits: limits(&config),
             metrics: api_metrics,
@@ -193,6 +197,7 @@ impl Node {
             releases: releases.clone(),
             features: features.clone(),
             outbox: outbox.clone(),
+            unknown_events,
         };
         let listening = Announcement {
             http: http.address,

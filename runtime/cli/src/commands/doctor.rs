@@ -1,8 +1,9 @@
-//! `selvedge doctor`: whether this machine and the core have what a node needs. One line a check: ok, warn or fail, and what
-//! to do. A failed check is a finding; a warning is not.
+//! `selvedge doctor`: whether this machine and the core have what a node needs, and what the node that runs here has to say. One
+//! line a check: ok, warn or fail, and what to do. A failed check is a finding; a warning is not.
 
 mod core;
 mod machine;
+mod node;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -74,6 +75,7 @@ impl Args {
         };
         if let Some(config) = &loaded {
             machine::checks(config).into_iter().try_for_each(&mut tell)?;
+            node::checks(config.http.admin).into_iter().try_for_each(&mut tell)?;
             if config.link.kind == LinkKind::Nats {
                 let checks =
                     block_on(1, async { anyhow::Ok(core::checks(&nats(config), &config.node.channel).await) })?;

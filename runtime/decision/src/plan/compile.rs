@@ -66,7 +66,9 @@ pub(super) fn compile(definition: &Definition) -> Result<Plan, Vec<Problem>> {
     }
     problems.check()?;
     let release = &definition.release;
-    Ok(Plan { name: release.name.clone(), guard: release.guard, views, modules, symbols, placements })
+    let mut events = definition.features.events.clone();
+    events.sort_unstable();
+    Ok(Plan { name: release.name.clone(), guard: release.guard, events, views, modules, symbols, placements })
 }
 
 fn check_view(name: &str, def: &ViewDef, problems: &mut Problems) {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::error::{ApiError, Code};
 use super::{Public, body};
-use crate::events::{self, BadBatch, BatchCode, Headers, Rejected};
+use crate::events::{self, BadBatch, BatchCode, Event, Headers, Rejected, names};
 use crate::outbox::Refused;
 
 /// What became of a batch.
@@ -63,13 +63,23 @@ impl Public {
         self.outbox.reject_events(rejected.len());
         let none = taken.is_empty();
         let sent = taken.len() as u64;
+        let unknown = self.unknown(&taken);
         let stored = self.outbox.append_events(taken).await?;
+        self.unknown_events.count(unknown);
         let error = rejected.first().filter(|_| none).map(|first| First {
             code: Code::bad_batch,
             message: first.message.clone(),
             field: first.field.map_or(format!("[{}]", first.index), |field| format!("[{}].{field}", first.index)),
         });
         Ok(Taken { accepted: sent - stored.duplicates, duplicates: stored.duplicates, rejected, error })
+    }
+
+    /// The names of those that the running release does not list.
+    fn unknown(&self, events: &[Event]) -> Vec<String> {
+        let active = self.releases.active();
+        let Some(active) = Option::as_ref(&active) else { return Vec::new() };
+        let is_unknown = |name: &&String| !active.plan.knows_event(name) && !names::is_own(name);
+        events.iter().map(|event| &event.name).filter(is_unknown).cloned().collect()
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::decide::Active;
+use crate::events::{Unknown, UnknownEvent};
 use crate::features::{Features, ViewStatus};
 use crate::link::{Link, LinkState};
 use crate::outbox::{Outbox, OutboxStatus};
@@ -33,6 +34,8 @@ pub struct Health {
     pub features: Features,
     /// What it has to tell.
     pub outbox: Outbox,
+    /// What it took and does not know.
+    pub unknown_events: Unknown,
 }
 
 /// `GET /readyz`.
@@ -79,6 +82,7 @@ pub struct NodeStatus {
     releases: Arc<Status>,
     features: Vec<ViewStatus>,
     outbox: OutboxStatus,
+    unknown_events: Vec<UnknownEvent>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -165,6 +169,7 @@ impl Health {
             releases: self.releases.status(),
             features: self.features.status(),
             outbox: self.outbox.status(),
+            unknown_events: self.unknown_events.status(),
         }
     }
 }

@@ -57,9 +57,14 @@ pub fn canonical(name: &str) -> &str {
     SEGMENT.binary_search_by_key(&name, |(segment, _)| segment).map_or(name, |at| SEGMENT[at].1)
 }
 
-/// Whether nobody but the node gives `name` a meaning.
+/// Whether the node gives `name` a meaning of its own.
+pub fn is_own(name: &str) -> bool {
+    [DECISION, EXPOSURE, REWARD].contains(&name)
+}
+
+/// Whether `name` is kept for what the node may one day give a meaning.
 pub fn is_reserved(name: &str) -> bool {
-    name.starts_with('$') && ![DECISION, EXPOSURE, REWARD].contains(&name)
+    name.starts_with('$') && !is_own(name)
 }
 
 #[cfg(test)]

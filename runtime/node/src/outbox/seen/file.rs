@@ -60,7 +60,7 @@ pub(super) fn restore(disk: &Disk, capacity: usize, old: &[OldSegment]) -> Windo
     let newest = old.iter().map(|segment| segment.id.epoch).max();
     for lane in [Lane::Rewards, Lane::Events] {
         let of_lane = |segment: &&OldSegment| segment.id.lane == lane && Some(segment.id.epoch) == newest;
-        if let Some(segment) = old.iter().filter(of_lane).next_back()
+        if let Some(segment) = old.iter().rfind(of_lane)
             && let Err(error) = add(segment, &mut window)
         {
             tracing::error!(file = %segment.path.display(), %error, "cannot read its message ids");
