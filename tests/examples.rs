@@ -76,6 +76,57 @@ fn quickstart() -> Result<()> {
     })
 }
 
+/// The commands of `docs/events.md` on the quickstart: each answers what the page says it does.
+#[test]
+fn events_page() -> Result<()> {
+    crate::alone(async {
+        let page = fs::read_to_string(binary::repository().join("docs/events.md"))?;
+        let folder = tempfile::tempdir()?;
+        let shop = folder.path().join("quickstart");
+        copy(&binary::repository().join("examples/quickstart"), &shop)?;
+        let mut command = Command::new(binary::built("selvedge")?);
+        command.arg("dev").arg(&shop).args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let mut dev = Process::spawn("selvedge dev", &mut command, &folder.path().join("log"))?;
+        let line: Value = serde_json::from_str(&dev.line(LIMIT).await?)?;
+        let address = line["http"].as_str().context("the address")?;
+        let (mut accepted, mut ran) = (0, 0);
+        for (command, expected) in commands(&page)? {
+            let mut shell = Command::new("sh");
+            shell.arg("-ec").arg(command.replace("localhost:7070", address));
+            let (status, stdout, stderr) = process::run("sh", shell, LIMIT).await?;
+            ensure!(status.success(), "{command}\n{status}\n{stderr}");
+            let said: Vec<Value> = serde_json::Deserializer::from_str(&stdout).into_iter().collect::<Result<_, _>>()?;
+            let expected: Vec<Value> =
+                serde_json::Deserializer::from_str(&expected).into_iter().collect::<Result<_, _>>()?;
+            ensure!(said == expected, "{command}\nanswered {said:?}\nthe page says {expected:?}");
+            accepted += said.iter().filter_map(|answer| answer["accepted"].as_u64()).sum::<u64>();
+            ran += 1;
+        }
+        ensure!(ran > 8, "the page has only {ran} commands");
+        let told = until("every event of the page in out/", LIMIT, async || {
+            let lines =
+                |lane: &str| fs::read_to_string(shop.join("out").join(lane)).unwrap_or_default().lines().count();
+            (lines("events.jsonl") + lines("rewards.jsonl") == accepted as usize).then_some(())
+        });
+        told.await?;
+        ensure!(dev.terminate(LIMIT).await?.success(), "a stop by SIGTERM exits 0");
+        Ok(())
+    })
+}
+
+/// The shell commands of a page, each with the JSON that follows it.
+fn commands(page: &str) -> Result<Vec<(String, String)>> {
+    let blocks: Vec<&str> = page.split("```").collect();
+    let block = |at: usize, kind: &str| blocks.get(at).and_then(|block| block.strip_prefix(kind)).map(str::to_owned);
+    let mut commands = Vec::new();
+    for at in 0..blocks.len() {
+        if let Some(command) = block(at, "sh\n") {
+            commands.push((command, block(at + 2, "json\n").context("a command without its answer")?));
+        }
+    }
+    Ok(commands)
+}
+
 /// `./x demo`, with a small log of the dataset's shape and a shorter outage.
 #[test]
 fn open_bandit() -> Result<()> {

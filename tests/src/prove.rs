@@ -3,6 +3,7 @@
 
 mod clone;
 mod corpus;
+mod events;
 mod faults;
 mod kill;
 mod models;
@@ -67,7 +68,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
 
 /// Every proof, in the order in which they run.
-pub const ALL: [Proof; 17] = [
+pub const ALL: [Proof; 18] = [
     Proof {
         name: "swap",
         about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
@@ -112,6 +113,11 @@ pub const ALL: [Proof; 17] = [
         name: "requests",
         about: "bad requests get a 4xx with code, field and limit; never a 5xx or a panic",
         run: |scale| Box::pin(requests::run(scale)),
+    },
+    Proof {
+        name: "events",
+        about: "events in every shape; copies are stored once over stops, kills and outages; unknown ones are counted",
+        run: |scale| Box::pin(events::run(scale)),
     },
     Proof {
         name: "corpus",

@@ -23,7 +23,7 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
         let event = |at: usize| {
             json!({
                 "event": "view_item", "subject": format!("u-{}", turn * 31 + at), "session": format!("s-{turn}"),
-                "item": format!("sku-{}", at * 7), "messageId": format!("m-{turn}-{at}"),
+                "item": format!("sku-{}", at * 7), "messageId": format!("m-@@@@@@@@-{at}"),
                 "properties": {"list": "plp", "position": at},
             })
         };

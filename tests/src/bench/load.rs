@@ -24,7 +24,7 @@ pub(super) struct Ask {
     pub(super) address: SocketAddr,
     pub(super) method: Method,
     pub(super) path: &'static str,
-    /// In turn.
+    /// In turn; in each, every `@` is a digit of the request's number, so that no two need be alike.
     pub(super) bodies: Arc<Vec<Bytes>>,
 }
 
@@ -118,7 +118,7 @@ impl Shared {
         while !self.stop.load(Ordering::Relaxed) {
             let Some(start) = pace.next().await else { break };
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
-            let body = self.ask.bodies[turn % self.ask.bodies.len()].clone();
+            let body = numbered(&self.ask.bodies[turn % self.ask.bodies.len()], turn);
             let answer = client.send(self.ask.method.clone(), self.ask.path, body).await;
             failed += u64::from(!answer.is_ok_and(|answer| answer.status.is_success()));
             samples.add(start.elapsed());
@@ -126,6 +126,24 @@ impl Shared {
         }
         (samples, failed)
     }
+}
+
+/// The body with the last digits of `turn` for each run of `@`.
+fn numbered(body: &Bytes, turn: usize) -> Bytes {
+    if !body.contains(&b'@') {
+        return body.clone();
+    }
+    let mut bytes = body.to_vec();
+    let mut rest = turn;
+    for byte in bytes.iter_mut().rev() {
+        if *byte == b'@' {
+            *byte = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        } else {
+            rest = turn;
+        }
+    }
+    bytes.into()
 }
 
 // === impl Pace ===

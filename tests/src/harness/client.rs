@@ -42,8 +42,19 @@ impl Client {
     /// Sends a request and reads the whole answer. An error means that no answer came: the connection is then dropped and
     /// the request is not repeated, because it may have arrived.
     pub async fn send(&mut self, method: Method, path: &str, body: impl Into<Bytes>) -> Result<Answer> {
+        self.send_with(method, path, &[("content-type", "application/json")], body).await
+    }
+
+    /// The same with these headers and no others.
+    pub async fn send_with(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
         let body = body.into();
-        let answer = tokio::time::timeout(LIMIT, self.exchange(method.clone(), path, body)).await;
+        let answer = tokio::time::timeout(LIMIT, self.exchange(method.clone(), path, headers, body)).await;
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
@@ -67,13 +78,10 @@ impl Client {
         self.send(Method::POST, path, value.to_string()).await
     }
 
-    async fn exchange(&mut self, method: Method, path: &str, body: Bytes) -> Result<Answer> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", self.address.to_string())
-            .header("content-type", "application/json")
-            .body(Full::new(body))?;
+    async fn exchange(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Answer> {
+        let request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(Full::new(body))?;
         let connection = self.ready().await?;
         let response = connection.send_request(request).await?;
         let (parts, body) = response.into_parts();

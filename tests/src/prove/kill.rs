@@ -1,5 +1,6 @@
 //! A node killed with SIGKILL at random while events and features pour in: every event answered 202 is counted exactly once
-//! by a reader, the feature state equals the bucket, and no stored checkpoint is ahead of its rows.
+//! by a reader, also when it is sent again after all that, the feature state equals the bucket, and no stored checkpoint is
+//! ahead of its rows.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -64,6 +65,7 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
             .await?;
     }
     let sent = traffic.stop().await?;
+    copies_are_known(&node, &sent, &mut findings).await?;
     every_accepted_event_arrived_once(&rig, &sent, &mut findings).await?;
     state_equals_bucket(&rig, &node, &items, &mut findings).await?;
     Ok(findings)
@@ -139,6 +141,17 @@ async fn checkpoint_is_not_ahead(
         findings.check(!behind, || {
             format!("checkpoint {checkpoint} covers row {seq} of {item} with price {price}, the store has {held}")
         });
+    }
+    Ok(())
+}
+
+/// Everything that was answered 202 by this node or one that was killed, sent again: none of it is new.
+async fn copies_are_known(node: &Node, sent: &Sent, findings: &mut Findings) -> Result<()> {
+    for ids in sent.accepted.chunks(1_000) {
+        let batch: Vec<_> = ids.iter().map(|id| json!({"event": "view_item", "messageId": id})).collect();
+        let answer = node.client().post("/v1/events", &json!({ "batch": batch })).await?.ok()?;
+        let stored = answer["accepted"].as_u64().context("accepted")?;
+        findings.count(ids.len() as u64, stored, || format!("{stored} of {} copies were stored again", ids.len()));
     }
     Ok(())
 }
