@@ -15,11 +15,11 @@ import re
 import numpy as np
 
 from .convert import Outcome, binary, predictor
-from .tape import Unsupported
+from .tape import Unsupported, is_missing
 
 IDENTITY = (
     "reg:squarederror", "reg:linear", "reg:squaredlogerror", "reg:absoluteerror", "reg:pseudohubererror",
-    "reg:quantileerror", "rank:pairwise", "rank:ndcg", "rank:map", "binary:logitraw", "binary:hinge",
+    "reg:quantileerror", "rank:pairwise", "rank:ndcg", "rank:map", "binary:logitraw",
 )  # fmt: skip
 LOG = ("reg:gamma", "reg:tweedie", "count:poisson")
 LOGISTIC = ("binary:logistic", "reg:logistic")
@@ -33,6 +33,8 @@ def xgboost(tape, fitted, columns):
     booster = fitted.get_booster()
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
     objective, param = learner["objective"]["name"], learner["learner_model_param"]
+    if objective == "binary:hinge":
+        raise Unsupported("the objective 'binary:hinge' predicts 0 or 1, nothing between; train with 'binary:logistic'")
     if objective not in (*IDENTITY, *LOG, *LOGISTIC, *SOFTMAX):
         raise Unsupported(f"the objective {objective!r} is not supported")
     if hasattr(fitted, "classes_"):
@@ -43,14 +45,16 @@ def xgboost(tape, fitted, columns):
     weights = gradient.get("weight_drop")
     model = gradient["gbtree"]["model"] if "gbtree" in gradient else gradient["model"]
     outputs = max(int(param["num_class"]), int(param.get("num_target", 1)), 1)
+    if any(int(tree["tree_param"].get("size_leaf_vector", 1)) > 1 for tree in model["trees"]):
+        raise Unsupported("leaves of several values are not supported; train with multi_strategy='one_output_per_tree'")
     used = used_trees(fitted, model, outputs)
     trees = [xgboost_tree(tree, output) for tree, output in zip(model["trees"][:used], model["tree_info"])]
     if weights is not None:
         trees = [{**tree, "weight": float(np.float32(weight))} for tree, weight in zip(trees, weights)]
-    columns = xgboost_columns(tape, learner, model, columns)
+    columns = xgboost_columns(tape, learner, model, without(tape, learner, fitted.missing, columns))
     base = base_margins(param["base_score"], objective, outputs)
     margin = tape.trees(columns, outputs, base, trees, "f32_less", precision="f32")
-    by = ("predict", {"output_margin": True})
+    by = ("predict(output_margin=True)", lambda X: fitted.predict(X, output_margin=True))
     classes = getattr(fitted, "classes_", None)
     tape.in_f32.update(["probability"] if objective not in IDENTITY else [])
     if weights is not None:
@@ -99,6 +103,19 @@ def logf(x):
         return np.float32(math.log(x))
     function.restype, function.argtypes = ctypes.c_float, [ctypes.c_float]
     return np.float32(function(float(x)))
+
+
+def without(tape, learner, missing, columns):
+    """The columns with NaN where the mark of a missing value stands. XGBoost compares in f32; NaN is missing, too."""
+    if is_missing(missing):
+        return columns
+    mark = float(np.float32(missing))
+    if not math.isfinite(mark):
+        raise Unsupported(f"`missing` is {missing!r}; supported are NaN and finite numbers")
+    if "c" in (learner.get("feature_types") or []):
+        raise Unsupported(f"`missing` is {missing!r}, which a code of a category can be; mark missing values with NaN")
+    marked = [tape.table(one, 1, {mark: [np.nan]}, [0.0], [0.0]) for one in tape.apply(columns, "round_f32")]
+    return tape.sums([[column, *mark] for column, mark in zip(columns, marked)])
 
 
 def xgboost_columns(tape, learner, model, columns):
@@ -218,7 +235,7 @@ def lightgbm(tape, fitted, columns):
         inner = tape.scale(margin, divide=[float(max(len(trees) // outputs, 1))] * outputs)
     sigmoid = float(parameters.get("sigmoid", 1.0))
     classes = getattr(fitted, "classes_", None)
-    by = ("predict", {"raw_score": True})
+    by = ("predict(raw_score=True)", lambda X: fitted.predict(X, raw_score=True))
     if name in ("binary", "multiclassova", "cross_entropy"):
         scaled = tape.scale(inner, multiply=[sigmoid] * outputs) if sigmoid != 1.0 else inner
         return Outcome(margin, tape.apply(scaled, "sigmoid"), classes, by)
@@ -286,6 +303,8 @@ def lightgbm_tree(root, output, seen):
     place = 0
     while pending:
         node = pending.pop()
+        if "leaf_coeff" in node:
+            raise Unsupported("linear trees (`linear_tree`) are not supported")
         if "split_feature" not in node:
             tree.leaf(float(node["leaf_value"]))
         else:

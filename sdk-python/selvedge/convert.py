@@ -19,7 +19,7 @@ class Outcome:
     final: list = None
     # The labels of a classifier.
     classes: object = None
-    # The method of the real estimator that answers the margin, and its arguments; None when there is none.
+    # How the real estimator answers the margin: in words, and as a function of its own X; None when it does not.
     margin_by: tuple = None
     # Whether the real estimator has `decision_function`.
     decides: bool = field(default=False)
@@ -69,7 +69,11 @@ def pipeline_predicts(tape, pipeline, columns):
     with at(f"step {name!r}"):
         if last is None or last == "passthrough":
             raise Unsupported("nothing is predicted; the last step must be a model")
-        return predict(tape, last, columns)
+        outcome = predict(tape, last, columns)
+    if before and outcome.margin_by is not None:
+        told, ask = outcome.margin_by
+        outcome.margin_by = told, lambda X: ask(pipeline[:-1].transform(X))
+    return outcome
 
 
 @transformer("Pipeline")

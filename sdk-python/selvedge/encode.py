@@ -1,6 +1,9 @@
 """Encoders of categories. Owns which category becomes which number, and what an unknown or missing one becomes."""
 
+import warnings
+
 import numpy as np
+from sklearn.preprocessing import OneHotEncoder
 
 from .convert import transformer
 from .tape import MISSING, Missing, Text, Unsupported, at, is_missing
@@ -11,15 +14,16 @@ NEVER = Missing()
 
 
 class Categories:
-    """The categories of one feature as an encoder has them."""
+    """The categories of one feature as an encoder has them; `counts_nan` when NaN has a place among them."""
 
-    def __init__(self, column, categories, infrequent):
+    def __init__(self, column, categories, infrequent, counts_nan):
         self.all = [key(column, value) for value in categories]
         self.none_is_one = any(value is None and of is MISSING for value, of in zip(categories, self.all))
         rare = {key(column, value) for value in (infrequent if infrequent is not None else ())}
-        frequent = [value for value in self.all if value not in rare]
+        placed = [one for one, of in zip(self.all, categories) if counts_nan or of is None or not is_missing(of)]
+        frequent = [value for value in placed if value not in rare]
         # The place of a category once the infrequent ones are one, the last.
-        self.place = {value: frequent.index(value) if value not in rare else len(frequent) for value in self.all}
+        self.place = {value: frequent.index(value) if value not in rare else len(frequent) for value in placed}
         self.infrequent = len(frequent) if rare else None
         self.count = len(frequent) + bool(rare)
 
@@ -29,7 +33,7 @@ class Categories:
 
     @property
     def has_missing(self):
-        return MISSING in self.place
+        return MISSING in self.all
 
 
 def key(column, value):
@@ -43,17 +47,18 @@ def key(column, value):
     raise Unsupported(f"the category {value!r} is a {type(value).__name__}; numbers, flags and texts are supported")
 
 
-def features(fitted, columns):
+def features(fitted, columns, counts_nan=True):
     """Each column with its categories."""
     rare = getattr(fitted, "infrequent_categories_", None) or [None] * len(columns)
     for i, (column, categories) in enumerate(zip(columns, fitted.categories_)):
         with at(f"feature {i}"):
-            yield i, column, Categories(column, categories, rare[i])
+            yield i, column, Categories(column, categories, rare[i], counts_nan)
 
 
 @transformer("OneHotEncoder")
 def one_hot_encoder(tape, fitted, columns):
     made = []
+    takes_infrequent = unknown_is_infrequent(fitted.handle_unknown)
     for i, column, categories in features(fitted, columns):
         dropped = None if fitted.drop_idx_ is None else fitted.drop_idx_[i]
         dropped = None if dropped is None else categories.place[categories.all[dropped]]
@@ -64,7 +69,6 @@ def one_hot_encoder(tape, fitted, columns):
             return place if dropped is None or place < dropped else place - 1
 
         # An unknown category counts as infrequent where there is such a thing, else as none.
-        takes_infrequent = fitted.handle_unknown in ("infrequent_if_exist", "warn")
         other = slot(categories.infrequent) if takes_infrequent else -1
         if fitted.handle_unknown == "error":
             tape.guard_known(column, categories.known(), categories.has_missing)
@@ -74,10 +78,22 @@ def one_hot_encoder(tape, fitted, columns):
     return made
 
 
+def unknown_is_infrequent(handle_unknown):
+    """Whether an unknown category becomes the infrequent one. `warn` is documented to do so; scikit-learn 1.6 and 1.7 leave
+    it out, so the installed version is asked."""
+    if handle_unknown != "warn":
+        return handle_unknown == "infrequent_if_exist"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        encoder = OneHotEncoder(handle_unknown="warn", min_frequency=2, sparse_output=False)
+        return bool(encoder.fit([["a"], ["a"], ["b"]]).transform([["?"]]).any())
+
+
 @transformer("OrdinalEncoder")
 def ordinal_encoder(tape, fitted, columns):
     made = []
-    for _, column, categories in features(fitted, columns):
+    # NaN has a code of its own, outside of the numbering.
+    for _, column, categories in features(fitted, columns, counts_nan=False):
         other = np.nan
         if fitted.handle_unknown == "use_encoded_value":
             other = float(fitted.unknown_value)

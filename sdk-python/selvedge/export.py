@@ -133,9 +133,8 @@ def expectations(pipeline, rows):
         # An unknown category that is ignored is no news here.
         warnings.simplefilter("ignore")
         if outcome.margin is not None and outcome.margin_by is not None:
-            method, arguments = outcome.margin_by
-            told = ", ".join(f"{key}={value}" for key, value in arguments.items())
-            found.append(("margin", f"{method}({told})", getattr(pipeline, method)(rows.X, **arguments)))
+            told, ask = outcome.margin_by
+            found.append(("margin", told, ask(rows.X)))
         if outcome.classes is None:
             kind = "margin" if outcome.final is None else "probability"
             found.append((kind, "predict", pipeline.predict(rows.X)))

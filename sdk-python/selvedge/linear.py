@@ -13,7 +13,7 @@ def decision(tape, fitted, columns):
 
 
 def margins(fitted, margin, final=None):
-    return Outcome(margin, final, fitted.classes_, ("decision_function", {}), decides=True)
+    return Outcome(margin, final, fitted.classes_, ("decision_function", fitted.decision_function), decides=True)
 
 
 @predictor("LogisticRegression", "LogisticRegressionCV")

@@ -119,8 +119,12 @@ def simple_imputer(tape, fitted, columns):
 
 @transformer("MissingIndicator")
 def missing_indicator(tape, fitted, columns):
-    columns = [as_missing(tape, columns[i], fitted.missing_values) for i in fitted.features_]
-    return indicator(tape, columns, fitted.missing_values)
+    columns = [as_missing(tape, column, fitted.missing_values) for column in columns]
+    if fitted.features == "missing-only" and fitted.error_on_new:
+        whole = [column for i, column in enumerate(columns) if i not in set(fitted.features_)]
+        for is_new in indicator(tape, whole, fitted.missing_values):
+            tape.guard_known(is_new, [0.0], False)
+    return indicator(tape, [columns[i] for i in fitted.features_], fitted.missing_values)
 
 
 def as_missing(tape, column, value):

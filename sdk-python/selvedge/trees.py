@@ -83,7 +83,7 @@ def gradient_boosting(tape, fitted, columns):
         margin = tape.sums([list(pair) for pair in zip(before, margin)])
     if not is_classifier:
         return Outcome(margin)
-    by = ("decision_function", {})
+    by = ("decision_function", fitted.decision_function)
     if outputs > 1:
         return Outcome(margin, tape.softmax(margin), fitted.classes_, by, decides=True)
     linked = tape.scale(margin, multiply=[2.0]) if fitted.loss == "exponential" else margin
@@ -134,7 +134,7 @@ def hist_gradient_boosting(tape, fitted, columns):
     margin = tape.trees(columns, outputs, base, trees, "f64_at_most")
     if is_classifier:
         final = tape.apply(margin, "sigmoid") if outputs == 1 else tape.softmax(margin)
-        return Outcome(margin, final, fitted.classes_, ("decision_function", {}), decides=True)
+        return Outcome(margin, final, fitted.classes_, ("decision_function", fitted.decision_function), decides=True)
     link = type(fitted._loss.link).__name__
     if link not in ("IdentityLink", "LogLink"):
         raise Unsupported(f"the link {link} is not supported; supported are IdentityLink and LogLink")

@@ -170,12 +170,13 @@ class Meanings(ExportCase):
         y = np.arange(len(column)) % 7
         X = pd.DataFrame({"c": column})
         target = y % 2 if isinstance(encoder, TargetEncoder) and encoder.target_type == "binary" else y
-        pipeline = make_pipeline(encoder, HistGradientBoostingClassifier(max_iter=2, min_samples_leaf=1)).fit(X, target)
+        whole = SimpleImputer(strategy="constant", fill_value=-77.0)
+        pipeline = make_pipeline(encoder, whole, LinearRegression()).fit(X, target)
+        # No two sums of weights are the same.
+        pipeline[-1].coef_ = np.random.default_rng(5).normal(size=pipeline[-1].coef_.shape)
         other = pd.DataFrame({"c": rows})
-        found = self.answers(pipeline, X, other)
-        expected = pipeline.predict_proba(other)
-        expected = expected[:, 1] if expected.shape[1] == 2 else expected[:, 0]
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14, err_msg=repr(encoder))
+        found = self.answers(pipeline, X, other, "margin")
+        np.testing.assert_allclose(found, pipeline.predict(other), rtol=1e-13, atol=1e-13, err_msg=repr(encoder))
 
     def test_categories_as_each_encoder_has_them(self):
         texts = np.array(["a", "b", "b", "c", "c", "c", "d", "d", "d", "d"] * 6, dtype=object)
@@ -189,9 +190,12 @@ class Meanings(ExportCase):
             OneHotEncoder(handle_unknown="ignore", drop="first", sparse_output=False),
             OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=8, sparse_output=False),
             OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=3, drop="first", sparse_output=False),
+            OneHotEncoder(handle_unknown="warn", min_frequency=8, sparse_output=False),
+            OneHotEncoder(handle_unknown="warn", sparse_output=False),
             OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
             OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=-2),
             OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, max_categories=3),
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, min_frequency=15, encoded_missing_value=-2),
             TargetEncoder(target_type="binary", random_state=0),
             TargetEncoder(target_type="continuous", random_state=0),
             TargetEncoder(target_type="multiclass", random_state=0),
@@ -202,6 +206,55 @@ class Meanings(ExportCase):
             self.check_categories(encoder, with_nan, ["a", "b", "c", "d", "new", np.nan])
             self.check_categories(encoder, numbers, [1.0, 2.5, 3.0, 7.0, 2.0, -0.0])
             self.check_categories(encoder, number_nan, [1.0, 2.5, 3.0, 7.0, 2.0, np.nan])
+
+    def test_a_missing_indicator_guards_what_was_never_missing(self):
+        X, y = frame()
+        X.loc[::7, "a"] = np.nan
+        for missing, rows in [
+            (np.nan, {"a": [np.nan, 1.0, 1.0], "b": [1.0, np.nan, 1.0]}),
+            (-1, {"a": [-1.0, 1.0, 1.0], "b": [1.0, -1.0, 1.0]}),
+        ]:
+            seen = X[["a", "b"]].fillna(-1) if missing == -1 else X[["a", "b"]].astype(float)
+            for errors, guarded in [(True, [False, True, False]), (False, [False] * 3)]:
+                indicate = MissingIndicator(missing_values=missing, error_on_new=errors)
+                pipeline = make_pipeline(indicate, LogisticRegression()).fit(seen, y)
+                found = self.answers(pipeline, seen, pd.DataFrame(rows))
+                self.assertEqual(np.isnan(found).tolist(), guarded, (missing, errors))
+
+    def test_xgboost_s_own_mark_of_a_missing_value(self):
+        try:
+            from xgboost import XGBClassifier, XGBRegressor
+        except ImportError:
+            self.skipTest("xgboost is not installed")
+        X, y = frame()
+        rng = np.random.default_rng(2)
+        for mark in [-999, 0, 0.1]:
+            seen = X[["a", "b"]].astype(float)
+            seen["a"] = seen["a"].where(rng.random(len(X)) < 0.7, mark)
+            model = XGBClassifier(n_estimators=5, missing=mark).fit(seen, np.where(seen["a"] == mark, 1, y))
+            rows = pd.DataFrame({"a": [mark, np.float32(mark), np.nan, -0.0, 1.0, -1.0], "b": [2.0] * 6}, dtype=float)
+            # Without a marked row in X, which would tell.
+            found = self.answers(model, X[["a", "b"]], rows)
+            np.testing.assert_allclose(found, model.predict_proba(rows)[:, 1], rtol=1e-6, err_msg=repr(mark))
+        self.refused(XGBRegressor(n_estimators=2, missing=np.inf).fit(X[["a"]], y), X[["a"]], "`missing` is inf")
+        table = pd.DataFrame({"c": X["c"].astype("category")})
+        categories = XGBRegressor(n_estimators=2, missing=0, enable_categorical=True).fit(table, y)
+        self.refused(categories, table, "`missing` is 0, which a code of a category can be")
+
+    def test_boosters_that_answer_otherwise_are_named(self):
+        try:
+            from lightgbm import LGBMRegressor
+            from xgboost import XGBRegressor
+        except ImportError:
+            self.skipTest("xgboost and lightgbm are not installed")
+        X, y = frame()
+        X = X[["a", "b"]]
+        for model, target, expected in [
+            (LGBMRegressor(n_estimators=2, linear_tree=True, verbose=-1), y, "linear trees"),
+            (XGBRegressor(n_estimators=2, multi_strategy="multi_output_tree"), X, "leaves of several values"),
+            (XGBRegressor(n_estimators=2, objective="binary:hinge"), y, "'binary:hinge' predicts 0 or 1"),
+        ]:
+            self.refused(model.fit(X, target), X, expected)
 
     def test_imputers_of_texts_and_of_other_values_than_nan(self):
         X, y = frame()
