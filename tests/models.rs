@@ -157,6 +157,23 @@ fn mistakes_are_told_where_they_are() -> Result<()> {
 }
 
 #[test]
+fn the_nodes_settings_say_how_much_memory_a_model_may_need() -> Result<()> {
+    let names: Vec<String> = (0..200).map(|feature| format!("item.f{feature}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let model = xgboost::model(&names, 4, 3, 1);
+    let files = [("rank.json", model.as_bytes()), ("rank.toml", &b"rows = 60000\n"[..])];
+    let expected = "bytes of memory, the host gives 67108864 (modules.max_memory); build it for fewer rows";
+    refused(&files, &["build", "rank.json"], 1, expected)?;
+    with_files(&files, async |folder, _| {
+        let mut command = Command::new(binary::built("selvedge")?);
+        command.args(["build", "rank.json"]).current_dir(folder);
+        let ran = command.env("SELVEDGE_MODULES_MAX_MEMORY", "128MiB").output()?;
+        ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        Ok(())
+    })
+}
+
+#[test]
 fn a_sidecar_of_nobody_is_a_finding() -> Result<()> {
     crate::alone(async {
         let folder = tempfile::tempdir()?;

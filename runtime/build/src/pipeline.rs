@@ -27,6 +27,10 @@ pub const PIPELINE_VERSION: u32 = 1;
 pub const MAX_COLUMNS: usize = 1_000_000;
 /// The most steps.
 pub const MAX_STEPS: usize = 10_000;
+/// The most outputs.
+pub const MAX_OUTPUTS: usize = 256;
+/// The most symbols of an input, which is what a manifest can list; and the most vectors of an embedding.
+pub const MAX_SYMBOLS: usize = 65_536;
 /// The most nodes of all trees together, leaves included.
 pub const MAX_NODES: usize = 4_000_000;
 

@@ -98,7 +98,9 @@ pub enum LoadError {
     #[error("cannot be linked: {0}")]
     Link(String),
     /// It needs more memory than the host gives.
-    #[error("needs {needed} bytes of memory, the host gives {limit} (modules.max_memory)")]
+    #[error(
+        "needs {needed} bytes of memory, the host gives {limit} (modules.max_memory); build it for fewer rows a call, or give more"
+    )]
     Memory {
         /// What the manifest says.
         needed: u64,

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::BadModel;
+use super::tape::Tape;
 use crate::pipeline::step::Column;
 use crate::pipeline::{PipelineInput, Step};
 
@@ -68,18 +69,20 @@ impl Categories {
         }
     }
 
-    /// The steps from the input's column to the column of its code; `next` is the first column that they append. No steps
-    /// when the input is the code already.
-    pub(super) fn steps(&self, column: Column, next: Column) -> Vec<Step> {
-        let Self::Numbers(numbers) = self else { return Vec::new() };
+    /// The column of the code of what stands in `column`, after the steps that lead there; `column` itself when that is the
+    /// code already.
+    pub(super) fn code(&self, column: Column, tape: &mut Tape) -> Result<Column, BadModel> {
+        let Self::Numbers(numbers) = self else { return Ok(column) };
         let mut codes: Vec<(f64, usize)> = numbers.iter().copied().zip(0..).collect();
         codes.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut steps = vec![Step::Index { column, values: codes.iter().map(|(value, _)| *value).collect() }];
-        if !codes.is_sorted_by_key(|(_, code)| *code) {
-            let rows = codes.iter().map(|(_, code)| *code as f64).collect();
-            steps.push(Step::Table { column: next, width: 1, rows, other: vec![-1.0], missing: vec![f64::NAN] });
+        let index = Step::Index { column, values: codes.iter().map(|(value, _)| *value).collect() };
+        let column = tape.push(index).map_err(BadModel::whole)?.start;
+        if codes.is_sorted_by_key(|(_, code)| *code) {
+            return Ok(column);
         }
-        steps
+        let rows = codes.iter().map(|(_, code)| *code as f64).collect();
+        let table = Step::Table { column, width: 1, rows, other: vec![-1.0], missing: vec![f64::NAN] };
+        Ok(tape.push(table).map_err(BadModel::whole)?.start)
     }
 }
 
@@ -88,6 +91,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
     use super::*;
+    use crate::pipeline::{Answer, Answers};
 
     #[track_caller]
     fn check(json: &str, expected: Result<Categories, &str>) {
@@ -112,10 +116,16 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_ascend_are_led_back_to_their_codes() {
-        let steps = Categories::Numbers(vec![7.0, 1.0, 3.0]).steps(2, 9);
-        assert_eq!(steps[0], Step::Index { column: 2, values: vec![1.0, 3.0, 7.0] });
-        assert!(matches!(&steps[1], Step::Table { column: 9, rows, .. } if *rows == [1.0, 2.0, 0.0]));
-        assert_eq!(Categories::Numbers(vec![1.0, 3.0]).steps(2, 9).len(), 1);
-        assert_eq!(Categories::Texts(vec!["a".into()]).steps(2, 9).len(), 0);
+        let steps = |categories: Categories, column: Column| {
+            let mut tape = Tape::new(vec![PipelineInput::number("a"), categories.input("b".into())]);
+            assert_eq!(categories.code(1, &mut tape).unwrap(), column);
+            let margin = vec![Answer { name: "score".into(), column }];
+            tape.finish("test", None, Answers { margin, probability: Vec::new() }).unwrap().steps
+        };
+        let found = steps(Categories::Numbers(vec![7.0, 1.0, 3.0]), 3);
+        assert_eq!(found[0], Step::Index { column: 1, values: vec![1.0, 3.0, 7.0] });
+        assert!(matches!(&found[1], Step::Table { column: 2, rows, .. } if *rows == [1.0, 2.0, 0.0]));
+        assert_eq!(steps(Categories::Numbers(vec![1.0, 3.0]), 2).len(), 1);
+        assert_eq!(steps(Categories::Texts(vec!["a".into()]), 1).len(), 0);
     }
 }

@@ -10,14 +10,12 @@ use selvedge_decision::manifest::{Kind, Scope};
 
 use super::tape::Tape;
 use super::{BadModel, names};
-use crate::pipeline::{Answer, Answers, Pipeline, PipelineInput, Step};
+use crate::pipeline::{Answer, Answers, MAX_SYMBOLS, Pipeline, PipelineInput, Step};
 
 /// The input that says which vector is meant, unless it is named otherwise.
 const ID: &str = "candidate.id";
 /// The input that it is multiplied with, unless it is named otherwise.
 const USER: &str = "user.vector";
-/// The most vectors: the symbols a manifest can list.
-const MAX_VECTORS: usize = 65_536;
 /// The longest vector.
 const MAX_LEN: usize = 65_536;
 
@@ -108,9 +106,9 @@ impl Vectors {
         if let Some(before) = self.lines.insert(id.clone(), line) {
             return bad(format!("the id {id:?} stands in line {before} already"));
         }
-        if self.ids.len() == MAX_VECTORS {
+        if self.ids.len() == MAX_SYMBOLS {
             return bad(format!(
-                "more than {MAX_VECTORS} vectors, which is what a module can tell apart; split the catalogue, or keep the vectors as a feature of the view and let the input be `item.vector`"
+                "more than {MAX_SYMBOLS} vectors, which is what a module can tell apart; split the catalogue, or keep the vectors as a feature of the view and let the input be `item.vector`"
             ));
         }
         if self.ids.is_empty() {

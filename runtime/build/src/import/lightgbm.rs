@@ -14,10 +14,11 @@ use text::{Block, Model};
 use tree::Kind;
 
 use super::categories::Categories;
+use super::tape::Tape;
 use super::xgboost::named;
 use super::{BadModel, names};
 use crate::pipeline::step::Column;
-use crate::pipeline::{Answers, Compare, Function, PIPELINE_VERSION, Pipeline, PipelineInput, Precision, Step, Trees};
+use crate::pipeline::{Answers, Compare, Function, MAX_OUTPUTS, Pipeline, PipelineInput, Precision, Step, Trees};
 
 /// Whether a file is a LightGBM model, by its first line.
 pub(super) fn is_one(text: &[u8]) -> bool {
@@ -31,7 +32,7 @@ pub(super) fn is_one(text: &[u8]) -> bool {
 /// With the tree and the key inside the file, and what is wrong there.
 pub fn read(bytes: &[u8], names: Option<&[String]>) -> Result<Pipeline, BadModel> {
     let text = std::str::from_utf8(bytes).map_err(|error| BadModel::whole(format!("not UTF-8: {error}")))?;
-    super::checked(pipeline(&Model::parse(text)?, names)?)
+    pipeline(&Model::parse(text)?, names)
 }
 
 fn pipeline(model: &Model<'_>, names: Option<&[String]>) -> Result<Pipeline, BadModel> {
@@ -41,8 +42,11 @@ fn pipeline(model: &Model<'_>, names: Option<&[String]>) -> Result<Pipeline, Bad
         return Err(head.bad("version", format!("{version:?} is unknown; this builder reads v2, v3 and v4")));
     }
     let outputs = head.count("num_tree_per_iteration")?;
-    if outputs == 0 || outputs > 256 || !model.trees.len().is_multiple_of(outputs) {
-        let why = format!("{outputs} for {} trees; between 1 and 256 that divide them are expected", model.trees.len());
+    if outputs == 0 || outputs > MAX_OUTPUTS || !model.trees.len().is_multiple_of(outputs) {
+        let why = format!(
+            "{outputs} for {} trees; between 1 and {MAX_OUTPUTS} that divide them are expected",
+            model.trees.len()
+        );
         return Err(head.bad("num_tree_per_iteration", why));
     }
     let objective = Objective::read(head, outputs)?;
@@ -61,79 +65,56 @@ fn pipeline(model: &Model<'_>, names: Option<&[String]>) -> Result<Pipeline, Bad
 
     let mut kinds = tree::Kinds::new(features);
     let trees = tree::all(&model.trees, outputs, &mut kinds)?;
-    let mut steps = Vec::new();
-    let columns = columns(&kinds, &categories, &mut steps);
-    let margins = append(inputs.len(), &mut steps, |_| {
-        Step::Trees(Trees {
-            columns,
-            outputs: outputs as u32,
-            base: vec![0.0; outputs],
-            precision: Precision::F64,
-            divide: None,
-            compare: Compare::F64AtMost,
-            trees,
-        })
-    });
+    let mut tape = Tape::new(inputs);
+    let columns = columns(&kinds, &categories, &mut tape)?;
+    let margins = tape.columns(Step::Trees(Trees {
+        columns,
+        outputs: outputs as u32,
+        base: vec![0.0; outputs],
+        precision: Precision::F64,
+        divide: None,
+        compare: Compare::F64AtMost,
+        trees,
+    }))?;
     let iterations = head.has("average_output").then_some(model.trees.len() / outputs);
-    let predictions = objective.predictions(&margins, iterations, inputs.len(), &mut steps);
+    let predictions = objective.predictions(&margins, iterations, &mut tape)?;
     let kind = if objective.has_classes() { "class" } else { "output" };
-    Ok(Pipeline {
-        selvedge_pipeline: PIPELINE_VERSION,
-        kind: "lightgbm".into(),
-        made_by: Some(format!("lightgbm, file version {}", version.trim_start_matches('v'))),
-        inputs,
-        steps,
-        outputs: Answers { margin: named(kind, &margins), probability: named(kind, &predictions) },
-    })
-}
-
-/// Appends a step; the columns that it gives. `inputs` are the columns before all steps.
-fn append(inputs: usize, steps: &mut Vec<Step>, step: impl FnOnce(Column) -> Step) -> Vec<Column> {
-    let first = (inputs + steps.iter().map(Step::width).sum::<usize>()) as Column;
-    let step = step(first);
-    let columns = (first..first + step.width() as Column).collect();
-    steps.push(step);
-    columns
+    let made_by = format!("lightgbm, file version {}", version.trim_start_matches('v'));
+    let answers = Answers { margin: named(kind, &margins), probability: named(kind, &predictions) };
+    tape.finish("lightgbm", Some(made_by), answers)
 }
 
 /// The column of each feature as each kind of node sees it, after the steps that it takes to get there.
-fn columns(kinds: &tree::Kinds, categories: &[Option<Categories>], steps: &mut Vec<Step>) -> Vec<Column> {
-    let inputs = categories.len();
+fn columns(kinds: &tree::Kinds, categories: &[Option<Categories>], tape: &mut Tape) -> Result<Vec<Column>, BadModel> {
     // Where a dictionary of numbers stands, the code is what the trainer saw.
-    let mut codes: Vec<Column> = (0..inputs as Column).collect();
-    for (feature, known) in categories.iter().enumerate() {
-        let next = (inputs + steps.iter().map(Step::width).sum::<usize>()) as Column;
-        let to_code = known.as_ref().map_or_else(Vec::new, |known| known.steps(feature as Column, next));
-        if !to_code.is_empty() {
-            codes[feature] = next + to_code.len() as Column - 1;
-            steps.extend(to_code);
+    let mut codes: Vec<Column> = (0..categories.len() as Column).collect();
+    for (known, code) in categories.iter().zip(&mut codes) {
+        if let Some(known) = known {
+            *code = known.code(*code, tape)?;
         }
     }
-    let of = |kind: Kind| kinds.seen.iter().filter(move |(_, seen)| *seen == kind).map(|(feature, _)| codes[*feature]);
-    let zeros: Vec<Column> = of(Kind::ZeroIsMissing).collect();
     // A dictionary's codes are whole already.
-    let is_code = |(feature, kind): &&(usize, Kind)| *kind == Kind::Category && categories[*feature].is_none();
-    let cut: Vec<Column> = kinds.seen.iter().filter(is_code).map(|(feature, _)| codes[*feature]).collect();
+    let is_cut = |feature: usize, kind: Kind| kind == Kind::Category && categories[feature].is_none();
+    let of = |is_one: &dyn Fn(usize, Kind) -> bool| -> Vec<Column> {
+        let seen = kinds.seen.iter().filter(|(feature, kind)| is_one(*feature, *kind));
+        seen.map(|(feature, _)| codes[*feature]).collect()
+    };
     let mut step = |columns: Vec<Column>, step: fn(Vec<Column>) -> Step| {
-        if columns.is_empty() { Vec::new() } else { append(inputs, steps, |_| step(columns)) }
+        if columns.is_empty() { Ok(Vec::new()) } else { tape.columns(step(columns)) }
     };
-    let mut zeros = step(zeros, |columns| Step::ZeroIsMissing { columns }).into_iter();
-    let mut cut = step(cut, |columns| Step::Apply { columns, function: Function::Trunc }).into_iter();
-    let column = |seen: &(usize, Kind)| {
-        let made = match seen.1 {
-            Kind::Plain => None,
+    let zeros = of(&|_, kind| kind == Kind::ZeroIsMissing);
+    let mut zeros = step(zeros, |columns| Step::ZeroIsMissing { columns })?.into_iter();
+    let cut = of(&is_cut);
+    let mut cut = step(cut, |columns| Step::Apply { columns, function: Function::Trunc })?.into_iter();
+    let column = |(feature, kind): &(usize, Kind)| {
+        let made = match kind {
             Kind::ZeroIsMissing => zeros.next(),
-            Kind::Category => {
-                if categories[seen.0].is_none() {
-                    cut.next()
-                } else {
-                    None
-                }
-            }
+            Kind::Category if is_cut(*feature, *kind) => cut.next(),
+            Kind::Category | Kind::Plain => None,
         };
-        made.unwrap_or(codes[seen.0])
+        made.unwrap_or(codes[*feature])
     };
-    kinds.seen.iter().map(column).collect()
+    Ok(kinds.seen.iter().map(column).collect())
 }
 
 /// What the codes of each feature stood for in the data frame that the model was trained on. The file has the categories of

@@ -16,7 +16,7 @@ use selvedge_decision::manifest::Kind;
 use super::tape::Tape;
 use super::{BadModel, MAX_FEATURES, names};
 use crate::pipeline::step::Column;
-use crate::pipeline::{Answer, Answers, Pipeline, PipelineInput};
+use crate::pipeline::{Answer, Answers, MAX_OUTPUTS, Pipeline, PipelineInput};
 use graph::Walk;
 use model::{FLOAT, Port};
 use value::{Rows, size, type_name};
@@ -24,6 +24,9 @@ use value::{Rows, size, type_name};
 /// The operator sets whose meaning `ops` has.
 const OLDEST_OPSET: i64 = 11;
 const NEWEST_OPSET: i64 = 23;
+
+/// The longest name of an input or output, in bytes: each of its numbers is called after it.
+const MAX_NAME: usize = 1_000;
 
 /// Whether a file is a message with the fields of a model.
 pub(super) fn is_one(bytes: &[u8]) -> bool {
@@ -48,6 +51,12 @@ pub fn read(bytes: &[u8], names: Option<&[String]>) -> Result<Pipeline, BadModel
              opset_version=17, for example"
         );
         return Err(BadModel::new("opset_import", why));
+    }
+    for (at, ports) in [("graph.input", &model.graph.inputs), ("graph.output", &model.graph.outputs)] {
+        if let Some(i) = ports.iter().position(|port| port.name.len() > MAX_NAME) {
+            let why = format!("a name of {} bytes, at most {MAX_NAME}", ports[i].name.len());
+            return Err(BadModel::new(format!("{at}[{i}]"), why));
+        }
     }
     let constants = graph::initializers(&model.graph)?;
     let ports: Vec<&Port<'_>> = model.graph.inputs.iter().filter(|port| !constants.contains_key(port.name)).collect();
@@ -121,12 +130,21 @@ fn inputs(
 }
 
 fn outputs(walk: &Walk<'_>, ports: &[Port<'_>]) -> Result<Answers, BadModel> {
-    let mut rows = Vec::new();
+    let mut rows: Vec<(&str, &Rows)> = Vec::new();
+    let mut total = 0;
     for port in ports {
-        let bad = |why: &str| BadModel::new(format!("graph.output {:?}", port.name), why);
-        rows.push((port.name, walk.rows(port.name).ok_or_else(|| bad("it does not depend on an input"))?));
+        let bad = |why: String| BadModel::new(format!("graph.output {:?}", port.name), why);
+        let own = walk.rows(port.name).ok_or_else(|| bad("it does not depend on an input".into()))?;
+        // A few bytes can name a long row often: it is counted before any of its numbers gets a name.
+        total += own.columns.len();
+        if total > MAX_OUTPUTS || rows.len() == MAX_OUTPUTS {
+            return Err(bad(format!("{total} numbers so far, at most {MAX_OUTPUTS} can be answered")));
+        }
+        if rows.iter().any(|(name, _)| *name == port.name) {
+            return Err(bad("stands twice".into()));
+        }
+        rows.push((port.name, own));
     }
-    let total: usize = rows.iter().map(|(_, rows)| rows.columns.len()).sum();
     let answers = |columns: fn(&Rows) -> &[Column]| {
         let mut answers = Vec::new();
         for (name, rows) in &rows {

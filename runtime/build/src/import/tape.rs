@@ -42,6 +42,15 @@ impl Tape {
         Ok(columns)
     }
 
+    /// As [`Self::push`], for an importer whose steps stand nowhere in its file.
+    ///
+    /// # Errors
+    ///
+    /// When there are more steps or columns than a pipeline has.
+    pub(super) fn columns(&mut self, step: Step) -> Result<Vec<Column>, BadModel> {
+        self.push(step).map(Iterator::collect).map_err(BadModel::whole)
+    }
+
     /// The pipeline, when all holds that must.
     ///
     /// # Errors

@@ -139,6 +139,28 @@ fn a_wrong_lightgbm_model_is_told_at_its_path() {
 }
 
 #[test]
+fn many_categories_cost_no_more_than_their_size() {
+    // A feature of numbers takes a step; all of them are more steps than a pipeline has, which is found on the way.
+    const FEATURES: usize = 20_000;
+    let list = |one: &str| vec![one; FEATURES].join(",");
+    let text = XGBOOST
+        .replace(
+            r#""feature_names":["a","b"],"feature_types":["float","c"]"#,
+            &format!(r#""feature_types":[{}]"#, list("\"c\"")),
+        )
+        .replace(r#""num_feature":"2""#, &format!(r#""num_feature":"{FEATURES}""#))
+        .replace(r#""tree_info""#, &format!(r#""cats":{{"enc":[{}]}},"tree_info""#, list(r#"{"values":[7]}"#)));
+    check(&text, "the model has more than 10000 steps");
+    let features: Vec<String> = (0..FEATURES).map(|feature| feature.to_string()).collect();
+    let text = LIGHTGBM
+        .replace("max_feature_idx=1", &format!("max_feature_idx={}", FEATURES - 1))
+        .replace("feature_names=a b\n", "")
+        .replace("[categorical_feature: 1]", &format!("[categorical_feature: {}]", features.join(",")))
+        .replace(r#"[["x", "y", "z"]]"#, &format!("[{}]", list("[7]")));
+    check(&text, "the model has more than 10000 steps");
+}
+
+#[test]
 fn hostile_ubjson_costs_no_more_than_its_size() {
     let check = |bytes: &[u8], expected: &str| {
         let error = read("hero", bytes, None).unwrap_err().to_string();

@@ -14,11 +14,10 @@ use file::{Encoding, File, Learner, Model};
 use objective::Objective;
 
 use super::categories::Categories;
+use super::tape::Tape;
 use super::{BadModel, names};
 use crate::pipeline::step::Column;
-use crate::pipeline::{
-    Answer, Answers, Compare, Function, PIPELINE_VERSION, Pipeline, PipelineInput, Precision, Step, Trees,
-};
+use crate::pipeline::{Answer, Answers, Compare, Function, Pipeline, PipelineInput, Precision, Step, Trees};
 
 /// The newest major version whose files this reads.
 const NEWEST: u32 = 3;
@@ -52,7 +51,7 @@ pub fn read(bytes: &[u8], names: Option<&[String]>) -> Result<Pipeline, BadModel
     }
     let version: Vec<String> = file.version.iter().map(u32::to_string).collect();
     let made_by = (!version.is_empty()).then(|| format!("xgboost {}", version.join(".")));
-    super::checked(pipeline(file.learner, made_by, names)?)
+    pipeline(file.learner, made_by, names)
 }
 
 fn pipeline(learner: Learner, made_by: Option<String>, names: Option<&[String]>) -> Result<Pipeline, BadModel> {
@@ -73,7 +72,7 @@ fn pipeline(learner: Learner, made_by: Option<String>, names: Option<&[String]>)
         return Err(BadModel::new("learner.feature_types", why));
     }
     let encodings = model.cats.take().map_or_else(Vec::new, |cats| cats.enc);
-    let Inputs { inputs, mut steps, columns } = inputs(names, &feature_types, encodings)?;
+    let (mut tape, columns) = inputs(names, &feature_types, encodings)?;
 
     let trees = Trees {
         columns,
@@ -84,14 +83,11 @@ fn pipeline(learner: Learner, made_by: Option<String>, names: Option<&[String]>)
         compare: Compare::F32Less,
         trees: tree::all(model, weights, trees, outputs, features)?,
     };
-    let first = width(&inputs, &steps);
-    steps.push(Step::Trees(trees));
-    let margins: Vec<Column> = (first..first + outputs).collect();
-    let probabilities = objective.link(&margins, &mut steps);
+    let margins = tape.columns(Step::Trees(trees))?;
+    let probabilities = objective.link(&margins, &mut tape)?;
     let kind = if objective == Objective::Softmax { "class" } else { "output" };
     let answers = |columns: Vec<Column>| named(kind, &columns);
-    let outputs = Answers { margin: answers(margins), probability: answers(probabilities) };
-    Ok(Pipeline { selvedge_pipeline: PIPELINE_VERSION, kind: "xgboost".into(), made_by, inputs, steps, outputs })
+    tape.finish("xgboost", made_by, Answers { margin: answers(margins), probability: answers(probabilities) })
 }
 
 /// How many trees a prediction sums, as the trainer's own default has it: a model of the scikit-learn interface stops at the
@@ -113,16 +109,10 @@ fn trees_used(model: &Model, best: Option<&str>, outputs: u32) -> Result<usize, 
     if end > count { Err(bad(format!("{best}, but there are only {count} trees"))) } else { Ok(end) }
 }
 
-/// What the features become.
-struct Inputs {
-    inputs: Vec<PipelineInput>,
-    steps: Vec<Step>,
-    /// The column of each feature.
-    columns: Vec<Column>,
-}
-
-fn inputs(names: Vec<String>, types: &[String], encodings: Vec<Encoding>) -> Result<Inputs, BadModel> {
-    let mut found = Inputs { inputs: Vec::new(), steps: Vec::new(), columns: Vec::new() };
+/// The inputs on a tape, and the column of each feature.
+fn inputs(names: Vec<String>, types: &[String], encodings: Vec<Encoding>) -> Result<(Tape, Vec<Column>), BadModel> {
+    let mut inputs = Vec::with_capacity(names.len());
+    let mut columns = Vec::with_capacity(names.len());
     let mut codes = Vec::new();
     let mut categories = Vec::new();
     let mut encodings = encodings.into_iter();
@@ -144,30 +134,19 @@ fn inputs(names: Vec<String>, types: &[String], encodings: Vec<Encoding>) -> Res
             }
             _ => PipelineInput::number(name),
         };
-        found.inputs.push(input);
-        found.columns.push(feature as Column);
+        inputs.push(input);
+        columns.push(feature as Column);
     }
+    let mut tape = Tape::new(inputs);
     // A code is rounded to f32 before it is cut to an integer.
     if !codes.is_empty() {
-        let first = width(&found.inputs, &found.steps);
-        for (column, feature) in (first..).zip(&codes) {
-            found.columns[*feature as usize] = column;
-        }
-        found.steps.push(Step::Apply { columns: codes, function: Function::RoundF32 });
+        let rounded = tape.columns(Step::Apply { columns: codes.clone(), function: Function::RoundF32 })?;
+        codes.iter().zip(rounded).for_each(|(feature, column)| columns[*feature as usize] = column);
     }
     for (feature, known) in categories {
-        let steps = known.steps(feature as Column, width(&found.inputs, &found.steps));
-        if !steps.is_empty() {
-            found.steps.extend(steps);
-            found.columns[feature] = width(&found.inputs, &found.steps) - 1;
-        }
+        columns[feature] = known.code(feature as Column, &mut tape)?;
     }
-    Ok(found)
-}
-
-/// The first column that the next step appends.
-fn width(inputs: &[PipelineInput], steps: &[Step]) -> Column {
-    (inputs.len() + steps.iter().map(Step::width).sum::<usize>()) as Column
+    Ok((tape, columns))
 }
 
 /// One column is the `score`, several are numbered.

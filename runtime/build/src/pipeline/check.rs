@@ -4,7 +4,7 @@ use selvedge_decision::manifest::Kind;
 
 use super::step::{Precision, Step};
 use super::trees::{Tree, Trees};
-use super::{Answer, MAX_COLUMNS, MAX_NODES, MAX_STEPS, PIPELINE_VERSION, Pipeline};
+use super::{Answer, MAX_COLUMNS, MAX_NODES, MAX_OUTPUTS, MAX_STEPS, MAX_SYMBOLS, PIPELINE_VERSION, Pipeline};
 
 /// What is wrong with a pipeline, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,8 +67,8 @@ pub(super) fn pipeline(pipeline: &Pipeline) -> Result<(), BadPipeline> {
 }
 
 fn check_answers(answers: &[Answer], width: usize) -> Checked {
-    if answers.len() > 256 {
-        return bad("", format!("{} outputs, at most 256", answers.len()));
+    if answers.len() > MAX_OUTPUTS {
+        return bad("", format!("{} outputs, at most {MAX_OUTPUTS}", answers.len()));
     }
     for (i, answer) in answers.iter().enumerate() {
         if answer.column as usize >= width {
@@ -131,6 +131,11 @@ fn check_step(step: &Step, nodes: &mut usize) -> Checked {
             if columns.is_empty() || vectors.len() % columns.len() != 0 {
                 return bad("vectors", format!("{} values in vectors of {}", vectors.len(), columns.len()));
             }
+            // Each is filled up to whole lanes, so many short ones would become far more than they are.
+            if vectors.len() / columns.len() > MAX_SYMBOLS {
+                let why = format!("{} vectors, at most {MAX_SYMBOLS}", vectors.len() / columns.len());
+                return bad("vectors", why);
+            }
             finite("vectors", vectors).and_then(|()| in_f32("vectors", vectors))
         }
         Step::Dot { a, b } if a.len() != b.len() => bad("b", format!("{} columns, `a` has {}", b.len(), a.len())),
@@ -149,8 +154,8 @@ fn check_step(step: &Step, nodes: &mut usize) -> Checked {
 }
 
 fn check_trees(trees: &Trees, nodes: &mut usize) -> Checked {
-    if trees.outputs == 0 || trees.outputs > 256 {
-        return bad("outputs", format!("{} is not between 1 and 256", trees.outputs));
+    if trees.outputs == 0 || trees.outputs as usize > MAX_OUTPUTS {
+        return bad("outputs", format!("{} is not between 1 and {MAX_OUTPUTS}", trees.outputs));
     }
     lengths("base", &trees.base, trees.outputs as usize)?;
     finite("base", &trees.base)?;

@@ -1,20 +1,20 @@
 //! From a pipeline to a module: the kernel, the program appended to it, the manifest and golden vectors. Owns what is refused
-//! because a host would not take it; how steps become records is `emit`'s, how trees are laid out `forest`'s.
+//! because no host would take it, whatever memory it gives; how steps become records is `emit`'s, how trees are laid out
+//! `forest`'s.
 
 mod emit;
 mod forest;
 mod golden;
 mod needed;
 mod range;
+mod size;
 
 use selvedge_decision::Digest;
 use selvedge_decision::manifest::{Input, Kind, Limits, MANIFEST_VERSION, Manifest, Output, Source};
+use selvedge_pipeline::program::Draft;
 
-use super::{BadPipeline, OutputKind, Pipeline, PipelineInput, Step};
-use crate::module::{self, BadModule};
-
-/// The memory that a host gives a module unless told otherwise, in bytes.
-pub const HOST_MEMORY_BYTES: u64 = 64 << 20;
+use super::{BadPipeline, OutputKind, Pipeline, PipelineInput};
+use crate::module::{self, BadModule, MAX_MODULE_BYTES};
 
 /// What a module is made with.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,15 +40,11 @@ pub enum CompileError {
     /// It has no outputs of the kind asked for.
     #[error("the model has no {0} to answer with: ask for {1}")]
     Output(&'static str, &'static str),
-    /// It needs more than a host gives.
-    #[error(
-        "the model needs {needed} bytes of memory for calls of {rows} rows, a host gives {HOST_MEMORY_BYTES}: {advice}"
-    )]
-    Memory {
-        /// What it needs.
+    /// It is larger than a module may be.
+    #[error("the model becomes at least {needed} bytes, a module has at most {MAX_MODULE_BYTES}: {advice}")]
+    Size {
+        /// What it becomes.
         needed: u64,
-        /// The rows it was to be sized for.
-        rows: u32,
         /// What to do.
         advice: &'static str,
     },
@@ -66,20 +62,11 @@ pub fn module(pipeline: &Pipeline, options: &Options) -> Result<Vec<u8>, Compile
     pipeline.check()?;
     let output = chosen(pipeline, options)?;
     let manifest = manifest(pipeline, output, options);
-    bounded_sets(pipeline, options)?;
     manifest.check().map_err(BadModule::from)?;
-    let program = emit::program(pipeline, output);
+    let program = laid_out(pipeline, output)?;
     let steps = (program.candidate_ops.len() * selvedge_pipeline::STEP_BYTES) as u64;
     let scratch = 8 * u64::from(program.places) + 4 * u64::from(program.narrow) + steps;
     let bytes = program.to_bytes();
-    let rows = options.rows as usize * (manifest.candidate_width() + 2 * manifest.outputs.len());
-    let columns = manifest.shared_width() + rows;
-    let needed = bytes.len() as u64 + scratch + 8 * columns as u64;
-    if needed > HOST_MEMORY_BYTES {
-        let advice =
-            if bytes.len() as u64 > HOST_MEMORY_BYTES / 2 { "train fewer or smaller trees" } else { "lower `rows`" };
-        return Err(CompileError::Memory { needed, rows: options.rows, advice });
-    }
     let vectors = golden::vectors(pipeline, output, &manifest);
     Ok(module::seal_with(selvedge_prebuilt::PIPELINE, &bytes, scratch, &manifest, &vectors)?)
 }
@@ -91,21 +78,16 @@ pub fn module(pipeline: &Pipeline, options: &Options) -> Result<Vec<u8>, Compile
 /// As [`module`].
 pub fn program(pipeline: &Pipeline, options: &Options) -> Result<Vec<u8>, CompileError> {
     pipeline.check()?;
-    bounded_sets(pipeline, options)?;
-    Ok(emit::program(pipeline, chosen(pipeline, options)?).to_bytes())
+    Ok(laid_out(pipeline, chosen(pipeline, options)?)?.to_bytes())
 }
 
-/// Sets become lists of bits: a few large categories in a file must not become gigabytes.
-fn bounded_sets(pipeline: &Pipeline, options: &Options) -> Result<(), CompileError> {
-    let trees = pipeline.steps.iter().filter_map(|step| if let Step::Trees(trees) = step { Some(trees) } else { None });
-    let nodes =
-        trees.flat_map(|trees| &trees.trees).flat_map(|tree| (0..tree.feature.len()).map(|node| tree.set(node)));
-    let needed = nodes.flatten().map(|set| set.last().map_or(0, |last| u64::from(*last) / 8 + 4)).sum();
-    if needed > HOST_MEMORY_BYTES {
-        let advice = "number the categories from 0, without gaps";
-        return Err(CompileError::Memory { needed, rows: options.rows, advice });
+/// The program, unless it would be larger than a module: that is found before it takes any memory.
+fn laid_out(pipeline: &Pipeline, output: OutputKind) -> Result<Draft, CompileError> {
+    let needed = needed::needed(pipeline, pipeline.answers(output).unwrap_or_default());
+    match size::of(pipeline, &needed) {
+        (size, advice) if size > MAX_MODULE_BYTES as u64 => Err(CompileError::Size { needed: size, advice }),
+        _ => Ok(emit::program(pipeline, output, needed)),
     }
-    Ok(())
 }
 
 fn chosen(pipeline: &Pipeline, options: &Options) -> Result<OutputKind, CompileError> {

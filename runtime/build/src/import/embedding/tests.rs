@@ -76,7 +76,7 @@ fn mistakes_name_the_line() {
 #[test]
 fn more_vectors_than_symbols_are_refused() {
     let csv: String =
-        std::iter::once("id,v0\n".to_owned()).chain((0..=MAX_VECTORS).map(|i| format!("{i},1\n"))).collect();
+        std::iter::once("id,v0\n".to_owned()).chain((0..=MAX_SYMBOLS).map(|i| format!("{i},1\n"))).collect();
     check(&csv, Err("line 65538: more than 65536 vectors"));
 }
 

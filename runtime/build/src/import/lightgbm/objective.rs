@@ -1,7 +1,7 @@
 //! LightGBM's objectives. Owns what leads from the raw score to the prediction.
 
 use super::text::Block;
-use super::{BadModel, append};
+use super::{BadModel, Tape};
 use crate::pipeline::step::Column;
 use crate::pipeline::{Function, Precision, Step};
 
@@ -67,43 +67,36 @@ impl Objective {
         self,
         margins: &[Column],
         iterations: Option<usize>,
-        inputs: usize,
-        steps: &mut Vec<Step>,
-    ) -> Vec<Column> {
+        tape: &mut Tape,
+    ) -> Result<Vec<Column>, BadModel> {
         let mut columns = margins.to_vec();
-        let scaled = |columns: &[Column], divide: Option<usize>, multiply: Option<f64>| Step::Scale {
-            columns: columns.to_vec(),
-            subtract: Vec::new(),
-            divide: divide.map_or_else(Vec::new, |divide| vec![divide as f64; columns.len()]),
-            multiply: multiply.map_or_else(Vec::new, |multiply| vec![multiply; columns.len()]),
-            add: Vec::new(),
-        };
         if let Some(iterations) = iterations.filter(|iterations| *iterations > 0) {
-            columns = append(inputs, steps, |_| scaled(&columns, Some(iterations), None));
+            let divide = vec![iterations as f64; columns.len()];
+            let [subtract, multiply, add] = [const { Vec::new() }; 3];
+            columns = tape.columns(Step::Scale { columns, subtract, divide, multiply, add })?;
         }
-        let mut apply = |columns: &[Column], function| {
-            append(inputs, steps, |_| Step::Apply { columns: columns.to_vec(), function })
-        };
         match self {
-            Self::Identity if iterations.is_none() => Vec::new(),
-            Self::Identity => columns,
+            Self::Identity if iterations.is_none() => Ok(Vec::new()),
+            Self::Identity => Ok(columns),
             Self::Square => {
-                let absolute = apply(&columns, Function::Abs);
-                let terms = absolute.iter().zip(&columns).map(|(absolute, column)| vec![*absolute, *column]).collect();
-                append(inputs, steps, |_| Step::Products { terms })
+                let absolute = tape.columns(Step::Apply { columns: columns.clone(), function: Function::Abs })?;
+                let terms = absolute.into_iter().zip(columns).map(|(absolute, column)| vec![absolute, column]);
+                tape.columns(Step::Products { terms: terms.collect() })
             }
-            Self::Exp => apply(&columns, Function::Exp),
+            Self::Exp => tape.columns(Step::Apply { columns, function: Function::Exp }),
             Self::Log1pExp => {
-                let exp = apply(&columns, Function::Exp);
-                apply(&exp, Function::Log1p)
+                let columns = tape.columns(Step::Apply { columns, function: Function::Exp })?;
+                tape.columns(Step::Apply { columns, function: Function::Log1p })
             }
             Self::Sigmoid(sigmoid) | Self::OneAgainstAll(sigmoid) => {
                 if sigmoid != 1.0 {
-                    columns = append(inputs, steps, |_| scaled(&columns, None, Some(sigmoid)));
+                    let multiply = vec![sigmoid; columns.len()];
+                    let [subtract, divide, add] = [const { Vec::new() }; 3];
+                    columns = tape.columns(Step::Scale { columns, subtract, divide, multiply, add })?;
                 }
-                append(inputs, steps, |_| Step::Apply { columns, function: Function::Sigmoid })
+                tape.columns(Step::Apply { columns, function: Function::Sigmoid })
             }
-            Self::Softmax => append(inputs, steps, |_| Step::Softmax { columns, precision: Precision::F64 }),
+            Self::Softmax => tape.columns(Step::Softmax { columns, precision: Precision::F64 }),
         }
     }
 }

@@ -205,6 +205,19 @@ fn a_small_file_cannot_cost_much() {
         nodes.push(node("Concat", &[&from, &from], &to, &[("axis", 1)]));
     }
     refused(&nodes, "has more than 1000000 numbers");
+    // The same 1,000 numbers as many outputs, none of which may get a name; names are copied as often.
+    let long = [node("Identity", &["x"], "y", &[])];
+    let outputs = |ports: usize, width: i64, name: &str| {
+        let mut graph = vec![port(11, "x", 1, &[0, width])];
+        graph.extend(vec![port(12, name, 1, &[0, width]); ports]);
+        graph.extend_from_slice(&long);
+        model(17, &graph)
+    };
+    check(&outputs(100, 1_000, "y"), "graph.output \"y\": 1000 numbers so far, at most 256 can be answered");
+    check(&outputs(2, 100, "y"), "graph.output \"y\": stands twice");
+    check(&outputs(1, 1, &"y".repeat(2_000)), "graph.output[0]: a name of 2000 bytes, at most 1000");
+    let named = model(17, &[port(11, &"x".repeat(2_000), 1, &[0, 100_000])]);
+    check(&named, "graph.input[0]: a name of 2000 bytes, at most 1000");
     let many: Vec<Vec<u8>> = (0..10_001).map(|i| node("Relu", &["x"], &format!("r{i}"), &[])).collect();
     refused(&many, "graph.node: more than 10000 nodes");
 }

@@ -1,14 +1,15 @@
 //! XGBoost's objectives. Owns what `base_score` means for each, and what follows the margin.
 
-use super::BadModel;
 use super::file::Param;
+use super::{BadModel, Tape};
 use crate::pipeline::step::Column;
 use crate::pipeline::{Function, Precision, Step};
 
 /// An objective, by its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Objective {
-    /// The prediction is the margin, and `base_score` is one.
+    /// The prediction is the margin, and `base_score` is one. Of `binary:hinge` only the margin is answered: XGBoost predicts 1
+    /// where it is above 0, else 0.
     Identity,
     /// The prediction is the sigmoid of the margin.
     Logistic,
@@ -83,26 +84,20 @@ impl Objective {
     }
 
     /// Appends what leads from the margins to the predictions; no columns where the margins are those.
-    pub(super) fn link(self, margins: &[Column], steps: &mut Vec<Step>) -> Vec<Column> {
-        let mut columns = margins.to_vec();
-        let mut then = |step: fn(Vec<Column>) -> Step| {
-            let next = columns.iter().map(|column| column + columns.len() as Column).collect();
-            steps.push(step(std::mem::replace(&mut columns, next)));
-        };
-        let round = |columns| Step::Apply { columns, function: Function::RoundF32 };
+    pub(super) fn link(self, margins: &[Column], tape: &mut Tape) -> Result<Vec<Column>, BadModel> {
+        let columns = margins.to_vec();
         match self {
-            Self::Identity => return Vec::new(),
+            Self::Identity => Ok(Vec::new()),
             Self::Logistic => {
-                then(|columns| Step::Clip { columns, low: f64::from(LOWEST_MARGIN), high: f64::MAX });
-                then(|columns| Step::Apply { columns, function: Function::Sigmoid });
-                then(round);
+                let columns = tape.columns(Step::Clip { columns, low: f64::from(LOWEST_MARGIN), high: f64::MAX })?;
+                let columns = tape.columns(Step::Apply { columns, function: Function::Sigmoid })?;
+                tape.columns(Step::Apply { columns, function: Function::RoundF32 })
             }
             Self::Log => {
-                then(|columns| Step::Apply { columns, function: Function::Exp });
-                then(round);
+                let columns = tape.columns(Step::Apply { columns, function: Function::Exp })?;
+                tape.columns(Step::Apply { columns, function: Function::RoundF32 })
             }
-            Self::Softmax => then(|columns| Step::Softmax { columns, precision: Precision::F32 }),
+            Self::Softmax => tape.columns(Step::Softmax { columns, precision: Precision::F32 }),
         }
-        columns
     }
 }

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use selvedge_decision::manifest::Scope;
 use selvedge_pipeline::program::{Draft, Op, Record};
 
-use super::{forest, needed};
+use super::forest;
 use crate::pipeline::step::{Column, Precision, Step};
 use crate::pipeline::trees::Trees;
 use crate::pipeline::{OutputKind, Pipeline};
 
 /// Lanes of a sum in f64 and in f32.
-const WIDE_LANES: usize = 8;
-const NARROW_LANES: usize = 16;
+pub(super) const WIDE_LANES: usize = 8;
+pub(super) const NARROW_LANES: usize = 16;
 /// How far places may stand apart to be negated in one run.
 const MOST_BETWEEN: u32 = 8;
 const BOTH: [Scope; 2] = [Scope::Shared, Scope::Candidate];
@@ -30,14 +30,15 @@ struct Emit {
     narrowed: BTreeMap<Vec<u32>, u32>,
 }
 
-/// The program that computes the outputs of a kind. The pipeline was checked and has such outputs.
-pub(super) fn program(pipeline: &Pipeline, output: OutputKind) -> Draft {
+/// The program that computes the outputs of a kind. The pipeline was checked and has such outputs; `needed` are the columns
+/// that they need.
+pub(super) fn program(pipeline: &Pipeline, output: OutputKind, needed: Vec<bool>) -> Draft {
     let answers = pipeline.answers(output).unwrap_or_default();
     let widths = BOTH.map(|scope| pipeline.width_of(scope) as u32);
     let mut emit = Emit {
         draft: Draft { shared: widths[0], candidate: widths[1], places: 1 + widths[0] + widths[1], ..Draft::default() },
         scopes: pipeline.scopes(),
-        needed: needed::needed(pipeline, answers),
+        needed,
         places: Vec::with_capacity(pipeline.width()),
         negated: BTreeMap::new(),
         narrowed: BTreeMap::new(),

@@ -114,7 +114,9 @@ fn thresholds(pipeline: &Pipeline) -> Vec<Vec<f64>> {
                 add(*column, *high);
             }),
             Step::Interpolate { columns, x, .. } => {
-                columns.iter().for_each(|column| x.iter().for_each(|value| add(*column, *value)));
+                // Every column has all points: a few of them do.
+                let few = || x.iter().step_by(x.len().div_ceil(THRESHOLDS).max(1));
+                columns.iter().for_each(|column| few().for_each(|value| add(*column, *value)));
             }
             _ => {}
         }
@@ -150,5 +152,29 @@ impl Draws {
 
     fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{Answer, Answers, PIPELINE_VERSION, PipelineInput};
+
+    #[test]
+    fn a_column_takes_a_few_of_many_points() {
+        let x: Vec<f64> = (0..320).map(f64::from).collect();
+        let steps = vec![Step::Interpolate { columns: vec![1, 1, 0], y: x.clone(), x }];
+        let pipeline = Pipeline {
+            selvedge_pipeline: PIPELINE_VERSION,
+            kind: "x".into(),
+            made_by: None,
+            inputs: vec![PipelineInput::number("a"), PipelineInput::number("b")],
+            steps,
+            outputs: Answers { margin: vec![Answer { name: "score".into(), column: 2 }], probability: Vec::new() },
+        };
+        let found = thresholds(&pipeline);
+        let every_tenth: Vec<f64> = (0..32).map(|i| f64::from(10 * i)).collect();
+        assert_eq!(found[0], every_tenth);
+        assert!(found[1].len() == 32 && found[1].iter().all(|value| every_tenth.contains(value)));
     }
 }
