@@ -9,11 +9,10 @@ mod names;
 
 use serde::Serialize;
 
+use self::names::Names;
+use super::Pipeline;
 use super::step::{Column, Precision, Step};
 use super::trees::{Compare, Tree, Trees};
-use super::{Answer, Pipeline};
-
-pub use names::column_names;
 
 /// The most groups of trees of one sum.
 const GROUPS: usize = 10;
@@ -74,60 +73,100 @@ pub struct Term {
     pub adds: f64,
 }
 
-/// Explains the margins of a row, or the probabilities of a model that has nothing else. `tape` holds all columns of the row.
-pub fn explain(pipeline: &Pipeline, tape: &[f64]) -> Vec<Explained> {
-    let outputs = &pipeline.outputs;
-    let answers = if outputs.margin.is_empty() { &outputs.probability } else { &outputs.margin };
-    let names = column_names(pipeline);
-    answers.iter().map(|answer| one(pipeline, tape, &names, answer)).collect()
+/// The sums behind a pipeline's answers, found once for all rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explainer {
+    sums: Vec<Sum>,
+    /// Of the columns that linear sums add up.
+    names: Names,
 }
 
-fn one(pipeline: &Pipeline, tape: &[f64], names: &[String], answer: &Answer) -> Explained {
-    let mut column = answer.column;
-    let (mut firsts, mut first) = (Vec::with_capacity(pipeline.steps.len()), pipeline.input_width());
-    for step in &pipeline.steps {
-        firsts.push(first);
-        first += step.width();
-    }
-    let value = |column: Column| tape.get(column as usize).copied().unwrap_or(f64::NAN);
-    let mut parts = None;
-    // Every turn goes to a column that stands before: it ends.
-    while let Some(step) = firsts.partition_point(|first| *first <= column as usize).checked_sub(1) {
-        let own = column as usize - firsts[step];
-        match &pipeline.steps[step] {
-            Step::Trees(trees) => parts = Some(of_trees(trees, own, &value)),
-            Step::Linear { columns, weights, intercept, .. } => {
-                let weights = &weights[own * columns.len()..][..columns.len()];
-                parts = Some(of_terms(intercept[own], columns, weights, names, &value));
-            }
-            Step::Apply { columns, .. }
-            | Step::Scale { columns, .. }
-            | Step::Clip { columns, .. }
-            | Step::Softmax { columns, .. }
-            | Step::Normalize { columns }
-            | Step::Interpolate { columns, .. }
-            | Step::Prior { columns, .. } => {
-                column = columns[own];
-                continue;
-            }
-            _ => {}
+/// What an answer is made of.
+#[derive(Debug, Clone, PartialEq)]
+struct Sum {
+    answer: String,
+    column: Column,
+    /// The step that makes the column, and which of its columns that is; absent for an input.
+    made_by: Option<(usize, usize)>,
+}
+
+// === impl Explainer ===
+
+impl Explainer {
+    /// For the margins of a pipeline that passed its check, or the probabilities of one that has nothing else.
+    pub fn new(pipeline: &Pipeline) -> Self {
+        let outputs = &pipeline.outputs;
+        let answers = if outputs.margin.is_empty() { &outputs.probability } else { &outputs.margin };
+        let (mut firsts, mut first) = (Vec::with_capacity(pipeline.steps.len()), pipeline.input_width());
+        for step in &pipeline.steps {
+            firsts.push(first);
+            first += step.width();
         }
-        break;
+        let sum = |(name, column): (&String, Column)| Sum::behind(pipeline, &firsts, name, column);
+        let sums: Vec<Sum> = answers.iter().map(|answer| sum((&answer.name, answer.column))).collect();
+        let terms = sums.iter().filter_map(|sum| match &pipeline.steps[sum.made_by?.0] {
+            Step::Linear { columns, .. } => Some(columns),
+            _ => None,
+        });
+        let names = Names::of(pipeline, terms.flatten().copied());
+        Self { sums, names }
     }
-    Explained { answer: answer.name.clone(), sum: value(column), parts }
+
+    /// How the answers for a row came about; `tape` holds all columns of the row.
+    pub fn explain(&self, pipeline: &Pipeline, tape: &[f64]) -> Vec<Explained> {
+        let value = |column: Column| tape.get(column as usize).copied().unwrap_or(f64::NAN);
+        let one = |sum: &Sum| {
+            let parts = sum.made_by.and_then(|(step, own)| match &pipeline.steps[step] {
+                Step::Trees(trees) => Some(of_trees(trees, own, &value)),
+                Step::Linear { columns, weights, intercept, .. } => {
+                    let weights = &weights[own * columns.len()..][..columns.len()];
+                    Some(of_terms(intercept[own], columns, weights, &self.names, &value))
+                }
+                _ => None,
+            });
+            Explained { answer: sum.answer.clone(), sum: value(sum.column), parts }
+        };
+        self.sums.iter().map(one).collect()
+    }
+}
+
+// === impl Sum ===
+
+impl Sum {
+    /// Follows `column` back to the sum it is made of. `firsts` are the first columns of the steps.
+    fn behind(pipeline: &Pipeline, firsts: &[usize], answer: &str, mut column: Column) -> Self {
+        // Every turn goes to a column that stands before: it ends.
+        loop {
+            // Steps without columns begin where the next one does, so the last of them is the one that has some.
+            let step = firsts.partition_point(|first| *first <= column as usize).checked_sub(1);
+            let made_by = step.map(|step| (step, column as usize - firsts[step]));
+            column = match made_by.map(|(step, own)| (&pipeline.steps[step], own)) {
+                Some((
+                    Step::Apply { columns, .. }
+                    | Step::Scale { columns, .. }
+                    | Step::Clip { columns, .. }
+                    | Step::Softmax { columns, .. }
+                    | Step::Normalize { columns }
+                    | Step::Interpolate { columns, .. }
+                    | Step::Prior { columns, .. },
+                    own,
+                )) => columns[own],
+                Some(_) | None => return Self { answer: answer.to_owned(), column, made_by },
+            };
+        }
+    }
 }
 
 fn of_terms(
     intercept: f64,
     columns: &[Column],
     weights: &[f64],
-    names: &[String],
+    names: &Names,
     value: &impl Fn(Column) -> f64,
 ) -> Parts {
     let term = |(column, weight): (&Column, &f64)| {
         let value = value(*column);
-        let name = names.get(*column as usize).cloned().unwrap_or_default();
-        Term { column: name, value, weight: *weight, adds: weight * value }
+        Term { column: names.get(*column).to_owned(), value, weight: *weight, adds: weight * value }
     };
     let mut terms: Vec<Term> = columns.iter().zip(weights).map(term).filter(|term| term.adds != 0.0).collect();
     terms.sort_by(|a, b| b.adds.abs().total_cmp(&a.adds.abs()));
@@ -195,7 +234,8 @@ mod tests {
         let pipeline: Pipeline = serde_json::from_str(pipeline).unwrap();
         pipeline.check().unwrap();
         assert_eq!(tape.len(), pipeline.width(), "the tape is whole");
-        assert_eq!(serde_json::to_string(&explain(&pipeline, tape)).unwrap(), expected);
+        let explained = Explainer::new(&pipeline).explain(&pipeline, tape);
+        assert_eq!(serde_json::to_string(&explained).unwrap(), expected);
     }
 
     #[test]
@@ -244,6 +284,25 @@ mod tests {
             &[f64::NAN, 1.0, 40.0, 4.0, 0.0, 1.0, -0.75, 0.3],
             r#"[{"answer":"score","sum":-0.75,"intercept":0.25,"terms":[{"column":"country=FR","value":1.0,"weight":-3.0,"adds":-3.0},{"column":"age","value":4.0,"weight":0.5,"adds":2.0}]}]"#,
         );
+    }
+
+    #[test]
+    fn names_of_names_do_not_double() {
+        // Column i is the square of the one before it, so its name would be twice as long.
+        let squares: Vec<String> =
+            (0..64).map(|column| format!(r#"{{"step":"products","terms":[[{column},{column}]]}}"#)).collect();
+        let pipeline = format!(
+            r#"{{"selvedge_pipeline":1,"kind":"x","inputs":[{{"name":"größe","type":"number"}}],"steps":[{},
+            {{"step":"linear","columns":[2,64],"weights":[1,2],"intercept":[0]}}],
+            "outputs":{{"margin":[{{"name":"score","column":65}}]}}}}"#,
+            squares.join(",")
+        );
+        let pipeline: Pipeline = serde_json::from_str(&pipeline).unwrap();
+        let explained = Explainer::new(&pipeline).explain(&pipeline, &[1.0; 66]);
+        let Some(Parts::Linear { terms, .. }) = &explained[0].parts else { unreachable!() };
+        assert_eq!(terms[1].column, "größe*größe*größe*größe");
+        assert!(terms[0].column.starts_with("größe*größe*") && terms[0].column.ends_with('…'), "{}", terms[0].column);
+        assert!(terms[0].column.len() <= 200, "{}", terms[0].column.len());
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use selvedge_build::build::is_rules;
-use selvedge_build::pipeline::{Pipeline, explain, reference};
+use selvedge_build::pipeline::explain::Explainer as Sums;
+use selvedge_build::pipeline::{Pipeline, reference};
 use selvedge_build::rules::{self, Rules};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ use crate::output::Usage;
 #[derive(Debug)]
 pub(super) enum Explainer {
     /// Whose trees or columns add up.
-    Model(Box<Pipeline>),
+    Model(Box<Pipeline>, Sums),
     /// Whose rows fire.
     Rules(Box<Rules>),
 }
@@ -28,7 +29,8 @@ impl Explainer {
     /// The source at `path`, of which a model's pipeline was read already.
     pub(super) fn new(path: &Path, pipeline: Option<Pipeline>) -> anyhow::Result<Self> {
         if let Some(pipeline) = pipeline {
-            return Ok(Self::Model(Box::new(pipeline)));
+            let sums = Sums::new(&pipeline);
+            return Ok(Self::Model(Box::new(pipeline), sums));
         }
         if is_rules(&file_name(path)) {
             return Ok(Self::Rules(Box::new(read_rules(path)??)));
@@ -43,9 +45,9 @@ impl Explainer {
         let candidate = |at: usize| {
             let own = row.candidates.get(at * width..(at + 1) * width).unwrap_or_default();
             match self {
-                Self::Model(pipeline) => {
+                Self::Model(pipeline, sums) => {
                     let inputs = reference::join(pipeline, &row.shared, own);
-                    json!(explain::explain(pipeline, &reference::tape(pipeline, &inputs)))
+                    json!(sums.explain(pipeline, &reference::tape(pipeline, &inputs)))
                 }
                 Self::Rules(rules) => fired(rules, &row.shared, own),
             }
