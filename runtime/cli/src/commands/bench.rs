@@ -11,13 +11,14 @@ use selvedge_build::module::ModuleFile;
 use selvedge_host::Module;
 use serde::Serialize;
 
-use self::measure::Quantiles;
+use self::measure::{Quantiles, Samples};
 use super::eval::rows::{Row, Rows};
 use crate::files::read_file;
 use crate::modules::{self, Built, MAX_FILE_BYTES, read_or_build};
 use crate::output::{Outcome, Output, Usage};
 
-/// How long one kind of call is measured, and how many calls are enough.
+/// How long one kind of call is measured after how long a warm-up, and how many calls are enough.
+const WARM_UP: Duration = Duration::from_millis(100);
 const MEASURE: Duration = Duration::from_secs(1);
 const MAX_CALLS: usize = 20_000;
 /// How long one call may take.
@@ -144,21 +145,32 @@ fn resized(row: &Row, width: usize, count: u32) -> Row {
     Row { shared: row.shared.clone(), candidates, count }
 }
 
-/// Times calls in turn, after a tenth of them unmeasured: caches and predictors are not what is asked for.
-fn time(module: &Module, calls: &[Row]) -> anyhow::Result<measure::Samples> {
-    let mut samples = measure::Samples::default();
+/// Times calls of the rows in turn.
+fn time(module: &Module, rows: &[Row]) -> anyhow::Result<Samples> {
+    measured(|at| {
+        let at = at % rows.len();
+        let Row { shared, candidates, count } = &rows[at];
+        let answer = module.evaluate(shared, candidates, *count, BUDGET);
+        answer.map(drop).map_err(|fault| anyhow::anyhow!("row {}: the module faulted with `{fault}`", at + 1))
+    })
+}
+
+/// Times calls by their number, after a while of calls that are not: caches and predictors are not what is asked for.
+fn measured(mut call: impl FnMut(usize) -> anyhow::Result<()>) -> anyhow::Result<Samples> {
     let begun = Instant::now();
-    for (at, row) in calls.iter().cycle().take(MAX_CALLS).enumerate() {
+    for at in 0.. {
+        call(at)?;
+        if begun.elapsed() > WARM_UP {
+            break;
+        }
+    }
+    let mut samples = Samples::default();
+    let begun = Instant::now();
+    for at in 0..MAX_CALLS {
         let start = Instant::now();
-        let answer = module.evaluate(&row.shared, &row.candidates, row.count, BUDGET);
-        let took = start.elapsed();
-        if let Err(fault) = answer {
-            anyhow::bail!("row {}: the module faulted with `{fault}`", at % calls.len() + 1);
-        }
-        if begun.elapsed() > MEASURE / 10 || samples.calls > 0 {
-            samples.add(took);
-        }
-        if begun.elapsed() > MEASURE + MEASURE / 10 && samples.calls > 0 {
+        call(at)?;
+        samples.add(start.elapsed());
+        if begun.elapsed() > MEASURE {
             break;
         }
     }
@@ -199,5 +211,31 @@ impl Report<'_> {
             self.compile_ms,
             self.cached_ms,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn calls_that_are_over_at_once_are_measured() {
+        // Many more of them than are measured fit into the warm-up.
+        let mut calls = 0;
+        let counted = |_| {
+            calls += 1;
+            Ok(())
+        };
+        let samples = measured(counted).unwrap();
+        assert!(samples.calls > 0 && samples.calls <= MAX_CALLS && calls > samples.calls);
+        assert!(samples.quantiles().p50.is_finite());
+    }
+
+    #[test]
+    fn a_call_that_fails_ends_it() {
+        let failed = measured(|at| if at == 3 { anyhow::bail!("row {at}") } else { Ok(()) });
+        assert_eq!(failed.unwrap_err().to_string(), "row 3");
     }
 }
