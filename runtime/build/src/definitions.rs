@@ -176,8 +176,8 @@ mod tests {
         let of = |text: &str| features(&format!("{view}{text}")).unwrap_err();
         check(
             of("max_lagg = \"1h\"\nfeatures = {}"),
-            "features.toml:4: view.user.max_lagg: unknown key; known here: by, sync, max_lag, late, features; did you mean \
-             \"max_lag\"?",
+            "features.toml:4: view.user.max_lagg: unknown key; known here: by, sync, max_lag, late, features, \
+             aggregates; did you mean \"max_lag\"?",
         );
         check(
             of("max_lag = \"1 hour\"\nfeatures = {}"),
@@ -187,7 +187,8 @@ mod tests {
             of("late = \"refuze\"\nfeatures = {}"),
             "features.toml:4: view.user.late: unknown word \"refuze\"; known here: use, default, refuse; did you mean \"refuse\"?",
         );
-        check(of(""), "features.toml:1: view.user: the key \"features\" is missing");
+        let without_by = features("[view.user]\nsync = \"all\"\n").unwrap_err();
+        check(without_by, "features.toml:1: view.user: the key \"by\" is missing");
         check(
             of("[view.user.features]\na = \"nubmer\""),
             "features.toml:5: view.user.features.a: unknown word \"nubmer\"; known here: number, f32, flag, time, symbol, vector; did you mean \"number\"?",
