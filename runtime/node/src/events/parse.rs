@@ -174,8 +174,9 @@ impl Reading<'_> {
     fn happened(self, clocks: Clocks, said_us: Option<TimeUs>) -> Result<TimeUs, BadField> {
         let (time_us, max_age_us) = (clocks.happened(said_us), self.limits.max_age_us);
         if clocks.received_us.saturating_sub(time_us) > max_age_us {
-            let (time, hours) = (rfc3339::format(time_us), max_age_us / 3_600_000_000);
-            let message = format!("it happened at {time}, {hours} hours before it came are allowed (events.max_age)");
+            let oldest = rfc3339::format(clocks.received_us.saturating_sub(max_age_us));
+            let time = rfc3339::format(time_us);
+            let message = format!("it happened at {time}; nothing from before {oldest} is taken (events.max_age)");
             return Err((RejectCode::TooOld, Field::Timestamp.as_str(), message));
         }
         Ok(time_us)

@@ -47,21 +47,26 @@ pub(super) fn restore(disk: &Disk, capacity: usize, old: &[OldSegment]) -> Windo
     if capacity == 0 {
         return window;
     }
+    let mut keys = Vec::new();
     for (_, name) in names(disk) {
         match std::fs::read(disk.path(&name)) {
             Ok(bytes) if bytes.starts_with(&HEADER) => {
                 let (ids, _) = bytes[KEY_BYTES..].as_chunks();
-                ids.iter().for_each(|id| window.insert(Key(u128::from_le_bytes(*id))));
+                keys.extend(ids.iter().map(|id| Key(u128::from_le_bytes(*id))));
             }
             Ok(_) => tracing::error!(name, "a file of message ids is damaged: copies of those may be stored again"),
             Err(error) => tracing::error!(name, %error, "cannot read message ids: copies of those may be stored again"),
         }
     }
+    // What the system had not written when the power failed reads as zeros, and there may be such holes anywhere.
+    let has_holes = keys.contains(&Key(0));
+    keys.retain(|key| *key != Key(0));
+    keys.iter().skip(keys.len().saturating_sub(capacity)).for_each(|key| window.insert(*key));
     let newest = old.iter().map(|segment| segment.id.epoch).max();
     for lane in [Lane::Rewards, Lane::Events] {
         let of_lane = |segment: &&OldSegment| segment.id.lane == lane && Some(segment.id.epoch) == newest;
         if let Some(segment) = old.iter().rfind(of_lane)
-            && let Err(error) = add(segment, &mut window)
+            && let Err(error) = add(segment, has_holes, &mut window)
         {
             tracing::error!(file = %segment.path.display(), %error, "cannot read its message ids");
         }
@@ -69,16 +74,27 @@ pub(super) fn restore(disk: &Disk, capacity: usize, old: &[OldSegment]) -> Windo
     window
 }
 
-/// Adds the ids of a segment's events.
-fn add(segment: &OldSegment, window: &mut Window) -> io::Result<()> {
+/// Adds the ids of a segment's events that the window has not. The newest blocks are those that may not have come into the
+/// file: it ends at the first block, from the end, whose ids are all there, unless there `may_be_more`.
+fn add(segment: &OldSegment, may_be_more: bool, window: &mut Window) -> io::Result<()> {
     let mut scan = Scan::open(&segment.path, segment.id, 0)?;
+    let mut blocks = Vec::new();
     while let Some(found) = scan.next(segment.end)? {
-        if let Found::Block { bytes, .. } = found
-            && let Ok((_, Items::Events(events))) = block::decode(&bytes)
-        {
-            events.iter().filter_map(|event| event.message_id.as_deref()).for_each(|id| window.insert(Key::of(id)));
+        if let Found::Block { bytes, .. } = found {
+            blocks.push(bytes);
         }
     }
+    let mut missing = Vec::new();
+    for bytes in blocks.iter().rev() {
+        // A block that is damaged is told where it is sent.
+        let Ok((_, Items::Events(events))) = block::decode(bytes) else { continue };
+        let keys: Vec<Key> = events.iter().filter_map(|event| event.message_id.as_deref()).map(Key::of).collect();
+        if !may_be_more && !keys.is_empty() && keys.iter().all(|key| window.contains(*key)) {
+            break;
+        }
+        missing.extend(keys.into_iter().rev());
+    }
+    missing.into_iter().rev().for_each(|key| window.insert(key));
     Ok(())
 }
 

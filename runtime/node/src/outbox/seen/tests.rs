@@ -240,6 +240,32 @@ async fn a_crash_forgets_nothing() {
     }
 }
 
+// The power failed: the system wrote some pages of the file and not others, and the segments are synced.
+#[tokio::test]
+async fn what_was_not_synced_is_found_in_the_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open_with(config(dir.path()));
+    for batch in 0..20 {
+        assert_eq!(send(&outbox, events(batch * 10..batch * 10 + 10)).await, (10, 0));
+    }
+    let whole = std::fs::read(&files(dir.path(), ".ids")[0]).unwrap();
+    let all = whole.len();
+    for (from, to) in [(all, all), (16, 17 * 16), (100 * 16, 150 * 16), (200 * 16, all), (17 * 16, all), (0, all)] {
+        for is_cut in [false, true] {
+            let failed = copy(dir.path());
+            let mut bytes = whole.clone();
+            if is_cut {
+                bytes.truncate(from)
+            } else {
+                bytes[from..to].fill(0)
+            }
+            std::fs::write(&files(failed.path(), ".ids")[0], bytes).unwrap();
+            let outbox = open_with(config(failed.path()));
+            assert_eq!(send(&outbox, events(0..200)).await, (0, 200), "{from} to {to}, cut: {is_cut}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_file_costs_no_event() {
     let dir = tempfile::tempdir().unwrap();
