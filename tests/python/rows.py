@@ -1,7 +1,8 @@
 """Rows that are hard on a model of trees, and the folder in which a case is handed to the proof.
 
 A case is a folder: the model in one or more notations (`model.*`), `rows.f64` (row-major, little-endian f64, as the module's
-inputs), `margin.f64` and, where the trainer has a link, `prediction.f64`, both as the real library answered.
+inputs), `margin.f64` and, where the trainer has a link, `prediction.f64`, both as the real library answered; and
+`about.json`: `documented`, what is known of its quality on `labels.f64`, and `single`, whether it answers in f32.
 """
 
 import json

@@ -1,5 +1,5 @@
 """Fits scikit-learn pipelines, exports them with `sdk-python`, and writes what the real pipelines answer:
-`sklearn_pipelines.py OUT SEED N [DATA]`. `shop_pipelines` has the pipelines."""
+`sklearn_pipelines.py OUT SEED N DATA`. `shop_pipelines` has the pipelines."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import sys
 import warnings
 
 import numpy as np
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "sdk-python"))
 
@@ -29,25 +30,28 @@ def answer(out, name, pipeline, seen, held, **about):
     called = [entry.name for entry in rows.inputs]
     matrix = rows.matrix(form, [called.index(entry["name"]) for entry in form["inputs"]])
     margin, prediction = None, None
+    # Searches and thresholds pass no arguments on.
+    inner = {GridSearchCV: "best_estimator_", FixedThresholdClassifier: "estimator_"}.get(type(pipeline))
+    asked = getattr(pipeline, inner) if inner else pipeline
+    family = type(asked[-1] if hasattr(asked, "steps") else asked).__module__.split(".")[0]
     if "probability" in form["outputs"]:
         classify = hasattr(pipeline, "predict_proba")
         prediction = pipeline.predict_proba(rows.X) if classify else pipeline.predict(rows.X)
         if classify and prediction.shape[1] == 2:
             prediction = prediction[:, 1]
     if "margin" in form["outputs"]:
-        margin = margins(pipeline, rows.X, prediction)
-    write(folder, matrix, margin, prediction, **about)
+        margin = margins(asked, family, rows.X, prediction)
+    write(folder, matrix, margin, prediction, single=family == "xgboost", **about)
 
 
-def margins(pipeline, X, prediction):
-    if hasattr(pipeline, "decision_function"):
-        return pipeline.decision_function(X)
-    module = type(pipeline[-1] if hasattr(pipeline, "steps") else pipeline).__module__
-    if module.startswith("xgboost"):
-        return pipeline.predict(X, output_margin=True)
-    if module.startswith("lightgbm"):
-        return pipeline.predict(X, raw_score=True)
-    return pipeline.predict(X) if prediction is None else None
+def margins(asked, family, X, prediction):
+    if hasattr(asked, "decision_function"):
+        return asked.decision_function(X)
+    if family == "xgboost":
+        return asked.predict(X, output_margin=True)
+    if family == "lightgbm":
+        return asked.predict(X, raw_score=True)
+    return asked.predict(X) if prediction is None else None
 
 
 def main():
@@ -63,8 +67,7 @@ def main():
         as_array = name.startswith("array")
         X, held = (X.to_numpy(), held.to_numpy()) if as_array else (X, held)
         answer(out, name, pipeline(seed).fit(X, targets[target]), X, held)
-    data = sys.argv[4] if len(sys.argv) > 4 else None
-    for name, fitted, X, held, label, documented in shop_pipelines.online_shoppers(data):
+    for name, fitted, X, held, label, documented in shop_pipelines.online_shoppers(sys.argv[4]):
         answer(out, name, fitted, X, held, labels=label, documented=documented)
 
 

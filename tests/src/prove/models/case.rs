@@ -20,6 +20,8 @@ pub(super) struct Case {
     /// Row-major; `None` where the library was not asked.
     pub(super) margin: Option<Vec<f64>>,
     pub(super) prediction: Option<Vec<f64>>,
+    /// Whether the library answers in f32, where its family does not.
+    pub(super) single: bool,
     /// What is known of the model's quality, and the labels it was measured on.
     pub(super) quality: Option<(Quality, Vec<f64>)>,
 }
@@ -35,6 +37,8 @@ pub(super) struct Quality {
 struct About {
     #[serde(default)]
     documented: Option<Quality>,
+    #[serde(default)]
+    single: bool,
 }
 
 /// `NAME.rows.json`; a missing value is `null`.
@@ -64,6 +68,7 @@ pub(super) fn kept(folder: &Path) -> Result<Vec<Case>> {
             rows: rows.concat().into_iter().map(|value| value.unwrap_or(f64::NAN)).collect(),
             margin: list(margin),
             prediction: list(prediction),
+            single: false,
             quality: None,
         });
     }
@@ -83,6 +88,7 @@ pub(super) fn written(folder: &Path) -> Result<Vec<Case>> {
             rows: numbers(&folder, "rows")?.context("no rows")?,
             margin: numbers(&folder, "margin")?,
             prediction: numbers(&folder, "prediction")?,
+            single: about.single,
             quality: about.documented.zip(labels),
         });
     }

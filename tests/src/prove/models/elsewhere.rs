@@ -17,6 +17,14 @@ use super::case;
 use crate::harness::binary;
 use crate::prove::Findings;
 
+/// The kernel natively, with a program that the builder wrote.
+pub(crate) struct Native<'a>(Program<'a>);
+
+/// Whether two answers are one: NaN has many bits.
+pub(crate) fn same(a: f64, b: f64) -> bool {
+    a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+}
+
 /// What a module was asked, a candidate a call, and what the host answered.
 pub(super) struct Calls {
     pub(super) name: String,
@@ -45,25 +53,37 @@ struct Entry {
     rows: usize,
 }
 
+// === impl Native ===
+
+impl<'a> Native<'a> {
+    /// `program` is what `selvedge_build::pipeline::compile::program` made.
+    pub(crate) fn of(program: &'a [u8]) -> Result<Self> {
+        // SAFETY: the builder wrote it.
+        Ok(Self(unsafe { Program::trust(program) }.context("no program")?))
+    }
+
+    /// The answers for one candidate.
+    pub(crate) fn evaluate(&self, shared: &[f64], candidate: &[f64]) -> Result<Vec<f64>> {
+        selvedge_pipeline::evaluate(&self.0, Call::new(shared, candidate, 1)).map_err(anyhow::Error::msg)
+    }
+}
+
 // === impl Calls ===
 
 impl Calls {
     /// Compares with the kernel natively, which runs `program`.
     pub(super) fn check_natively(&self, program: &[u8], findings: &mut Findings) -> Result<()> {
-        // SAFETY: the builder wrote it.
-        let program = unsafe { Program::trust(program) }.context("no program")?;
+        let program = Native::of(program)?;
         let mut answers = Vec::with_capacity(self.answers.len());
         for row in self.rows.chunks(self.widths[0] + self.widths[1]) {
             let (shared, candidate) = row.split_at(self.widths[0]);
-            let found = selvedge_pipeline::evaluate(&program, Call::new(shared, candidate, 1));
-            answers.extend(found.map_err(anyhow::Error::msg)?);
+            answers.extend(program.evaluate(shared, candidate)?);
         }
         self.check("the kernel natively", &answers, findings);
         Ok(())
     }
 
     fn check(&self, whose: &str, found: &[f64], findings: &mut Findings) {
-        let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
         findings.check(found.len() == self.answers.len(), || format!("{}: {whose} answers otherwise often", self.name));
         for (at, (found, hosted)) in found.iter().zip(&self.answers).enumerate() {
             findings.check(same(*found, *hosted), || {

@@ -52,10 +52,17 @@ pub(super) fn auc(scores: &[f64], labels: &[f64]) -> f64 {
     pairs / (positives * negatives)
 }
 
+/// How near to 0 and 1 a probability may come before it is scored, as the known results were: a model that is as good as sure
+/// and wrong must not outweigh all others.
+const SUREST: f64 = 1e-6;
+
 /// The mean logarithmic loss of probabilities.
 #[expect(clippy::disallowed_methods, reason = "a figure that is compared to four digits")]
 pub(super) fn log_loss(scores: &[f64], labels: &[f64]) -> f64 {
-    let loss = |(p, label): (&f64, &f64)| -(if *label > 0.5 { *p } else { 1.0 - p }).ln();
+    let loss = |(p, label): (&f64, &f64)| {
+        let p = p.clamp(SUREST, 1.0 - SUREST);
+        -(if *label > 0.5 { p } else { 1.0 - p }).ln()
+    };
     scores.iter().zip(labels).map(loss).sum::<f64>() / scores.len() as f64
 }
 
@@ -80,5 +87,6 @@ mod tests {
         assert_eq!(auc(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0]), 0.75);
         assert_eq!(auc(&[0.5, 0.5], &[0.0, 1.0]), 0.5);
         assert!((log_loss(&[0.5, 0.5], &[0.0, 1.0]) - std::f64::consts::LN_2).abs() < 1e-15);
+        assert!((log_loss(&[0.0], &[1.0]) - 6.0 * std::f64::consts::LN_10).abs() < 1e-9, "sure and wrong");
     }
 }

@@ -50,8 +50,15 @@ fn fit(seed: u64, count: usize) -> Fit<Result<Vec<Case>>> {
     let mut cases = Vec::new();
     let mut push = |name: &str, pipeline: Exported, margin: Option<Vec<f64>>, prediction: Option<Vec<f64>>| {
         let rows = rows.concat();
-        let case =
-            |pipeline| Case { name: name.into(), pipelines: vec![pipeline], rows, margin, prediction, quality: None };
+        let case = |pipeline| Case {
+            name: name.into(),
+            pipelines: vec![pipeline],
+            rows,
+            margin,
+            prediction,
+            single: false,
+            quality: None,
+        };
         cases.push(pipeline.map(case).map_err(anyhow::Error::from));
     };
 
