@@ -2,12 +2,16 @@
 //! `corpus` from the kept inputs and random changes of them. A panic is the only way to fail.
 
 use selvedge_build::import::{self, BadModel};
-use selvedge_build::pipeline::{Pipeline, calibrate};
+use selvedge_build::pipeline::compile::{self, CompileError, Options};
+use selvedge_build::pipeline::{OutputKind, Pipeline, calibrate, reference};
 use selvedge_build::{module, release, rules};
 use selvedge_decision::Manifest;
+use selvedge_decision::manifest::Scope;
 use selvedge_node::decide::{Batch, Wire};
 use selvedge_node::events;
 use selvedge_node::outbox::block;
+
+use crate::prove::{Native, same};
 
 /// A parser that takes bytes from outside.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +23,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 12] = [
+pub const ALL: [Target; 13] = [
     Target { name: "request", feed: request },
     Target { name: "events", feed: events },
     Target { name: "manifest", feed: manifest },
@@ -27,6 +31,7 @@ pub const ALL: [Target; 12] = [
     Target { name: "release", feed: release },
     Target { name: "block", feed: block },
     Target { name: "rules", feed: rules },
+    Target { name: "pipeline", feed: pipeline },
     Target { name: "xgboost", feed: xgboost },
     Target { name: "lightgbm", feed: lightgbm },
     Target { name: "onnx", feed: onnx },
@@ -38,6 +43,9 @@ pub const ALL: [Target; 12] = [
 const EVENTS: events::Limits =
     events::Limits { event_bytes: 4 << 10, batch_bytes: 64 << 10, events: 100, max_age_us: i64::MAX };
 const RELEASE: release::Limits = release::Limits { max_files: 20, max_file_bytes: 1 << 20, max_total_bytes: 4 << 20 };
+
+/// The widest pipeline that is compiled.
+const MOST_COLUMNS: usize = 10_000;
 
 /// A decide request and a batch of them.
 pub fn request(bytes: &[u8]) {
@@ -121,6 +129,11 @@ pub fn rules(bytes: &[u8]) {
     }
 }
 
+/// The middle form.
+pub fn pipeline(bytes: &[u8]) {
+    imported(import::form::read(bytes, None));
+}
+
 /// An XGBoost model, JSON or UBJSON.
 pub fn xgboost(bytes: &[u8]) {
     imported(import::xgboost::read(bytes, None));
@@ -153,10 +166,39 @@ pub fn calibration(bytes: &[u8]) {
     assert_eq!(pipeline.check().err(), None);
 }
 
-/// A model that is accepted can be evaluated and compiled; a refused one says why.
+/// A model that is accepted can be evaluated and compiled, and the kernel agrees with the reference; a refused one says why.
 fn imported(read: Result<Pipeline, BadModel>) {
-    match read {
-        Ok(pipeline) => assert_eq!(pipeline.check().err(), None),
-        Err(bad) => assert!(!bad.why.is_empty()),
+    let pipeline = match read {
+        Ok(pipeline) => pipeline,
+        Err(bad) => return assert!(!bad.why.is_empty()),
+    };
+    assert_eq!(pipeline.check().err(), None);
+    // A large model takes a thousand times as long.
+    if pipeline.width() > MOST_COLUMNS {
+        return;
     }
+    let [shared, candidate] = [Scope::Shared, Scope::Candidate].map(|scope| row(pipeline.width_of(scope)));
+    for output in [OutputKind::Margin, OutputKind::Probability] {
+        let options = Options { output: Some(output), ..Options::new("fuzz") };
+        let program = match compile::program(&pipeline, &options) {
+            Ok(program) => program,
+            Err(why) => {
+                assert!(matches!(why, CompileError::Output(..) | CompileError::Size { .. }), "{why}");
+                continue;
+            }
+        };
+        let expected = reference::evaluate(&pipeline, output, &shared, &candidate, 1);
+        let found = Native::of(&program).and_then(|program| program.evaluate(&shared, &candidate));
+        let agree = match (&expected, &found) {
+            (Ok(a), Ok(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(*a, *b)),
+            _ => false,
+        };
+        assert!(agree, "the reference answers {expected:?}, the kernel {found:?}");
+    }
+}
+
+/// Values of every kind, in turn.
+fn row(width: usize) -> Vec<f64> {
+    let values = [0.5, 1.0, f64::NAN, -1.0, 0.0, 3.7, -0.0, 1e300, -250.25, f64::INFINITY, 2.0];
+    values.into_iter().cycle().take(width).collect()
 }
