@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use selvedge_build::import;
 use selvedge_build::module;
-use selvedge_build::pipeline::OutputKind;
 use selvedge_build::pipeline::compile::{self, Options};
+use selvedge_build::pipeline::{OutputKind, Step};
 use selvedge_host::{Host, HostConfig, Module};
 use serde::Deserialize;
 
@@ -28,6 +28,8 @@ const BUDGET: Duration = Duration::from_secs(5);
 #[derive(Deserialize)]
 struct Told {
     margins: Vec<f32>,
+    /// What onnxruntime's trees add up to, without where the margin begins.
+    sums: Vec<f32>,
     xgboost_us: [f64; 2],
     onnxruntime_us: [f64; 2],
 }
@@ -51,6 +53,7 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
     fs::write(folder.path().join("model.json"), &model)?;
     fs::write(folder.path().join("rows.f64"), rows.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())?;
 
+    let base = base(&model)?;
     let host = Host::new(HostConfig::default())?;
     let [one, all] = [load(&host, &model, &shared, 1)?, load(&host, &model, &mixed, CANDIDATES)?];
     let call_one = || one.evaluate(&rows[..FEATURES], &[], 1, BUDGET);
@@ -65,8 +68,17 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
         let answer: Told = serde_json::from_slice(&output.stdout)?;
         let scores = call_all().map_err(|fault| anyhow::anyhow!("the module faulted with `{fault}`"))?;
         ensure!(
-            answer.margins.iter().zip(&scores).all(|(margin, score)| f64::from(*margin) == *score),
+            answer.margins.len() == scores.len()
+                && answer.margins.iter().zip(&scores).all(|(margin, score)| f64::from(*margin) == *score),
             "XGBoost's margins are others"
+        );
+        let near = |(sum, score): (&f32, &f64)| {
+            let expected = score - base;
+            (f64::from(*sum) - expected).abs() <= 1e-4 * expected.abs()
+        };
+        ensure!(
+            answer.sums.len() == scores.len() && answer.sums.iter().zip(&scores).all(near),
+            "onnxruntime's sums are those of other trees"
         );
         told.push(answer);
     }
@@ -110,4 +122,11 @@ fn load(host: &Host, model: &str, names: &[String], rows: usize) -> Result<Modul
     let options = Options { output: Some(OutputKind::Margin), rows: rows as u32, ..Options::new("bench") };
     let bytes = compile::module(&pipeline, &options)?;
     Ok(host.load(&bytes, &module::open(&bytes)?.manifest)?)
+}
+
+/// Where the margin of the model begins.
+fn base(model: &str) -> Result<f64> {
+    let pipeline = import::read("model.json", model.as_bytes(), None)?;
+    let trees = pipeline.steps.iter().find_map(|step| if let Step::Trees(trees) = step { Some(trees) } else { None });
+    trees.and_then(|trees| trees.base.first().copied()).context("the model has no trees")
 }
