@@ -242,7 +242,7 @@ impl Config {
         if self.events.dedupe_ids > 100_000_000 {
             return Err(BadConfig::value(
                 "events.dedupe_ids",
-                "must be at most 100000000: those take 2.7 GB of memory",
+                "must be at most 100000000: those take 2.8 GB of memory",
             ));
         }
         if self.http.max_connections > 1_000_000 {

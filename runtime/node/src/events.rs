@@ -176,6 +176,24 @@ impl Default for Limits {
 // === impl RejectCode ===
 
 impl RejectCode {
+    /// Every code.
+    pub const ALL: [Self; 14] = [
+        Self::EventTooLarge,
+        Self::InvalidJson,
+        Self::NotAnObject,
+        Self::MissingField,
+        Self::DuplicateField,
+        Self::WrongType,
+        Self::TooLong,
+        Self::BadText,
+        Self::ReservedName,
+        Self::BadVersion,
+        Self::BadTime,
+        Self::TooOld,
+        Self::BadId,
+        Self::TooDeep,
+    ];
+
     /// Its name in answers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -210,6 +228,26 @@ impl BatchCode {
             Self::InvalidUtf8 => "invalid_utf8",
             Self::InvalidJson => "invalid_json",
             Self::BadTime => "bad_time",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn every_code_is_in_the_interface_and_on_the_page() {
+        let interface: serde_json::Value = serde_json::from_str(include_str!("api/openapi.json")).unwrap();
+        let rejected = &interface["components"]["schemas"]["Taken"]["properties"]["rejected"]["items"];
+        let codes = rejected["properties"]["code"]["enum"].as_array().unwrap();
+        let listed: Vec<&str> = codes.iter().filter_map(|code| code.as_str()).collect();
+        assert_eq!(listed, RejectCode::ALL.map(RejectCode::as_str));
+        let page = include_str!("../../../docs/events.md");
+        for code in RejectCode::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+            assert!(page.contains(&format!("\n| `{}` |", code.as_str())), "no row {} in docs/events.md", code.as_str());
         }
     }
 }
