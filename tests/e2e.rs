@@ -5,6 +5,7 @@ mod examples;
 mod models;
 mod modules;
 mod sessions;
+mod views;
 
 use std::sync::{Mutex, PoisonError};
 

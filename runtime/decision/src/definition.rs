@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod units;
+
+pub use units::{ByteSize, Span};
+
 use crate::layout::{FeatureKind, RowLayout};
 use crate::manifest::{Kind, Scalar};
 
@@ -51,6 +55,13 @@ pub struct ViewDef {
     /// How the node holds it.
     #[serde(default)]
     pub sync: Sync,
+    /// For `on-demand`: what a decision does about an entity that is not held; `default` when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_miss: Option<OnMiss>,
+    /// The most memory of its rows. Beyond it, `all` refuses rows and `on-demand` lets those go that nobody asked for the
+    /// longest; the node's own limit when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<ByteSize>,
     /// When the view counts as late; never, when not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_lag: Option<Span>,
@@ -72,6 +83,19 @@ pub enum Sync {
     /// Every entity, all the time.
     #[default]
     All,
+    /// Those that decisions asked for: fetched at first sight, then kept fresh while held.
+    OnDemand,
+}
+
+/// What a decision does about an entity that an on-demand view does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnMiss {
+    /// It answers now, by defaults; the next one has the row.
+    #[default]
+    Default,
+    /// It waits for the row, for at most half of its deadline; then defaults.
+    Wait,
 }
 
 /// What a late view does.
@@ -381,52 +405,6 @@ pub struct ArmDef {
     pub ladder: Option<Vec<String>>,
 }
 
-/// A length of time, written `5ms`, `10s`, `2m`, `1h`, `7d`; in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Span {
-    us: i64,
-}
-
-// === impl Span ===
-
-impl Span {
-    /// From microseconds.
-    pub const fn from_us(us: i64) -> Self {
-        Self { us }
-    }
-
-    /// In microseconds.
-    pub const fn us(self) -> i64 {
-        self.us
-    }
-}
-
-const UNITS: [(&str, i64); 6] =
-    [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000)];
-
-impl TryFrom<String> for Span {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let us = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .and_then(|(_, us)| number.parse::<i64>().ok()?.checked_mul(*us));
-        us.map(Self::from_us).ok_or_else(|| format!("{text:?} is not a time such as 5ms, 10s, 2m, 1h or 7d"))
-    }
-}
-
-impl std::convert::From<Span> for String {
-    fn from(span: Span) -> Self {
-        let fits = |(_, us): &&(&str, i64)| span.us % us == 0;
-        let (name, us) = UNITS.iter().rev().find(fits).unwrap_or(&UNITS[0]);
-        if span.us == 0 { "0s".into() } else { format!("{}{name}", span.us / us) }
-    }
-}
-
 // === defaults ===
 
 impl Default for Guard {
@@ -480,6 +458,11 @@ impl FeatureDef {
 // === impl ViewDef ===
 
 impl ViewDef {
+    /// Whether decisions wait for an entity that is not held.
+    pub fn waits(&self) -> bool {
+        self.sync == Sync::OnDemand && self.on_miss == Some(OnMiss::Wait)
+    }
+
     /// How its rows lie in memory.
     pub fn layout(&self) -> RowLayout {
         RowLayout::new(self.features.iter().map(|(name, def)| (name.clone(), def.kind(), def.width())))

@@ -15,6 +15,12 @@ pub trait Features {
     /// time; `None` leaves `cells` as they are.
     fn read(&self, view: usize, entity: &str, cells: &mut [u64]) -> Option<TimeUs>;
 
+    /// Why there is no row of `entity`, for the explanation.
+    fn absence(&self, view: usize, entity: &str) -> Absence {
+        let _ = (view, entity);
+        Absence::NoRow
+    }
+
     /// Microseconds since the view was last proven current.
     fn lag_us(&self, view: usize) -> i64;
 
@@ -26,6 +32,28 @@ pub trait Features {
 
     /// The ids of all entities of a view, or how many there are when they are more than `limit`.
     fn entities(&self, view: usize, limit: usize) -> Result<Vec<Arc<str>>, usize>;
+}
+
+/// Why there is no row of an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Nobody wrote one.
+    NoRow,
+    /// The view is on-demand and the row did not come in time: the next decision has it.
+    NotFetched,
+    /// The view is on-demand, does not hold the entity, and the core cannot be reached.
+    Unreachable,
+    /// The request does not say whose row.
+    NoEntity,
+}
+
+/// Why a row was not used as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// There is none.
+    Absent(Absence),
+    /// Its view is late; what that does is the view's to say.
+    Late,
 }
 
 /// A request, bounded and typed by its placement.
@@ -76,6 +104,8 @@ pub struct Rows {
     pub times: Vec<Vec<TimeUs>>,
     /// Columns filled by a default, when asked for: row (`None` is the shared one) and column.
     pub defaulted: Vec<(Option<u32>, usize)>,
+    /// Why a view's row was not used as it is, when asked for: row, index into the placement's views, reason.
+    pub whys: Vec<(Option<u32>, usize, Why)>,
     /// The texts behind symbols, when asked for: row, column, text; a row holds numbers of the release's texts only.
     pub texts: Vec<(Option<u32>, usize, Arc<str>)>,
     cells: Vec<u64>,
@@ -111,7 +141,7 @@ pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &i
             used,
             asked,
             features,
-            absent: late == Some(Late::Default),
+            late,
             again: false,
             time_us: None,
             cells: &mut rows.cells,
@@ -123,6 +153,7 @@ pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &i
             if asked.explain {
                 times.push(filled.time_us.unwrap_or(0));
                 rows.defaulted.extend(filled.defaulted.into_iter().map(|column| (row, column)));
+                rows.whys.extend(filled.why.map(|why| (row, at, why)));
                 rows.texts.extend(filled.texts.into_iter().map(|(column, text)| (row, column, text)));
             }
         };
@@ -153,8 +184,8 @@ struct Fill<'a, F> {
     used: &'a ViewUse,
     asked: Asked<'a>,
     features: &'a F,
-    /// Late, and its defaults stand in.
-    absent: bool,
+    /// What the view does, if it is late.
+    late: Option<Late>,
     /// The cells hold this row already.
     again: bool,
     /// Its event time.
@@ -163,9 +194,10 @@ struct Fill<'a, F> {
     key: &'a mut String,
 }
 
-/// What there is to tell of one filled row; texts and defaults only when asked for.
+/// What there is to tell of one filled row; reason, texts and defaults only when asked for.
 struct Filled {
     time_us: Option<TimeUs>,
+    why: Option<Why>,
     defaulted: Vec<usize>,
     texts: Vec<(usize, Arc<str>)>,
 }
@@ -176,11 +208,21 @@ impl<F: Features> Fill<'_, F> {
         let entity = entity_text(self.used.entity, self.asked.request, item, self.key);
         if !self.again {
             self.time_us = match entity {
-                Some(entity) if !self.absent => self.features.read(self.used.view, entity, self.cells),
+                Some(entity) if self.late != Some(Late::Default) => {
+                    self.features.read(self.used.view, entity, self.cells)
+                }
                 _ => None,
             };
         }
         let time_us = self.time_us;
+        let why = if !self.asked.explain {
+            None
+        } else if let Some(entity) = entity {
+            let absence = || Why::Absent(self.features.absence(self.used.view, entity));
+            self.late.map(|_| Why::Late).or_else(|| time_us.is_none().then(absence))
+        } else {
+            Some(Why::Absent(Absence::NoEntity))
+        };
         if time_us.is_some() {
             for op in &self.used.ops {
                 apply(op, self.cells, out, self.features, self.asked.time_us);
@@ -197,7 +239,7 @@ impl<F: Features> Fill<'_, F> {
             }
         }
         let texts = if self.asked.explain && time_us.is_some() { self.texts() } else { Vec::new() };
-        Filled { time_us, defaulted, texts }
+        Filled { time_us, why, defaulted, texts }
     }
 
     fn texts(&self) -> Vec<(usize, Arc<str>)> {
@@ -208,6 +250,21 @@ impl<F: Features> Fill<'_, F> {
             _ => None,
         };
         self.used.ops.iter().filter_map(text).collect()
+    }
+}
+
+// === impl Why ===
+
+impl Why {
+    /// Its name in explanations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent(Absence::NoRow) => "no_row",
+            Self::Absent(Absence::NotFetched) => "not_fetched",
+            Self::Absent(Absence::Unreachable) => "unreachable",
+            Self::Absent(Absence::NoEntity) => "no_entity",
+            Self::Late => "late",
+        }
     }
 }
 
@@ -233,6 +290,7 @@ impl Rows {
         self.max_lag_us = 0;
         self.times.clear();
         self.defaulted.clear();
+        self.whys.clear();
         self.texts.clear();
     }
 }
@@ -324,7 +382,7 @@ fn product(post: &Post, width: usize, count: usize, rows: &mut Rows) {
 }
 
 /// The key of a row, written into `key` when it is a pair; `None` when the request does not name it.
-pub(crate) fn entity_text<'a>(
+pub fn entity_text<'a>(
     entity: Entity,
     request: &Request<'a>,
     item: Option<&'a str>,

@@ -115,6 +115,11 @@ pub struct Features {
     pub max_symbols: usize,
     pub max_row: Size,
     pub max_entities: u32,
+    pub max_view: Size,
+    pub on_demand: Size,
+    pub max_fetches: usize,
+    pub max_absent: usize,
+    pub absent_for: Span,
     pub prove_every: Span,
     pub poll_every: Span,
 }
@@ -226,6 +231,8 @@ impl Config {
             ("outbox.max_resting_bytes", self.outbox.max_resting_bytes.bytes()),
             ("features.max_pending_bytes", self.features.max_pending_bytes.bytes()),
             ("features.max_entities", self.features.max_entities as usize),
+            ("features.max_fetches", self.features.max_fetches),
+            ("features.max_absent", self.features.max_absent),
             ("outbox.window", self.outbox.window),
             ("outbox.max_batch", self.outbox.max_batch),
             ("outbox.max_resting", self.outbox.max_resting),
@@ -245,6 +252,16 @@ impl Config {
                 "must be at most 100000000: those take 2.8 GB of memory",
             ));
         }
+        for (key, size) in
+            [("features.max_view", self.features.max_view), ("features.on_demand", self.features.on_demand)]
+        {
+            if size.bytes() < 1 << 20 {
+                return Err(BadConfig::value(key, "must be at least 1MiB"));
+            }
+        }
+        if self.features.max_fetches > 1 << 16 {
+            return Err(BadConfig::value("features.max_fetches", "must be at most 65536"));
+        }
         if self.http.max_connections > 1_000_000 {
             return Err(BadConfig::value("http.max_connections", "must be at most 1000000"));
         }
@@ -260,6 +277,7 @@ impl Config {
         }
         let spans = [
             ("features.write_behind", self.features.write_behind),
+            ("features.absent_for", self.features.absent_for),
             ("features.prove_every", self.features.prove_every),
             ("features.poll_every", self.features.poll_every),
             ("sessions.keep", self.sessions.keep),

@@ -5,6 +5,7 @@ mod active;
 mod answer;
 mod breaker;
 mod explain;
+mod first_sight;
 mod metrics;
 mod modules;
 mod request;
@@ -80,6 +81,8 @@ struct Page {
     active: Arc<Active>,
     time_us: TimeUs,
     snapshot: Option<Snapshot>,
+    /// How long features were waited for.
+    waited: Duration,
 }
 
 // === impl Decider ===
@@ -90,17 +93,30 @@ impl Decider {
         Self { releases, clock, outbox, tag, count: AtomicU32::new(0), metrics }
     }
 
-    /// Decides one placement and hands the record to the outbox.
+    /// Decides one placement and hands the record to the outbox. Waits for nothing: what is not held gets its default.
     pub fn decide(&self, wire: &Wire<'_>) -> Result<Answer, Refused> {
-        let page = self.page(None)?;
-        let decided = self.one(&page, wire, &[])?;
-        Ok(self.conclude(decided))
+        let (active, time_us) = self.begin()?;
+        self.decide_on(&Page { active, time_us, snapshot: None, waited: Duration::ZERO }, wire)
     }
 
-    /// Decides several placements of one page, on one release and one view of the features; with `distinct`, no choice
-    /// stands twice on the page.
-    pub fn decide_batch(&self, batch: &Batch<'_>) -> Result<Vec<Answer>, (usize, Refused)> {
-        let page = self.page(Some(Snapshot::default())).map_err(|refused| (0, refused))?;
+    /// As [`Decider::decide`], after a wait for whom a view with `on_miss = "wait"` sees for the first time.
+    pub async fn decide_in_time(&self, wire: &Wire<'_>) -> Result<Answer, Refused> {
+        let (active, time_us) = self.begin()?;
+        let waited = match first_sight::waiting(&active, wire.placement.as_str()) {
+            Some(_) => first_sight::wait(&active, std::iter::once(wire), time_us).await,
+            None => Duration::ZERO,
+        };
+        self.decide_on(&Page { active, time_us, snapshot: None, waited }, wire)
+    }
+
+    /// Decides several placements of one page, on one release and one view of the features, after one wait for all; with
+    /// `distinct`, no choice stands twice on the page.
+    pub async fn decide_batch(&self, batch: &Batch<'_>) -> Result<Vec<Answer>, (usize, Refused)> {
+        let (active, time_us) = self.begin().map_err(|refused| (0, refused))?;
+        let waits =
+            batch.placements.iter().any(|part| first_sight::waiting(&active, part.placement.as_str()).is_some());
+        let waited = if waits { first_sight::wait(&active, batch.wires(), time_us).await } else { Duration::ZERO };
+        let page = Page { active, time_us, snapshot: Some(Snapshot::default()), waited };
         let mut taken: Vec<Arc<str>> = Vec::new();
         let mut decisions = Vec::with_capacity(batch.placements.len());
         for (at, wire) in batch.wires().enumerate() {
@@ -115,9 +131,15 @@ impl Decider {
         Ok(decisions.into_iter().map(|decided| self.conclude(decided)).collect())
     }
 
-    fn page(&self, snapshot: Option<Snapshot>) -> Result<Page, Refused> {
+    /// The release and the time of a decision, from its first step to its last.
+    fn begin(&self) -> Result<(Arc<Active>, TimeUs), Refused> {
         let active = Option::as_ref(&self.releases.active()).map(Arc::clone).ok_or(Refused::NotReady)?;
-        Ok(Page { active, time_us: self.clock.now_us(), snapshot })
+        Ok((active, self.clock.now_us()))
+    }
+
+    fn decide_on(&self, page: &Page, wire: &Wire<'_>) -> Result<Answer, Refused> {
+        let decided = self.one(page, wire, &[])?;
+        Ok(self.conclude(decided))
     }
 
     fn one(&self, page: &Page, wire: &Wire<'_>, taken: &[Arc<str>]) -> Result<Decided, Refused> {
@@ -125,10 +147,13 @@ impl Decider {
             // Rows are kept between the decisions of a thread: at 1,000 features that is 8 KB not allocated each time.
             static ROWS: RefCell<Rows> = RefCell::default();
         }
-        // Of a page, each part has its own deadline: the first must not eat that of the last.
-        let started = Instant::now();
         let active = &page.active;
         let placement = find(active, wire.placement.as_str())?;
+        // Of a page, each part has its own deadline: the first must not eat that of the last. A wait belongs to who asked
+        // for it.
+        let waited = if first_sight::waits(placement) { page.waited } else { Duration::ZERO };
+        let started = Instant::now();
+        let started = started.checked_sub(waited).unwrap_or(started);
         let request = request::typed(placement, wire, taken)?;
         let id = DecisionId::new(page.time_us, self.tag, self.count.fetch_add(1, Ordering::Relaxed));
         let moment = Moment { id, time_us: page.time_us, release: active.digest, explain: wire.explain };

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use selvedge_decision::definition::ViewDef;
+use selvedge_decision::definition::{ByteSize, Sync, ViewDef};
 use selvedge_decision::layout::RowLayout;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::clock::Clock;
@@ -30,14 +30,16 @@ pub mod view;
 
 pub use disk::OpenError;
 pub use metrics::Metrics;
+pub use source::sights::SightLimits;
 pub use symbols::{SymbolLimits, Symbols};
-pub use table::{Slot, Table};
-pub use view::{Condition, View, ViewStatus};
+pub use table::{Room, Slot, Table};
+pub use view::{Condition, Fetching, View, ViewStatus};
 
 use disk::write_behind::{WriteBehind, WriteBehindLimits};
 use disk::{Checkpoint, Disk, RowLimits};
-use feed::{FeedLimits, Stops};
+use feed::{FeedLimits, Stops, Ways};
 use metrics::{ResyncCause, StoreFailure};
+use source::sights::Sights;
 use source::{Source, SourceHandle};
 
 /// The settings of the feature flow, as the node's config has them.
@@ -59,6 +61,12 @@ pub struct FeaturesConfig {
     pub max_row_bytes: usize,
     /// Entities of one view.
     pub max_entities: u32,
+    /// Memory of one view, whatever its release says.
+    pub max_view_bytes: u64,
+    /// Memory of an on-demand view whose release does not say.
+    pub on_demand_bytes: u64,
+    /// What on-demand views may have on the way and remember.
+    pub sights: SightLimits,
     /// How often a view is proven current.
     pub prove_every: Duration,
     /// How often the local link's files are looked at.
@@ -107,9 +115,16 @@ struct Inner {
     metrics: Metrics,
     /// None with a local link: its files are the durable copy.
     disk: Option<Disk>,
-    sources: Mutex<HashMap<String, Held>>,
+    sources: Mutex<HashMap<SourceKey, Held>>,
     /// One binding at a time.
     turn: tokio::sync::Mutex<()>,
+}
+
+/// A view that holds all rows and one that holds those it saw are two sources, also when they have one name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct SourceKey {
+    name: String,
+    on_demand: bool,
 }
 
 struct Held {
@@ -135,6 +150,9 @@ impl FeaturesConfig {
             symbols: SymbolLimits::default(),
             max_row_bytes: 256 << 10,
             max_entities: 50_000_000,
+            max_view_bytes: 8 << 30,
+            on_demand_bytes: 256 << 20,
+            sights: SightLimits { fetches: 1_024, absent: 65_536, absent_us: 10_000_000 },
             prove_every: Duration::from_secs(1),
             poll_every: Duration::from_millis(200),
         }
@@ -182,7 +200,8 @@ impl Features {
 
     /// The view `name` at the schema of `def`. Who asks for the same schema gets the same view; another schema gets a table
     /// of its own, filled from the rows on disk, and both are kept fresh. Rows that are on disk are in the table when this
-    /// returns; what the core has besides comes when it can be reached. The view lives while somebody holds it.
+    /// returns; what the core has besides comes when it can be reached, or, for an on-demand view, when somebody reads it. The
+    /// view lives while somebody holds it.
     pub async fn bind(&self, name: &str, def: &ViewDef) -> Result<Arc<View>, BindError> {
         let layout = Arc::new(def.layout());
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -194,10 +213,11 @@ impl Features {
         }
         // A task of its own: who asked may go away at any time, and a binding cut off in between would leave a source
         // without its feed, or a table for ever about to be filled.
-        let (inner, name) = (Arc::clone(&self.inner), name.to_owned());
-        let broke_off = |error: JoinError| BindError::BrokeOff { view: name.clone(), why: error.to_string() };
-        let view = name.clone();
-        tokio::spawn(async move { inner.bind(&view, layout).await }).await.map_err(broke_off)
+        let inner = Arc::clone(&self.inner);
+        let room = inner.room(def);
+        let key = SourceKey { name: name.to_owned(), on_demand: room.evicts };
+        let broke_off = |error: JoinError| BindError::BrokeOff { view: name.to_owned(), why: error.to_string() };
+        tokio::spawn(async move { inner.bind(key, layout, room).await }).await.map_err(broke_off)
     }
 
     /// How every view that is held is, by name.
@@ -229,17 +249,26 @@ impl Features {
 struct Begin {
     unheld: watch::Receiver<bool>,
     write_behind: Option<Arc<WriteBehind>>,
+    wanted: Option<mpsc::Receiver<Arc<str>>>,
 }
 
 // === impl Inner ===
 
 impl Inner {
-    fn sources(&self) -> MutexGuard<'_, HashMap<String, Held>> {
+    fn sources(&self) -> MutexGuard<'_, HashMap<SourceKey, Held>> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn held(&self, name: &str) -> Option<Arc<SourceHandle>> {
-        self.sources().get(name)?.handle.upgrade()
+    fn held(&self, key: &SourceKey) -> Option<Arc<SourceHandle>> {
+        self.sources().get(key)?.handle.upgrade()
+    }
+
+    /// How much a view may hold here. Files of a local link hold everybody anyway: there nothing is on-demand.
+    fn room(&self, def: &ViewDef) -> Room {
+        let evicts = def.sync == Sync::OnDemand && matches!(self.link, Link::Nats(_));
+        let unsaid = if evicts { self.config.on_demand_bytes } else { self.config.max_view_bytes };
+        let bytes = def.max_bytes.map_or(unsaid, ByteSize::bytes).min(self.config.max_view_bytes);
+        Room { entities: self.config.max_entities, bytes, evicts }
     }
 
     fn live(&self) -> Vec<Arc<Source>> {
@@ -254,65 +283,74 @@ impl Inner {
         status
     }
 
-    async fn bind(&self, name: &str, layout: Arc<RowLayout>) -> Arc<View> {
+    async fn bind(&self, key: SourceKey, layout: Arc<RowLayout>, room: Room) -> Arc<View> {
         let _turn = self.turn.lock().await;
-        let (handle, begin) = match self.held(name) {
+        let (handle, begin) = match self.held(&key) {
             Some(handle) => (handle, None),
             None => {
-                let (handle, begin) = self.source(name).await;
+                let (handle, begin) = self.source(&key, room).await;
                 (handle, Some(begin))
             }
         };
-        if let Some(view) = handle.view_at(&layout) {
+        if let Some(view) = handle.view_at(&layout, room) {
             return view;
         }
-        let view = Arc::new(View::new(name, layout, self.config.max_entities, Arc::clone(&handle)));
+        let view = Arc::new(View::new(&key.name, layout, room, Arc::clone(&handle)));
         handle.attach(&view, &self.symbols);
         if !handle.fill(&view, &self.symbols).await {
             handle.resync(ResyncCause::Schema);
         }
         if let Some(begin) = begin {
-            self.start(name, &handle, begin);
+            self.start(key, &handle, begin);
         }
         view
     }
 
     /// A source for a view nobody holds, after the feed that was there before has ended.
-    async fn source(&self, name: &str) -> (Arc<SourceHandle>, Begin) {
-        let before = self.sources().remove(name);
+    async fn source(&self, key: &SourceKey, room: Room) -> (Arc<SourceHandle>, Begin) {
+        let before = self.sources().remove(key);
+        let name = key.name.as_str();
         if let Some(Held { feed, .. }) = before
             && let Err(error) = feed.await
         {
             tracing::error!(view = name, %error, "a feed broke off");
         }
-        let (write_behind, checkpoint) = match self.disk.clone() {
-            None => (None, None),
-            Some(disk) => self.copy_of(name, disk).await.unzip(),
+        let copy = match self.disk.clone() {
+            None => None,
+            Some(disk) => self.copy_of(key, disk).await,
         };
-        let metrics = self.metrics.view(name);
-        let limits =
-            RowLimits { max_entities: self.config.max_entities, max_row_bytes: self.config.max_row_bytes as u64 };
-        let clock = self.clock.clone();
-        let source = Source::new(name, metrics, clock, limits, write_behind.clone(), checkpoint.flatten());
+        let write_behind = copy.as_ref().map(|(write_behind, _)| Arc::clone(write_behind));
+        let (sights, wanted) = key.on_demand.then(|| self.sights(name)).unzip();
+        let limits = RowLimits {
+            max_entities: room.entities,
+            max_row_bytes: self.config.max_row_bytes as u64,
+            max_bytes: room.bytes,
+        };
+        let source = Source::new(name, self.metrics.view(name), self.clock.clone(), limits, copy, sights);
         let (handle, unheld) = SourceHandle::new(Arc::new(source));
-        (Arc::new(handle), Begin { unheld, write_behind })
+        (Arc::new(handle), Begin { unheld, write_behind, wanted })
+    }
+
+    fn sights(&self, name: &str) -> (Sights, mpsc::Receiver<Arc<str>>) {
+        Sights::new(self.config.sights, self.metrics.sights(name), self.link.state())
     }
 
     /// The copy of a view on disk, and up to where it is complete. None, with an alarm, when the store fails: then the view
     /// comes from the core and stays in memory, and the next start begins with an empty store.
-    async fn copy_of(&self, name: &str, disk: Disk) -> Option<(Arc<WriteBehind>, Option<Checkpoint>)> {
+    async fn copy_of(&self, key: &SourceKey, disk: Disk) -> Option<(Arc<WriteBehind>, Option<Checkpoint>)> {
         let limits = WriteBehindLimits {
             every: self.config.write_behind,
             rows: self.config.max_pending,
             bytes: self.config.max_pending_bytes,
         };
-        let (opened, of) = (disk.clone(), name.to_owned());
-        let open = move || opened.view(&of).and_then(|view| Ok((view.checkpoint()?, view)));
+        let (opened, of) = (disk.clone(), key.clone());
+        let open = move || opened.view(&of.name, of.on_demand).and_then(|view| Ok((view.checkpoint()?, view)));
         let why = match tokio::task::spawn_blocking(open).await {
             Ok(Ok((checkpoint, view))) => return Some((Arc::new(WriteBehind::new(disk, view, limits)), checkpoint)),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
+        let name = key.name.as_str();
         tracing::error!(
             view = name,
             why,
@@ -328,13 +366,14 @@ impl Inner {
         None
     }
 
-    fn start(&self, name: &str, handle: &Arc<SourceHandle>, begin: Begin) {
-        let Begin { unheld, write_behind } = begin;
+    fn start(&self, key: SourceKey, handle: &Arc<SourceHandle>, begin: Begin) {
+        let Begin { unheld, write_behind, wanted } = begin;
         let source: &Arc<Source> = handle;
         let stops = Stops { node: self.stop.clone(), unheld };
         let limits = FeedLimits { prove_every: self.config.prove_every, poll_every: self.config.poll_every };
-        let feed = tokio::spawn(feed::run(Arc::clone(source), self.link.clone(), limits, stops, write_behind));
+        let ways = Ways { write_behind, wanted };
+        let feed = tokio::spawn(feed::run(Arc::clone(source), self.link.clone(), limits, stops, ways));
         let held = Held { handle: Arc::downgrade(handle), source: Arc::downgrade(source), feed };
-        self.sources().insert(name.to_owned(), held);
+        self.sources().insert(key, held);
     }
 }

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, LinkKind, duration};
 use crate::decide::{self, Active, Decider, ModuleConfig, Stager};
 use crate::features::symbols::SymbolLimits;
-use crate::features::{Features, FeaturesConfig};
+use crate::features::{Features, FeaturesConfig, SightLimits};
 use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
 use crate::outbox::{Outbox, OutboxConfig};
 use crate::releases::{self, Releases, ReleasesConfig};
@@ -361,6 +361,13 @@ fn features_config(config: &Config) -> FeaturesConfig {
         },
         max_row_bytes: features.max_row.bytes(),
         max_entities: features.max_entities,
+        max_view_bytes: features.max_view.bytes() as u64,
+        on_demand_bytes: features.on_demand.bytes() as u64,
+        sights: SightLimits {
+            fetches: features.max_fetches,
+            absent: features.max_absent,
+            absent_us: features.absent_for.us(),
+        },
         prove_every: duration(features.prove_every),
         poll_every: duration(features.poll_every),
     }

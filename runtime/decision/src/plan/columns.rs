@@ -38,6 +38,8 @@ pub struct ViewUse {
     pub defaults: Vec<(usize, usize, f64)>,
     /// When it is late.
     pub lateness: Option<Lateness>,
+    /// Whether a decision waits for a row that the node does not hold.
+    pub waits: bool,
 }
 
 /// One step from a view's cells to a row.

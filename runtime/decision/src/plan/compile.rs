@@ -13,7 +13,7 @@ use self::ladders::FallbackSource;
 use self::rows::Rows;
 use super::columns::Source;
 use super::{Action, Call, Candidates, Definition, FallbackPlan, Placement, Plan, Problem, Symbols, ViewPlan};
-use crate::definition::{By, FeatureDef, From, PlacementDef, ViewDef};
+use crate::definition::{By, ByteSize, FeatureDef, From, PlacementDef, Sync, ViewDef};
 use crate::layout::FeatureKind;
 use crate::manifest::{Kind, Manifest, Scalar, Scope};
 
@@ -25,6 +25,8 @@ const MAX_CELLS: usize = 4 << 20;
 const MAX_SLOTS: u32 = 1_000;
 /// The most modules a placement calls.
 const MAX_CALLS: usize = 64;
+/// The least memory a view may be given: one piece of a table and one row of the widest are less.
+const SMALLEST_VIEW: ByteSize = ByteSize::from_bytes(1 << 20);
 
 pub(super) fn compile(definition: &Definition) -> Result<Plan, Vec<Problem>> {
     let mut problems = Problems::default();
@@ -77,6 +79,12 @@ fn check_view(name: &str, def: &ViewDef, problems: &mut Problems) {
     if name.is_empty() || name.len() > 64 || !plain(name) || matches!(name, "context" | "candidate") {
         problems
             .add(&at, "a view's name has 1 to 64 characters of a-z, 0-9 and _, and is not `context` or `candidate`");
+    }
+    if def.on_miss.is_some() && def.sync != Sync::OnDemand {
+        problems.add(&at, "on_miss is about whom a node does not hold: it needs sync = \"on-demand\"");
+    }
+    if def.max_bytes.is_some_and(|most| most.bytes() < SMALLEST_VIEW.bytes()) {
+        problems.add(&at, format!("max_bytes is below {SMALLEST_VIEW}, the least a view takes"));
     }
     match (def.features.is_empty(), def.aggregates.is_empty()) {
         (true, true) => problems.add(&at, "has no features: add [view.NAME.features]"),
@@ -244,6 +252,10 @@ impl<'a> Compiler<'a> {
                 };
                 if self.world.views[view].def.by != By::One("item".into()) {
                     problems.add(at, format!("candidates.view {:?} is not by = \"item\"", def.view));
+                }
+                if def.from == From::View && self.world.views[view].def.sync == Sync::OnDemand {
+                    let why = "a node does not hold all items of an on-demand view: say from = \"request\", or sync = \"all\"";
+                    problems.add(at, format!("candidates.view {:?}: {why}", def.view));
                 }
                 Some(match def.from {
                     From::Request => Candidates::Request,

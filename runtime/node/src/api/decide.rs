@@ -14,7 +14,10 @@ pub(super) async fn one(State(api): State<Arc<Public>>, request: Request) -> Res
     let (head, body) = request.into_parts();
     let limits = api.limits;
     let answer = match body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await {
-        Ok(bytes) => body::parse::<Wire<'_>>(&bytes).and_then(|wire| Ok(api.decider.decide(&wire)?)),
+        Ok(bytes) => match body::parse::<Wire<'_>>(&bytes) {
+            Ok(wire) => api.decider.decide_in_time(&wire).await.map_err(ApiError::from),
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     api.reply(answer.map(|answer| answer.json))
@@ -24,7 +27,10 @@ pub(super) async fn batch(State(api): State<Arc<Public>>, request: Request) -> R
     let (head, body) = request.into_parts();
     let limits = api.limits;
     let answers = match body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await {
-        Ok(bytes) => body::parse::<Batch<'_>>(&bytes).and_then(|batch| api.batch(&batch)),
+        Ok(bytes) => match body::parse::<Batch<'_>>(&bytes) {
+            Ok(batch) => api.batch(&batch).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     api.reply(answers)
@@ -33,14 +39,14 @@ pub(super) async fn batch(State(api): State<Arc<Public>>, request: Request) -> R
 // === impl Public ===
 
 impl Public {
-    fn batch(&self, batch: &Batch<'_>) -> Result<Vec<u8>, ApiError> {
+    async fn batch(&self, batch: &Batch<'_>) -> Result<Vec<u8>, ApiError> {
         let limit = self.limits.batch;
         if batch.placements.is_empty() || batch.placements.len() > limit {
             let message = format!("{} placements, expected 1 to {limit}", batch.placements.len());
             return Err(ApiError::new(Code::out_of_bounds, message).at("placements").limit(limit));
         }
-        let answers =
-            self.decider.decide_batch(batch).map_err(|(part, refused)| ApiError::from(refused).inside(part))?;
+        let answers = self.decider.decide_batch(batch).await;
+        let answers = answers.map_err(|(part, refused)| ApiError::from(refused).inside(part))?;
         let mut json = b"{\"decisions\":[".to_vec();
         for (at, answer) in answers.iter().enumerate() {
             if at > 0 {

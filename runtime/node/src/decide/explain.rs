@@ -59,6 +59,9 @@ struct Used {
     age_ms: Option<i64>,
     /// Whether a default stood in.
     defaulted: bool,
+    /// Why it is not simply what the view says: `no_row`, `no_entity`, `not_fetched`, `unreachable`, `late`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -98,6 +101,12 @@ impl Explanation {
             rows,
             texts: texts.map(|(row, column, text)| ((*row, *column), &**text)).collect(),
             defaulted: rows.defaulted.iter().filter(|(row, _)| is_shown(row)).copied().collect(),
+            whys: rows
+                .whys
+                .iter()
+                .filter(|(row, _, _)| is_shown(row))
+                .map(|(row, view, why)| ((*row, *view), why.as_str()))
+                .collect(),
         };
         let mut features: Vec<Used> = placement.shared.iter().map(|column| gathered.used(column, None)).collect();
         for row in shown {
@@ -137,6 +146,7 @@ struct Gathered<'a> {
     rows: &'a Rows,
     texts: BTreeMap<(Option<u32>, usize), &'a str>,
     defaulted: BTreeSet<(Option<u32>, usize)>,
+    whys: BTreeMap<(Option<u32>, usize), &'static str>,
 }
 
 // === impl Gathered ===
@@ -161,6 +171,7 @@ impl Gathered<'_> {
             },
             age_ms: self.time_us(column, row).map(|time_us| (self.decision.record.time_us - time_us) / 1_000),
             defaulted: self.defaulted.contains(&place),
+            why: column.view.and_then(|view| self.whys.get(&(row, view)).copied()),
         }
     }
 

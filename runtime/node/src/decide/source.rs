@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use selvedge_decision::TimeUs;
-use selvedge_decision::gather::Features;
+use selvedge_decision::gather::{Absence, Features};
 use selvedge_decision::layout::NO_SYMBOL;
 
 use super::active::{Active, Bound};
@@ -35,7 +35,7 @@ impl<'a> Source<'a> {
 
     fn read_now(&self, view: usize, entity: &str, cells: &mut [u64]) -> Option<TimeUs> {
         match self.active.view(view)? {
-            Bound::Table(view) => view.table.read(view.table.resolve(entity)?, cells),
+            Bound::Table(view) => view.read(entity, cells, self.now_us),
             Bound::Sessions(view) => Some(view.read(entity, self.now_us, cells)),
         }
     }
@@ -51,6 +51,13 @@ impl Features for Source<'_> {
         let (time_us, kept) = row.as_ref()?;
         cells.copy_from_slice(kept);
         Some(*time_us)
+    }
+
+    fn absence(&self, view: usize, entity: &str) -> Absence {
+        match self.active.view(view) {
+            Some(Bound::Table(view)) => view.absence(entity, self.now_us),
+            Some(Bound::Sessions(_)) | None => Absence::NoRow,
+        }
     }
 
     fn lag_us(&self, view: usize) -> i64 {

@@ -47,6 +47,8 @@ pub(crate) struct RowLimits {
     pub(crate) max_entities: u32,
     /// The largest row, as JSON.
     pub(crate) max_row_bytes: u64,
+    /// Bytes of one view.
+    pub(crate) max_bytes: u64,
 }
 
 /// One change: the row, or nothing when the entity is gone.
@@ -103,7 +105,7 @@ impl DiskError {
 
 /// Entities are UTF-8, so no entity can take this key.
 const CHECKPOINT_KEY: &[u8] = b"\xffcheckpoint";
-const CHECKPOINT_VERSION: u8 = 2;
+const CHECKPOINT_VERSION: u8 = 3;
 /// The file that says that the store failed while it was open; the next opening moves the store aside.
 const BROKEN_MARK: &str = "broken";
 /// Beyond this many stores moved aside, the oldest are deleted.
@@ -141,9 +143,10 @@ impl Disk {
         }
     }
 
-    /// The rows of a view.
-    pub(crate) fn view(&self, name: &str) -> Result<DiskView, DiskError> {
-        Ok(DiskView { tree: self.db.open_tree(format!("view:{name}"))? })
+    /// The rows of a view. A view that holds all rows and one that holds those it saw have nothing in common but the name.
+    pub(crate) fn view(&self, name: &str, on_demand: bool) -> Result<DiskView, DiskError> {
+        let kind = if on_demand { "seen" } else { "view" };
+        Ok(DiskView { tree: self.db.open_tree(format!("{kind}:{name}"))? })
     }
 
     /// Lets the next opening move the store aside: it failed, as `why` tells. Blocks.
@@ -271,15 +274,16 @@ impl StoredRow {
 }
 
 impl Checkpoint {
-    fn to_bytes(self) -> [u8; 38] {
-        let mut bytes = [CHECKPOINT_VERSION; 38];
+    fn to_bytes(self) -> [u8; 46] {
+        let mut bytes = [CHECKPOINT_VERSION; 46];
         bytes[1..9].copy_from_slice(&self.created_us.to_le_bytes());
         bytes[9..17].copy_from_slice(&self.last_seq.to_le_bytes());
         bytes[17..25].copy_from_slice(&self.proven_us.to_le_bytes());
-        let limits = self.refused_by.unwrap_or(RowLimits { max_entities: 0, max_row_bytes: 0 });
+        let limits = self.refused_by.unwrap_or(RowLimits { max_entities: 0, max_row_bytes: 0, max_bytes: 0 });
         bytes[25] = u8::from(self.refused_by.is_some());
         bytes[26..30].copy_from_slice(&limits.max_entities.to_le_bytes());
         bytes[30..38].copy_from_slice(&limits.max_row_bytes.to_le_bytes());
+        bytes[38..46].copy_from_slice(&limits.max_bytes.to_le_bytes());
         bytes
     }
 
@@ -291,9 +295,11 @@ impl Checkpoint {
         let (&refused, rest) = rest.split_first()?;
         let (max_entities, rest) = rest.split_first_chunk()?;
         let (max_row_bytes, rest) = rest.split_first_chunk()?;
+        let (max_bytes, rest) = rest.split_first_chunk()?;
         let limits = RowLimits {
             max_entities: u32::from_le_bytes(*max_entities),
             max_row_bytes: u64::from_le_bytes(*max_row_bytes),
+            max_bytes: u64::from_le_bytes(*max_bytes),
         };
         (version == CHECKPOINT_VERSION && rest.is_empty()).then_some(Self {
             created_us: TimeUs::from_le_bytes(*created),

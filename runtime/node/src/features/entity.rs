@@ -62,6 +62,13 @@ pub fn entity<'p>(parts: impl IntoIterator<Item = &'p str>) -> Result<String, Ba
     }
 }
 
+/// Whether a text, joined from one name or two as it is in memory, can be an entity's at all.
+pub fn is_entity(text: &str) -> bool {
+    let mut parts = text.split(PAIR_SEPARATOR);
+    let named = |part: Option<&str>| part.is_none_or(|part| !part.is_empty());
+    text.len() <= MAX_ENTITY_BYTES && named(parts.next()) && named(parts.next()) && parts.next().is_none()
+}
+
 /// The KV key of an entity.
 pub fn key_of(entity: &str) -> String {
     let parts = entity.split(PAIR_SEPARATOR).map(|part| URL_SAFE_NO_PAD.encode(part));
@@ -110,6 +117,11 @@ mod tests {
         assert_eq!(entity([]), Err(BadEntity::Parts { parts: 0 }));
         assert_eq!(entity(["a", "b", "c"]), Err(BadEntity::Parts { parts: 3 }));
         assert_eq!(entity(["a\0b"]), Err(BadEntity::Nul));
+        for (text, expected) in
+            [("a", true), ("a\0b", true), ("", false), ("a\0", false), ("\0b", false), ("a\0b\0c", false)]
+        {
+            assert_eq!(is_entity(text), expected, "{text:?}");
+        }
         let long = "x".repeat(513);
         assert_eq!(entity([long.as_str()]), Err(BadEntity::TooLong { bytes: 513 }));
         for key in ["", "c2t1LTE.", ".c2t1LTE", "c2t1LTE=", "sku 1", "_w", "YQ.YQ.YQ", "AA"] {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::features::disk::write_behind::WriteBehind;
 use crate::features::metrics::StoreFailure;
@@ -22,6 +22,14 @@ pub(super) struct FeedLimits {
     pub(super) prove_every: Duration,
     /// How often files are looked at.
     pub(super) poll_every: Duration,
+}
+
+/// Where changes go, and where from a feed hears whom to fetch.
+pub(super) struct Ways {
+    /// The way to disk.
+    pub(super) write_behind: Option<Arc<WriteBehind>>,
+    /// Of an on-demand source: whom decisions asked for.
+    pub(super) wanted: Option<mpsc::Receiver<Arc<str>>>,
 }
 
 /// When a feed ends.
@@ -51,13 +59,8 @@ impl Stops {
 }
 
 /// Feeds `source` until it is to end, then writes what is left.
-pub(super) async fn run(
-    source: Arc<Source>,
-    link: Link,
-    limits: FeedLimits,
-    mut stops: Stops,
-    write_behind: Option<Arc<WriteBehind>>,
-) {
+pub(super) async fn run(source: Arc<Source>, link: Link, limits: FeedLimits, mut stops: Stops, ways: Ways) {
+    let Ways { write_behind, wanted } = ways;
     let (fed, until_fed) = watch::channel(false);
     let writing = write_behind.map(|write_behind| {
         let source = Arc::clone(&source);
@@ -67,7 +70,10 @@ pub(super) async fn run(
         }))
     });
     match &link {
-        Link::Nats(nats) => nats::feed(&source, nats, limits, &mut stops).await,
+        Link::Nats(nats) => tokio::select! {
+            () = nats::feed(&source, nats, limits, &mut stops) => {}
+            () = nats::fetch::serve(&source, nats, wanted) => {}
+        },
         Link::Local(local) => local::feed(&source, local, limits, &mut stops).await,
     }
     drop(fed);

@@ -37,8 +37,11 @@ impl std::fmt::Debug for Features {
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let status = self.features.status();
-        let gauges: [Gauge; 5] = [
+        let gauges: [Gauge; 6] = [
             ("selvedge_features_entities", "Entities held", |view| view.entities as i64),
+            ("selvedge_features_absent", "Entities of an on-demand view known to have no row", |view| {
+                view.absent as i64
+            }),
             ("selvedge_features_bytes", "Bytes held in memory", |view| view.bytes as i64),
             ("selvedge_features_lag_ms", "Milliseconds since proven current; -1 for never", |view| {
                 view.lag_ms.map_or(-1, |lag_ms| lag_ms as i64)
@@ -51,7 +54,7 @@ impl Collector for Gauges {
         for (name, help, value) in gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for view in &status {
-                let labels = [("view", view.view.as_str())];
+                let labels = [("view", view.view.as_str()), ("sync", if view.on_demand { "on-demand" } else { "all" })];
                 ConstGauge::new(value(view)).encode(family.encode_family(&labels)?)?;
             }
         }

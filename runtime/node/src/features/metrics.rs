@@ -9,6 +9,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+mod sights;
+
+pub(crate) use sights::SightMetrics;
+
 /// The counters of all views.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -19,6 +23,7 @@ pub struct Metrics {
     interruptions: Family<InterruptionLabels, Counter>,
     freshness_us: Family<ViewLabel, Histogram, fn() -> Histogram>,
     store_failures: Family<StoreLabel, Counter>,
+    sights: sights::Sights,
 }
 
 /// The counters of one view.
@@ -79,6 +84,8 @@ pub enum ResyncCause {
     Schema,
     /// Rows were refused for limits that are others now.
     Limits,
+    /// More changed since than it is worth reading, or changes passed by: what an on-demand view holds is fetched again.
+    Behind,
 }
 
 /// Why a feed had to start again where it was.
@@ -163,6 +170,7 @@ impl Metrics {
             interruptions: Family::default(),
             freshness_us: Family::new_with_constructor(freshness_histogram as fn() -> Histogram),
             store_failures: Family::default(),
+            sights: sights::Sights::new(),
         }
     }
 
@@ -177,6 +185,12 @@ impl Metrics {
         let freshness = "Microseconds from the core's time of a row to its use here";
         registry.register("freshness_us", freshness, self.freshness_us.clone());
         registry.register("store_failures", "Failures of the store on disk", self.store_failures.clone());
+        self.sights.register(registry);
+    }
+
+    /// The counters of a view that is on-demand.
+    pub(crate) fn sights(&self, view: &str) -> SightMetrics {
+        self.sights.view(view)
     }
 
     pub(crate) fn view(&self, view: &str) -> Arc<ViewMetrics> {
@@ -271,6 +285,7 @@ impl EncodeLabelValue for ResyncCause {
             Self::Vanished => "vanished",
             Self::Schema => "schema",
             Self::Limits => "limits",
+            Self::Behind => "behind",
         }
         .encode(encoder)
     }

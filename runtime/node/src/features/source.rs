@@ -13,10 +13,15 @@ use crate::features::disk::write_behind::WriteBehind;
 use crate::features::disk::{Checkpoint, RowLimits};
 use crate::features::metrics::{ResyncCause, ViewMetrics};
 use crate::features::row::RowReader;
+use crate::features::table::Table;
 use crate::features::view::{Condition, View, ViewStatus};
 
 mod apply;
 mod attach;
+mod hold;
+pub(super) mod sights;
+
+use sights::Sights;
 
 /// What keeps a source's feed running. The feed stops when the last view that holds it is dropped.
 pub(super) struct SourceHandle {
@@ -31,7 +36,8 @@ pub(super) struct Source {
     pub(super) metrics: Arc<ViewMetrics>,
     pub(super) clock: Clock,
     write_behind: Option<Arc<WriteBehind>>,
-    limits: RowLimits,
+    /// For a source that holds only whom decisions asked for.
+    sights: Option<Sights>,
     rows: Mutex<Rows>,
     loads: watch::Sender<usize>,
     /// Somebody wants the feed to begin again.
@@ -45,9 +51,10 @@ pub(super) struct Source {
     condition: Mutex<(Condition, TimeUs, String)>,
 }
 
-#[derive(Default)]
 struct Rows {
     attached: Vec<Attached>,
+    /// Those of the table that was attached last.
+    limits: RowLimits,
     /// Bucket and sequence that the rows are complete up to.
     position: Option<Position>,
     /// All rows are being read again; what is not among them goes.
@@ -56,6 +63,8 @@ struct Rows {
     must_resync: Option<ResyncCause>,
     /// Since all rows were read last, some were refused for being beyond these limits.
     refused_by: Option<RowLimits>,
+    /// When it was said last that there is no room.
+    told_full_us: TimeUs,
 }
 
 #[derive(Clone, Copy)]
@@ -69,6 +78,10 @@ struct Resync {
 
 struct Attached {
     view: Weak<View>,
+    /// Taken away when the view is dropped.
+    table: Option<Arc<Table>>,
+    /// The view's, to tell that its table has every row.
+    filled: watch::Sender<bool>,
     reader: RowReader,
 }
 
@@ -135,15 +148,18 @@ impl std::ops::Deref for SourceHandle {
 
 impl Source {
     /// A source without rows, at `checkpoint` when there is a complete copy on disk. A copy that lacks rows because limits
-    /// refused them is used, but all rows are read again when the limits are others now.
+    /// refused them is used, but all rows are read again when the limits are others now. With `sights` it holds only whom
+    /// decisions asked for, and a copy is complete when it is up to date.
     pub(super) fn new(
         name: &str,
         metrics: Arc<ViewMetrics>,
         clock: Clock,
         limits: RowLimits,
-        write_behind: Option<Arc<WriteBehind>>,
-        checkpoint: Option<Checkpoint>,
+        copy: Option<(Arc<WriteBehind>, Option<Checkpoint>)>,
+        sights: Option<Sights>,
     ) -> Self {
+        let (write_behind, checkpoint) = copy.unzip();
+        let checkpoint = checkpoint.flatten();
         let position = checkpoint.map(|at| Position { created_us: at.created_us, seq: at.last_seq });
         let proven_us = checkpoint.map_or(NEVER, |at| at.proven_us);
         let now_us = clock.now_us();
@@ -154,15 +170,24 @@ impl Source {
             metrics,
             clock,
             write_behind,
-            limits,
-            rows: Mutex::new(Rows { position, must_resync, refused_by, ..Rows::default() }),
+            rows: Mutex::new(Rows {
+                attached: Vec::new(),
+                limits,
+                position,
+                resyncing: None,
+                must_resync,
+                refused_by,
+                told_full_us: NEVER,
+            }),
             loads: watch::Sender::new(0),
             again: Notify::new(),
             applied_seq: AtomicU64::new(position.map_or(0, |at| at.seq)),
             last_seq: AtomicU64::new(0),
             proven_us: AtomicI64::new(proven_us),
             kept_proof_us: AtomicI64::new(proven_us),
-            synced: watch::Sender::new(checkpoint.is_some()),
+            // Who is not held yet is fetched when seen: there is nothing to be complete.
+            synced: watch::Sender::new(checkpoint.is_some() || sights.is_some()),
+            sights,
             condition: Mutex::new((Condition::Starting, now_us, String::new())),
         }
     }
@@ -189,25 +214,24 @@ impl Source {
 
     /// Whether no table has any entity.
     pub(super) fn is_empty(&self) -> bool {
-        let rows = self.rows();
-        rows.attached.iter().filter_map(|attached| attached.view.upgrade()).all(|view| view.table.is_empty())
+        self.rows().tables().all(Table::is_empty)
     }
 
     /// Entities in the table that was attached last.
     pub(super) fn entities(&self) -> u64 {
-        let rows = self.rows();
-        let last = rows.attached.iter().rev().find_map(|attached| attached.view.upgrade());
-        last.map_or(0, |view| view.table.len() as u64)
+        self.rows().tables().last().map_or(0, |table| table.len() as u64)
     }
 
     pub(super) fn status(&self, now_us: TimeUs) -> ViewStatus {
-        let views: Vec<_> = self.rows().attached.iter().filter_map(|attached| attached.view.upgrade()).collect();
+        let (entities, bytes) = (self.entities(), self.rows().tables().map(Table::bytes).sum());
         let (condition, since_us, detail) = self.condition().clone();
         let lag_us = Some(self.lag_us(now_us)).filter(|&lag_us| lag_us != i64::MAX);
         ViewStatus {
             view: self.name.clone(),
-            entities: views.last().map_or(0, |view| view.table.len() as u64),
-            bytes: views.iter().map(|view| view.table.bytes()).sum(),
+            on_demand: self.sights.is_some(),
+            absent: self.sights.as_ref().map_or(0, Sights::absent) as u64,
+            entities,
+            bytes,
             applied_seq: self.applied_seq.load(Ordering::Relaxed),
             last_seq: self.last_seq.load(Ordering::Relaxed),
             lag_ms: lag_us.map(|lag_us| lag_us as u64 / 1_000),
@@ -224,6 +248,14 @@ impl Source {
 
     fn condition(&self) -> MutexGuard<'_, (Condition, TimeUs, String)> {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Rows ===
+
+impl Rows {
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.attached.iter().filter_map(|attached| attached.table.as_deref())
     }
 }
 

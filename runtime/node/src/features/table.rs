@@ -11,8 +11,10 @@ use foldhash::fast::RandomState;
 use selvedge_decision::TimeUs;
 
 use cells::Cells;
+use second_chance::{Hand, Marks};
 
 mod cells;
+mod second_chance;
 
 /// Where an entity's row lies. A slot that was given to another entity since is noticed when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,16 +30,38 @@ pub struct Table {
     cells: Cells,
     slots: papaya::HashMap<Arc<str>, Slot, RandomState>,
     writer: Mutex<Writer>,
-    max_entities: u32,
+    room: Room,
     text_bytes: AtomicU64,
+    /// Which rows were read lately; only where the room evicts.
+    marks: Option<Marks>,
 }
 
-/// The table holds as many entities as it may.
+/// How much a table may hold, and what it does when that is all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Entities.
+    pub entities: u32,
+    /// Bytes, as [`Table::bytes`] counts them.
+    pub bytes: u64,
+    /// Whether [`Table::admit`] lets rows go that nobody read lately.
+    pub evicts: bool,
+}
+
+/// The table holds as much as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the view is full: it holds {max_entities} entities, its limit")]
-pub struct TableFull {
-    /// The limit.
-    pub max_entities: u32,
+pub enum TableFull {
+    /// As many entities.
+    #[error("the view is full: it holds {max} entities, its limit")]
+    Entities {
+        /// The limit.
+        max: u32,
+    },
+    /// As many bytes.
+    #[error("the view is full: another row would not fit into {max} bytes, its limit")]
+    Bytes {
+        /// The limit.
+        max: u64,
+    },
 }
 
 #[derive(Default)]
@@ -50,23 +74,43 @@ struct Writer {
     touched: Option<HashSet<Arc<str>, RandomState>>,
     /// While the whole view is sent again: which rows were put since, one bit a slot.
     marks: Option<Vec<u64>>,
+    /// Whom to let go; only where the room evicts.
+    hand: Option<Hand>,
 }
 
 /// What an entry of the map weighs besides its text: key, value, the allocation's header, counts and padding.
 const ENTRY_BYTES: u64 = 72;
 
+// === impl Room ===
+
+impl Room {
+    /// For so many entities, whatever they weigh.
+    pub const fn entities(entities: u32) -> Self {
+        Self { entities, bytes: u64::MAX, evicts: false }
+    }
+}
+
 // === impl Table: reading ===
 
 impl Table {
-    /// An empty table with rows of `width` cells, for at most `max_entities`.
-    pub fn new(width: usize, max_entities: u32) -> Self {
+    /// An empty table with rows of `width` cells.
+    pub fn new(width: usize, room: Room) -> Self {
+        let cells = Cells::new(width);
+        let most = (room.bytes / (cells.row_bytes() + ENTRY_BYTES)).min(u64::from(room.entities)) as usize;
+        let hand = room.evicts.then(Hand::default);
         Self {
-            cells: Cells::new(width),
+            cells,
             slots: papaya::HashMap::with_hasher(RandomState::default()),
-            writer: Mutex::default(),
-            max_entities,
+            writer: Mutex::new(Writer { hand, ..Writer::default() }),
+            room,
             text_bytes: AtomicU64::new(0),
+            marks: room.evicts.then(|| Marks::new(most)),
         }
+    }
+
+    /// How much it may hold.
+    pub fn room(&self) -> Room {
+        self.room
     }
 
     /// Cells of a row.
@@ -88,7 +132,16 @@ impl Table {
     /// Copies a row into `cells`, which has [`Table::width`] of them, and says the time of its event. `None`, with anything
     /// in `cells`, when the slot's entity is gone.
     pub fn read(&self, slot: Slot, cells: &mut [u64]) -> Option<TimeUs> {
-        self.cells.read(slot.index, slot.generation, cells)
+        let time_us = self.cells.read(slot.index, slot.generation, cells)?;
+        if let Some(marks) = &self.marks {
+            marks.set(slot.index);
+        }
+        Some(time_us)
+    }
+
+    /// Whether it has a row of an entity.
+    pub fn holds(&self, entity: &str) -> bool {
+        self.resolve(entity).is_some()
     }
 
     /// The entities, in no order. One that comes or goes meanwhile may be among them or not.
@@ -115,7 +168,12 @@ impl Table {
 
     /// Bytes held: rows exactly, the map by estimate.
     pub fn bytes(&self) -> u64 {
-        self.cells.bytes() + self.text_bytes.load(Ordering::Relaxed) + self.len() as u64 * ENTRY_BYTES
+        let marks = self.marks.as_ref().map_or(0, Marks::bytes);
+        self.cells.bytes() + marks + self.text_bytes.load(Ordering::Relaxed) + self.len() as u64 * self.entry_bytes()
+    }
+
+    fn entry_bytes(&self) -> u64 {
+        if self.room.evicts { ENTRY_BYTES + Hand::SEAT_BYTES } else { ENTRY_BYTES }
     }
 }
 
@@ -125,32 +183,48 @@ impl Table {
     /// Puts a row: `cells` has [`Table::width`] of them.
     pub fn put(&self, entity: &str, time_us: TimeUs, cells: &[u64]) -> Result<(), TableFull> {
         let mut writer = self.writer();
-        if let Some(touched) = &mut writer.touched {
-            touched.insert(Arc::from(entity));
-        }
+        writer.touch(entity);
         let slot = self.write(&mut writer, entity, time_us, cells)?;
-        if let Some(marks) = &mut writer.marks {
-            mark(marks, slot.index);
-        }
+        writer.mark(slot);
+        Ok(())
+    }
+
+    /// Puts a row, and where that needs room lets rows go that nobody read lately; they are added to `gone`.
+    pub fn admit(
+        &self,
+        entity: &str,
+        time_us: TimeUs,
+        cells: &[u64],
+        gone: &mut Vec<Arc<str>>,
+    ) -> Result<(), TableFull> {
+        let mut writer = self.writer();
+        writer.touch(entity);
+        let slot = loop {
+            let full = match self.write(&mut writer, entity, time_us, cells) {
+                Ok(slot) => break slot,
+                Err(full) => full,
+            };
+            let next = self.marks.as_ref().and_then(|marks| writer.hand.as_mut()?.next(marks));
+            let Some(next) = next else { return Err(full) };
+            self.take_back(&mut writer, &next);
+            gone.push(next);
+        };
+        writer.mark(slot);
         Ok(())
     }
 
     /// Removes a row. Whether there was one.
     pub fn remove(&self, entity: &str) -> bool {
         let mut writer = self.writer();
-        if let Some(touched) = &mut writer.touched {
-            touched.insert(Arc::from(entity));
-        }
+        writer.touch(entity);
         self.take_back(&mut writer, entity)
     }
 
     /// Marks a row as one that is still there, without changing it.
     pub fn keep(&self, entity: &str) {
         let mut writer = self.writer();
-        if let Some(slot) = self.resolve(entity)
-            && let Some(marks) = &mut writer.marks
-        {
-            mark(marks, slot.index);
+        if let Some(slot) = self.resolve(entity) {
+            writer.mark(slot);
         }
     }
 
@@ -208,19 +282,31 @@ impl Table {
             self.cells.write(slot.index, slot.generation, time_us, cells);
             return Ok(slot);
         }
-        let index = match writer.free.pop() {
-            Some(index) => index,
-            None if writer.next < self.max_entities => {
-                writer.next += 1;
-                writer.next - 1
-            }
-            None => return Err(TableFull { max_entities: self.max_entities }),
-        };
+        self.has_room(writer, entity)?;
+        let index = writer.free.pop().unwrap_or_else(|| {
+            writer.next += 1;
+            writer.next - 1
+        });
         let slot = Slot { index, generation: self.cells.generation(index).wrapping_add(1) };
         self.cells.write(index, slot.generation, time_us, cells);
         self.text_bytes.fetch_add(entity.len() as u64, Ordering::Relaxed);
-        pinned.insert(Arc::from(entity), slot);
+        let entity: Arc<str> = Arc::from(entity);
+        if let Some(hand) = &mut writer.hand {
+            hand.seat(index, Arc::clone(&entity));
+        }
+        pinned.insert(entity, slot);
         Ok(slot)
+    }
+
+    /// Whether another entity fits.
+    fn has_room(&self, writer: &Writer, entity: &str) -> Result<(), TableFull> {
+        let Room { entities, bytes, .. } = self.room;
+        if writer.free.is_empty() && writer.next >= entities {
+            return Err(TableFull::Entities { max: entities });
+        }
+        let piece = if writer.free.is_empty() { self.cells.bytes_for(writer.next) } else { 0 };
+        let more = entity.len() as u64 + self.entry_bytes() + piece;
+        if bytes < u64::MAX && self.bytes() + more > bytes { Err(TableFull::Bytes { max: bytes }) } else { Ok(()) }
     }
 
     fn take_back(&self, writer: &mut Writer, entity: &str) -> bool {
@@ -232,8 +318,33 @@ impl Table {
         if let Some(word) = writer.marks.as_mut().and_then(|marks| marks.get_mut(slot.index as usize / 64)) {
             *word &= !(1 << (slot.index % 64));
         }
+        if let (Some(hand), Some(marks)) = (&mut writer.hand, &self.marks) {
+            hand.leave(slot.index);
+            marks.take(slot.index);
+        }
         writer.free.push(slot.index);
         true
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// A load from disk must leave this entity alone.
+    fn touch(&mut self, entity: &str) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(Arc::from(entity));
+        }
+    }
+
+    /// A sweep must leave this row alone.
+    fn mark(&mut self, slot: Slot) {
+        let Some(marks) = &mut self.marks else { return };
+        let word = slot.index as usize / 64;
+        if marks.len() <= word {
+            marks.resize((word + 1).next_power_of_two(), 0);
+        }
+        marks[word] |= 1 << (slot.index % 64);
     }
 }
 
@@ -241,14 +352,6 @@ impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Table").field("width", &self.width()).field("len", &self.len()).finish_non_exhaustive()
     }
-}
-
-fn mark(marks: &mut Vec<u64>, index: u32) {
-    let word = index as usize / 64;
-    if marks.len() <= word {
-        marks.resize((word + 1).next_power_of_two(), 0);
-    }
-    marks[word] |= 1 << (index % 64);
 }
 
 fn is_marked(marks: &[u64], index: u32) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use selvedge_decision::TimeUs;
 use selvedge_decision::aggregate::Value;
 use selvedge_decision::layout::{FeatureKind, NO_SYMBOL, unpack};
 use serde_json::value::RawValue;
@@ -45,7 +46,7 @@ impl Join {
         match self {
             Self::Item => Some(Value::Text(event.item.as_deref()?.into())),
             Self::Property(name) => properties.get(event, name),
-            Self::Feature { view, field } => feature(view, *field, event.item.as_deref()?, symbols),
+            Self::Feature { view, field } => feature(view, *field, event.item.as_deref()?, event.received_us, symbols),
         }
     }
 
@@ -60,10 +61,9 @@ impl Join {
     }
 }
 
-fn feature(view: &View, field: usize, item: &str, symbols: &Symbols) -> Option<Value> {
-    let slot = view.table.resolve(item)?;
-    let mut cells = vec![0; view.table.width()];
-    view.table.read(slot, &mut cells)?;
+fn feature(view: &View, field: usize, item: &str, now_us: TimeUs, symbols: &Symbols) -> Option<Value> {
+    let mut cells = vec![0; view.layout().cells()];
+    view.read(item, &mut cells, now_us)?;
     let field = view.layout().fields().get(field)?;
     let cells = cells.get(field.cell as usize..)?;
     let cell = *cells.first()?;

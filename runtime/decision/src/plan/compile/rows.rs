@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Compiler, Problems, side, split_scorer};
-use crate::definition::FeatureDef;
+use crate::definition::{FeatureDef, Span};
 use crate::manifest::{Kind, Manifest, Role, Scalar, Scope};
 use crate::plan::columns::{Source, cell_op, kind_of, lateness, push_op};
 use crate::plan::{Call, CellOp, Column, Pick, Post, RequestOp, ValueSpec, ViewUse, call};
+
+/// The shortest deadline of which half is worth waiting for a row: timers know whole milliseconds.
+const SHORTEST_WAIT_US: i64 = 4_000;
 
 /// Where every source's column lies.
 pub(super) struct Rows {
@@ -68,6 +71,7 @@ impl Compiler<'_> {
                 ops: vec![],
                 defaults: vec![],
                 lateness: lateness(&plan.def),
+                waits: plan.def.waits(),
             };
             for source in self.sources[side(scope)].keys() {
                 let Some((_, field)) = source.field_of(view) else { continue };
@@ -84,6 +88,14 @@ impl Compiler<'_> {
                 if let (Source::Feature { .. }, Some(default)) = (source, default) {
                     used.defaults.push((to, len, self.default_number(default)));
                 }
+            }
+            if used.waits && self.def.deadline.us() < SHORTEST_WAIT_US {
+                let why = format!(
+                    "view {:?} waits for whom it does not hold (on_miss = \"wait\"), which needs a deadline of at least {}",
+                    plan.name,
+                    Span::from_us(SHORTEST_WAIT_US)
+                );
+                problems.add(&self.at, why);
             }
             uses.push(used);
         }

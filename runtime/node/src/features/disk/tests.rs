@@ -51,16 +51,16 @@ fn rows_and_checkpoint_are_there_after_a_reopening() {
     {
         let (disk, aside) = open(dir.path());
         assert_eq!(aside, None);
-        let view = disk.view("user").unwrap();
+        let view = disk.view("user", false).unwrap();
         assert_eq!(view.checkpoint().unwrap(), None);
         view.apply([("a", &put(1, "{}")), ("b\0c", &put(2, "{\"x\":1}"))], Some(checkpoint(9))).unwrap();
         view.apply([("a", &None), ("d", &put(-3, "{}"))], Some(checkpoint(11))).unwrap();
-        disk.view("item").unwrap().apply([("a", &put(9, "{}"))], None).unwrap();
+        disk.view("item", false).unwrap().apply([("a", &put(9, "{}"))], None).unwrap();
         disk.flush().unwrap();
     }
     let (disk, aside) = open(dir.path());
     assert_eq!(aside, None);
-    let view = disk.view("user").unwrap();
+    let view = disk.view("user", false).unwrap();
     assert_eq!(view.checkpoint().unwrap(), Some(checkpoint(11)));
     let expected = [("b\0c".to_owned(), (2, "{\"x\":1}".to_owned())), ("d".to_owned(), (-3, "{}".to_owned()))];
     assert_eq!(rows(&view), BTreeMap::from(expected));
@@ -74,7 +74,7 @@ fn a_load_reads_every_row_whatever_their_number() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, _) = open(dir.path());
     for count in [0, 1, 255, 256, 257, 512, 513, 5_000] {
-        let view = disk.view(&format!("v{count}")).unwrap();
+        let view = disk.view(&format!("v{count}"), false).unwrap();
         let names: Vec<String> = (0..count).map(|i| format!("entity-{i}")).collect();
         let row = put(1, "{}");
         view.apply(names.iter().map(|name| (name.as_str(), &row)), Some(checkpoint(1))).unwrap();
@@ -88,7 +88,7 @@ fn a_store_that_will_not_open_is_moved_aside_and_not_deleted() {
     let dir = parent.path().join("features");
     {
         let (disk, _) = open(&dir);
-        disk.view("user").unwrap().apply([("a", &put(1, "{}"))], None).unwrap();
+        disk.view("user", false).unwrap().apply([("a", &put(1, "{}"))], None).unwrap();
         disk.flush().unwrap();
     }
     // As after a disk that lost its mind: sled reads its settings first.
@@ -98,7 +98,7 @@ fn a_store_that_will_not_open_is_moved_aside_and_not_deleted() {
     let (disk, aside) = open(&dir);
     let aside = aside.expect("moved aside");
     assert!(aside.join("db").exists(), "kept for whoever wants to look");
-    assert!(rows(&disk.view("user").unwrap()).is_empty());
+    assert!(rows(&disk.view("user", false).unwrap()).is_empty());
 }
 
 #[test]
@@ -107,13 +107,13 @@ fn a_store_that_failed_while_open_is_moved_aside_by_the_next_opening() {
     let dir = parent.path().join("features");
     {
         let (disk, _) = open(&dir);
-        disk.view("user").unwrap().apply([("a", &put(1, "{}"))], None).unwrap();
+        disk.view("user", false).unwrap().apply([("a", &put(1, "{}"))], None).unwrap();
         disk.leave_mark("a page was lost").unwrap();
         assert!(matches!(Disk::open(&dir, CACHE_BYTES, 0), Err(OpenError::InUse { .. })), "not while it is in use");
     }
     let (disk, aside) = open(&dir);
     assert!(aside.expect("moved aside").join("db").exists());
-    assert!(rows(&disk.view("user").unwrap()).is_empty());
+    assert!(rows(&disk.view("user", false).unwrap()).is_empty());
     drop(disk);
     assert_eq!(open(&dir).1, None, "once");
 }
@@ -145,7 +145,7 @@ fn a_store_in_use_is_left_alone() {
 fn a_checkpoint_of_another_version_does_not_count() {
     let bytes = checkpoint(3).to_bytes();
     assert_eq!(Checkpoint::from_bytes(&bytes), Some(checkpoint(3)));
-    let refused_by = Some(RowLimits { max_entities: 7, max_row_bytes: 1 << 40 });
+    let refused_by = Some(RowLimits { max_entities: 7, max_row_bytes: 1 << 40, max_bytes: 1 << 50 });
     let limited = Checkpoint { refused_by, ..checkpoint(3) };
     assert_eq!(Checkpoint::from_bytes(&limited.to_bytes()), Some(limited));
     let mut other = bytes;
@@ -164,7 +164,7 @@ fn write_behind(disk: &Disk, view: &DiskView, rows: usize) -> Arc<WriteBehind> {
 async fn the_checkpoint_is_never_ahead_of_the_rows() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, _) = open(dir.path());
-    let view = disk.view("user").unwrap();
+    let view = disk.view("user", false).unwrap();
     let behind = write_behind(&disk, &view, 500);
     let (stop, stopped) = watch::channel(false);
     let writing = tokio::spawn(Arc::clone(&behind).run(stopped, |error| panic!("{error}")));
@@ -207,7 +207,7 @@ async fn the_checkpoint_is_never_ahead_of_the_rows() {
 async fn as_much_waits_as_may_and_the_rest_waits_for_room() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, _) = open(dir.path());
-    let view = disk.view("user").unwrap();
+    let view = disk.view("user", false).unwrap();
     let behind = write_behind(&disk, &view, 3);
     for entity in ["a", "b", "a", "a"] {
         behind.push(entity, put(1, "{}"));
@@ -232,7 +232,7 @@ async fn as_much_waits_as_may_and_the_rest_waits_for_room() {
 async fn forgetting_the_checkpoint_comes_before_the_rows() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, _) = open(dir.path());
-    let view = disk.view("user").unwrap();
+    let view = disk.view("user", false).unwrap();
     view.apply([("a", &put(1, "{}"))], Some(checkpoint(4))).unwrap();
     let behind = write_behind(&disk, &view, 100);
     let (_stop, stopped) = watch::channel(false);

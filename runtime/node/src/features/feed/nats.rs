@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use self::fetch::Refetch;
+
 use crate::features::feed::start::{BucketState, Start};
 use crate::features::feed::{FeedLimits, Stops};
 use crate::features::metrics::{Interruption, ResyncCause};
@@ -14,6 +16,8 @@ use crate::features::view::Condition;
 use crate::link::nats::features::follow::{FollowError, Following, Message, Operation};
 use crate::link::{LinkState, NatsLink};
 use selvedge_decision::TimeUs;
+
+pub(super) mod fetch;
 
 /// Why a session is over.
 enum End {
@@ -40,7 +44,11 @@ struct Session<'s> {
     applied: u64,
     /// The consumer's count of the last message.
     delivered: u64,
-    /// Everything there was when the session began has been applied.
+    /// Of an on-demand source that may have missed changes: what it holds, on its way to be fetched again.
+    refetch: Option<Refetch<'s>>,
+    /// Every message there was when the session began has been applied.
+    caught_up: bool,
+    /// So is everything else: the rows are as the core has them.
     live: bool,
     /// The last proof that failed: stream's last sequence and applied, to see whether anything moves.
     stuck: Option<(u64, u64)>,
@@ -123,7 +131,7 @@ async fn ask(source: &Source, nats: &NatsLink, limits: FeedLimits, proofs: mpsc:
 
 impl<'s> Session<'s> {
     /// Looks at the bucket and follows it from where that is safe.
-    async fn begin(source: &'s Source, nats: &NatsLink) -> Result<Self, End> {
+    async fn begin(source: &'s Source, nats: &'s NatsLink) -> Result<Self, End> {
         let asked_us = source.clock.now_us();
         let bucket = match nats.feature_bucket(&source.name).await {
             Ok(Some(bucket)) => bucket,
@@ -131,28 +139,49 @@ impl<'s> Session<'s> {
             Err(error) => return Err(failed(source, &error)),
         };
         source.last_seq_is(bucket.last_seq);
+        let on_demand = source.sights().is_some();
         let start = match source.standing() {
             Standing::At(position) => Start::decide(position, &bucket, source.proven_us(), asked_us),
             Standing::MustResync(cause) => Start::Everything(cause),
+            // What is fetched one by one is not in the order of the stream: there is no going on in the middle.
+            Standing::Resyncing(cause, _) if on_demand => Start::Everything(cause),
             Standing::Resyncing(cause, passed) => Start::go_on(cause, passed, &bucket),
         };
+        let start = if on_demand { start.or_fetch(&bucket, source.entities()) } else { start };
+        let mut refetch = None;
         let after = match start {
             Start::After(seq) => seq,
             Start::Everything(cause) => {
-                tracing::info!(view = source.name, ?cause, keys = bucket.keys, "reading all rows");
                 source.metrics.resync(cause);
                 source.begin_resync(cause);
-                0
+                if on_demand {
+                    let held = refetch.insert(Refetch::all(source, nats)).left();
+                    tracing::info!(view = source.name, ?cause, held, "fetching again what is held");
+                    bucket.last_seq
+                } else {
+                    tracing::info!(view = source.name, ?cause, keys = bucket.keys, "reading all rows");
+                    0
+                }
             }
         };
         source.tell(Condition::CatchingUp, format!("from sequence {} to {}", after + 1, bucket.last_seq));
         let following = nats.follow_features(&source.name, after).await.map_err(|error| failed(source, &error))?;
         let created_us = bucket.created_us;
-        let mut session =
-            Self { source, following, created_us, applied: after, delivered: 0, live: false, stuck: None };
+        let mut session = Self {
+            source,
+            following,
+            created_us,
+            applied: after,
+            delivered: 0,
+            refetch,
+            caught_up: false,
+            live: false,
+            stuck: None,
+        };
         if session.following.nothing_waits() {
             // All there was is applied: what comes next is later than the state just read.
             session.applied = session.applied.max(bucket.last_seq);
+            session.caught_up = true;
             session.reached_the_end().await?;
         }
         Ok(session)
@@ -168,6 +197,7 @@ impl<'s> Session<'s> {
                     Err(error) => Err(failed(self.source, &error)),
                 },
                 Some(proof) = proofs.recv() => self.prove(proof, vanished_us).await,
+                fetched = some(&mut self.refetch) => self.refetched(fetched).await,
             };
             if let Err(end) = end {
                 return end;
@@ -191,7 +221,8 @@ impl<'s> Session<'s> {
             self.applied = message.seq;
             let last = message.waiting == 0;
             self.one(message);
-            if last && !self.live {
+            if last && !self.caught_up {
+                self.caught_up = true;
                 self.reached_the_end().await?;
             }
         }
@@ -214,15 +245,31 @@ impl<'s> Session<'s> {
             Operation::Put(json) => Update::Put { json },
             Operation::Delete => Update::Delete,
         };
-        source.apply(&entity, update, message.stored_us);
+        source.change(&entity, update, message.seq, message.stored_us);
         if self.live {
             let took_us = source.clock.now_us().saturating_sub(message.stored_us).max(0);
             source.metrics.freshness_us.observe(took_us as f64);
         }
     }
 
-    /// Everything there was when the session began is applied.
+    /// Some of what is held was fetched again.
+    async fn refetched(&mut self, fetched: Result<(), FollowError>) -> Result<(), End> {
+        if let Err(error) = fetched {
+            return Err(failed(self.source, &error));
+        }
+        if self.refetch.as_ref().is_some_and(|refetch| refetch.left() == 0) {
+            self.refetch = None;
+            self.reached_the_end().await?;
+        }
+        Ok(())
+    }
+
+    /// Everything there was when the session began is applied, if it is.
     async fn reached_the_end(&mut self) -> Result<(), End> {
+        if !self.caught_up || self.refetch.as_ref().is_some_and(|refetch| refetch.left() > 0) {
+            return Ok(());
+        }
+        self.refetch = None;
         if !self.source.end_resync(self.position()).await {
             return Err(End::Again);
         }
@@ -264,9 +311,13 @@ impl<'s> Session<'s> {
         if moved {
             return Ok(());
         }
+        if self.refetch.is_some() {
+            return Ok(());
+        }
         let counts = self.following.counts().await.map_err(|error| failed(self.source, &error))?;
         if counts.waiting == 0 && counts.delivered == self.delivered {
             self.applied = self.applied.max(last_seq);
+            self.caught_up = true;
             self.reached_the_end().await?;
             self.source.proven(proof.asked_us);
             return Ok(());
@@ -274,6 +325,14 @@ impl<'s> Session<'s> {
         tracing::warn!(view = self.source.name, waiting = counts.waiting, "rows wait but do not come; reading again");
         self.source.metrics.interrupted(Interruption::Stalled);
         Err(End::Again)
+    }
+}
+
+/// Fetches some of what is held again; waits for ever when nothing has to be.
+async fn some(refetch: &mut Option<Refetch<'_>>) -> Result<(), FollowError> {
+    match refetch {
+        Some(refetch) => refetch.some().await,
+        None => std::future::pending().await,
     }
 }
 

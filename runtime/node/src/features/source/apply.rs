@@ -8,10 +8,13 @@ use selvedge_decision::TimeUs;
 use super::{Position, Resync, Rows, Source, Standing, Update};
 use crate::features::disk::{Checkpoint, StoredRow};
 use crate::features::metrics::ResyncCause;
+use crate::features::table::{Table, TableFull};
 use crate::features::view::Condition;
 
 /// How much older than the proof in memory the one on disk may become while nothing changes.
 const PROOF_KEPT_EVERY_US: i64 = 10_000_000;
+/// How often, at most, it is said aloud that rows are refused for a limit.
+const TELL_FULL_EVERY_US: i64 = 60_000_000;
 
 // === impl Source ===
 
@@ -47,33 +50,34 @@ impl Source {
         rows.resyncing = Some(Resync { cause, must_restart: false, passed: None });
         rows.position = None;
         rows.refused_by = None;
-        for view in rows.attached.iter().filter_map(|attached| attached.view.upgrade()) {
-            view.table.begin_marks();
+        if let Some(sights) = &self.sights {
+            sights.begin_anew();
         }
+        rows.tables().for_each(Table::begin_marks);
         if let Some(write_behind) = &self.write_behind {
             write_behind.forget();
         }
     }
 
-    /// All rows came, up to `position`: what was not among them goes. Nothing to do when none were asked for. `false` when they have to come once more, because a
-    /// table was attached meanwhile, or none is left that could tell what is gone.
+    /// All rows came, up to `position`: what was not among them goes. Nothing to do when none were asked for. `false` when
+    /// they have to come once more, because a table was attached meanwhile, or none is left that could tell what is gone.
     pub(in crate::features) async fn end_resync(&self, position: Position) -> bool {
         // A table that is still being filled from disk could get a row back that was swept.
         if self.loads.subscribe().wait_for(|loads| *loads == 0).await.is_err() {
             return false;
         }
         let mut rows = self.rows();
-        let views: Vec<_> = rows.attached.iter().filter_map(|attached| attached.view.upgrade()).collect();
         match rows.resyncing {
             None => return true,
-            Some(resync) if resync.must_restart || views.is_empty() => return false,
+            Some(resync) if resync.must_restart || rows.tables().next().is_none() => return false,
             Some(_) => {}
         }
         rows.resyncing = None;
         let mut gone = 0;
-        for view in views {
-            let swept = view.table.sweep();
-            view.set_filled();
+        for attached in &rows.attached {
+            let Some(table) = &attached.table else { continue };
+            let swept = table.sweep();
+            attached.filled.send_replace(true);
             gone = gone.max(swept.len());
             if let Some(write_behind) = &self.write_behind {
                 swept.iter().for_each(|entity| write_behind.push(entity, None));
@@ -90,13 +94,16 @@ impl Source {
         let mut rows = self.rows();
         let change = match update {
             Update::Put { json } => {
-                let Some(time_us) = self.put(&mut rows, entity, &json, time_us) else { return keep(&rows, entity) };
+                let into = |table: &Table, time_us, cells: &[u64]| table.put(entity, time_us, cells);
+                let Some(time_us) = self.put(&mut rows, entity, &json, time_us, into) else {
+                    return keep(&rows, entity);
+                };
                 self.metrics.puts.inc();
                 Some(StoredRow { time_us, json })
             }
             Update::Delete => {
-                for view in rows.attached.iter().filter_map(|attached| attached.view.upgrade()) {
-                    view.table.remove(entity);
+                for table in rows.tables() {
+                    table.remove(entity);
                 }
                 self.metrics.deletes.inc();
                 None
@@ -107,14 +114,26 @@ impl Source {
         }
     }
 
-    /// Puts a row into every table. The time it has now, or none when it was refused.
-    fn put(&self, rows: &mut Rows, entity: &str, json: &[u8], time_us: TimeUs) -> Option<TimeUs> {
-        if json.len() as u64 > self.limits.max_row_bytes {
-            rows.refused_by = Some(self.limits);
+    /// Reads a row for every table and puts it there by `into`. The time it has now, or none when it was refused.
+    pub(super) fn put(
+        &self,
+        rows: &mut Rows,
+        entity: &str,
+        json: &[u8],
+        time_us: TimeUs,
+        mut into: impl FnMut(&Table, TimeUs, &[u64]) -> Result<(), TableFull>,
+    ) -> Option<TimeUs> {
+        if json.len() as u64 > rows.limits.max_row_bytes {
+            rows.refused_by = Some(rows.limits);
             self.metrics.refused_size.inc();
+            self.tell_full(
+                rows,
+                entity,
+                &format_args!("a row of {} bytes is larger than features.max_row", json.len()),
+            );
             return None;
         }
-        let mut put = None;
+        let (mut put, mut full) = (None, None);
         let last = rows.attached.len().saturating_sub(1);
         for (index, attached) in rows.attached.iter_mut().enumerate() {
             let row = match attached.reader.read(json) {
@@ -131,20 +150,37 @@ impl Source {
             }
             let time_us = row.time_us.unwrap_or(time_us);
             // A table that was dropped a moment ago takes nothing, but the row belongs on disk: the position will say so.
-            let Some(view) = attached.view.upgrade() else {
+            let Some(table) = &attached.table else {
                 put = put.or(Some(time_us));
                 continue;
             };
-            match view.table.put(entity, time_us, row.cells) {
+            match into(table, time_us, row.cells) {
                 Ok(()) => put = Some(time_us),
-                Err(error) => {
-                    rows.refused_by = Some(self.limits);
-                    self.metrics.refused_full.inc();
-                    tracing::debug!(view = self.name, entity, %error, "row refused");
-                }
+                Err(error) => full = Some(error),
             }
         }
+        if let Some(error) = full {
+            rows.refused_by = Some(rows.limits);
+            self.metrics.refused_full.inc();
+            self.tell_full(rows, entity, &error);
+        }
         put
+    }
+
+    /// Says that a row was refused for a limit; for people, so not for every row.
+    fn tell_full(&self, rows: &mut Rows, entity: &str, why: &dyn std::fmt::Display) {
+        let now_us = self.clock.now_us();
+        if now_us.saturating_sub(rows.told_full_us) < TELL_FULL_EVERY_US {
+            return tracing::debug!(view = self.name, entity, %why, "row refused");
+        }
+        rows.told_full_us = now_us;
+        tracing::warn!(
+            view = self.name,
+            entity,
+            %why,
+            "rows are refused and their old ones stay: raise max_bytes of the view, or [features] max_view, max_entities or \
+             max_row of this node; counted in selvedge_features_rows_refused"
+        );
     }
 
     /// All changes up to `position` are applied. While all rows are read again that is progress, but not yet where to resume.
@@ -153,6 +189,10 @@ impl Source {
         let mut rows = self.rows();
         if let Some(resync) = &mut rows.resyncing {
             resync.passed = Some(position);
+            return;
+        }
+        if self.sights.is_some() && rows.must_resync.is_some() {
+            // Changes passed by that should not have.
             return;
         }
         rows.position = Some(position);
@@ -188,8 +228,8 @@ impl Source {
         if *self.loads.borrow() > 0 || !self.is_empty() {
             return;
         }
-        for view in self.rows().attached.iter().filter_map(|attached| attached.view.upgrade()) {
-            view.set_filled();
+        for attached in &self.rows().attached {
+            attached.filled.send_replace(true);
         }
         self.proven(at_us);
         if self.rows().position.is_none() {
@@ -207,8 +247,8 @@ impl Source {
 }
 
 /// A row that was refused is in the core all the same: a sweep must not take the old one.
-fn keep(rows: &Rows, entity: &str) {
-    for view in rows.attached.iter().filter_map(|attached| attached.view.upgrade()) {
-        view.table.keep(entity);
+pub(super) fn keep(rows: &Rows, entity: &str) {
+    for table in rows.tables() {
+        table.keep(entity);
     }
 }

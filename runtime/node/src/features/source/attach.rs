@@ -7,18 +7,21 @@ use selvedge_decision::TimeUs;
 use selvedge_decision::layout::RowLayout;
 
 use super::{Attached, Source};
+use crate::features::disk::RowLimits;
 use crate::features::metrics::{ResyncCause, StoreFailure};
 use crate::features::row::RowReader;
 use crate::features::symbols::Symbols;
+use crate::features::table::{Room, Table};
 use crate::features::view::View;
 
 // === impl Source ===
 
 impl Source {
-    /// The view at `layout`, if somebody holds it.
-    pub(in crate::features) fn view_at(&self, layout: &RowLayout) -> Option<Arc<View>> {
-        let rows = self.rows();
-        rows.attached.iter().filter_map(|attached| attached.view.upgrade()).find(|view| **view.layout() == *layout)
+    /// The view at `layout` and with that room, if somebody holds it.
+    pub(in crate::features) fn view_at(&self, layout: &RowLayout, room: Room) -> Option<Arc<View>> {
+        // Collected first: dropping the last `Arc` of a view takes the lock.
+        let views: Vec<_> = self.rows().attached.iter().filter_map(|attached| attached.view.upgrade()).collect();
+        views.into_iter().find(|view| **view.layout() == *layout && view.table.room() == room)
     }
 
     /// From here every update reaches the view; [`Source::fill`] brings the rows from before.
@@ -26,11 +29,33 @@ impl Source {
         view.table.begin_load();
         let reader = RowReader::new(Arc::clone(view.layout()), Arc::clone(symbols));
         let mut rows = self.rows();
-        rows.attached.retain(|attached| attached.view.strong_count() > 0);
-        rows.attached.push(Attached { view: Arc::downgrade(view), reader });
+        rows.attached.retain(|attached| attached.table.is_some());
+        let (table, filled) = (Some(Arc::clone(&view.table)), view.filled().clone());
+        rows.attached.push(Attached { view: Arc::downgrade(view), table, filled, reader });
+        let Room { entities, bytes, .. } = view.table.room();
+        rows.limits = RowLimits { max_entities: entities, max_bytes: bytes, ..rows.limits };
+        if rows.refused_by.is_some_and(|then| then != rows.limits) {
+            rows.must_resync = Some(ResyncCause::Limits);
+            self.again.notify_one();
+        }
         if let Some(resync) = &mut rows.resyncing {
             resync.must_restart = true;
             self.again.notify_one();
+        }
+    }
+
+    /// A view is dropped: its table takes no update any more. Whom an on-demand source held only there it does not hold any
+    /// longer, and nobody would keep that row on disk fresh. The last table leaves its rows for the next start.
+    pub(in crate::features) fn detach(&self, table: &Arc<Table>) {
+        let mut rows = self.rows();
+        let of = |attached: &&mut Attached| attached.table.as_ref().is_some_and(|its| Arc::ptr_eq(its, table));
+        if let Some(attached) = rows.attached.iter_mut().find(of) {
+            attached.table = None;
+        }
+        let Some(write_behind) = self.write_behind.as_ref().filter(|_| self.sights.is_some()) else { return };
+        if rows.tables().next().is_some() {
+            let only_there = table.entities().filter(|entity| !rows.hold(entity));
+            only_there.for_each(|entity| write_behind.push(&entity, None));
         }
     }
 
@@ -41,29 +66,37 @@ impl Source {
         let filled = self.fill_from_disk(view, symbols).await;
         view.table.end_load();
         if filled {
-            view.set_filled();
+            view.filled().send_replace(true);
         }
         self.loads.send_modify(|loads| *loads -= 1);
         filled
     }
 
-    async fn fill_from_disk(&self, view: &Arc<View>, symbols: &Arc<Symbols>) -> bool {
+    async fn fill_from_disk(self: &Arc<Self>, view: &Arc<View>, symbols: &Arc<Symbols>) -> bool {
         let Some(write_behind) = &self.write_behind else { return false };
         if !write_behind.flush().await {
             return false;
         }
         let disk = write_behind.view().clone();
         let (into, symbols) = (Arc::clone(view), Arc::clone(symbols));
+        let (source, no_room) = (Arc::clone(self), Arc::clone(write_behind));
         let started = std::time::Instant::now();
         let load = move || {
             disk.load(|| {
                 let mut reader = RowReader::new(Arc::clone(into.layout()), Arc::clone(&symbols));
-                let view = Arc::clone(&into);
+                let (view, source, no_room) = (Arc::clone(&into), &source, &no_room);
                 move |entity: &str, time_us: TimeUs, json: &[u8]| {
                     // It was read once before it got there: what is no JSON is not on disk.
                     let Ok(row) = reader.read(json) else { return };
-                    if let Err(error) = view.table.load(entity, time_us, row.cells) {
-                        tracing::debug!(view = view.name, entity, %error, "a row on disk has no room in memory");
+                    let Err(error) = view.table.load(entity, time_us, row.cells) else { return };
+                    tracing::debug!(view = view.name, entity, %error, "a row on disk has no room in memory");
+                    match source.sights() {
+                        None => {
+                            source.metrics.refused_full.inc();
+                        }
+                        // Nobody would keep it fresh, so it must not come back.
+                        Some(_) if !source.rows().hold(entity) => no_room.push(entity, None),
+                        Some(_) => {}
                     }
                 }
             })

@@ -11,11 +11,15 @@ use crate::features::disk::write_behind::WriteBehindLimits;
 use crate::features::disk::{Disk, OpenError};
 use crate::features::metrics::Metrics;
 use crate::features::symbols::Symbols;
+use crate::features::table::Room;
+
+mod on_demand;
 
 /// A source with its store, and the writer that serves it.
 struct Rig {
     handle: Arc<SourceHandle>,
     symbols: Arc<Symbols>,
+    room: Room,
     _unheld: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
     writing: tokio::task::JoinHandle<()>,
@@ -26,6 +30,10 @@ async fn rig(dir: &Path) -> Rig {
 }
 
 async fn limited(dir: &Path, max_entities: u32) -> Rig {
+    opened(dir, Room::entities(max_entities), None).await
+}
+
+async fn opened(dir: &Path, room: Room, sights: Option<Sights>) -> Rig {
     let deadline = Instant::now() + Duration::from_secs(10);
     let disk = loop {
         match Disk::open(dir, 1 << 20, 0) {
@@ -34,24 +42,23 @@ async fn limited(dir: &Path, max_entities: u32) -> Rig {
             Err(error) => panic!("{error}"),
         }
     };
-    let rows = disk.view("item").unwrap();
+    let rows = disk.view("item", sights.is_some()).unwrap();
     let checkpoint = rows.checkpoint().unwrap();
     let limits = WriteBehindLimits { every: Duration::from_millis(5), rows: 1_000, bytes: 1 << 20 };
     let write_behind = Arc::new(WriteBehind::new(disk, rows, limits));
     let (stop, stopped) = watch::channel(false);
     let writing = tokio::spawn(Arc::clone(&write_behind).run(stopped, |error| panic!("{error}")));
     let metrics = Metrics::new().view("item");
-    let limits = RowLimits { max_entities, max_row_bytes: 1_000 };
-    let source = Source::new("item", metrics, Clock::new(), limits, Some(write_behind), checkpoint);
+    let limits = RowLimits { max_entities: room.entities, max_row_bytes: 1_000, max_bytes: room.bytes };
+    let source = Source::new("item", metrics, Clock::new(), limits, Some((write_behind, checkpoint)), sights);
     let (handle, unheld) = SourceHandle::new(Arc::new(source));
-    Rig { handle: Arc::new(handle), symbols: Arc::default(), _unheld: unheld, stop, writing }
+    Rig { handle: Arc::new(handle), symbols: Arc::default(), room, _unheld: unheld, stop, writing }
 }
 
 impl Rig {
     async fn view(&self, features: &[&str]) -> Arc<View> {
         let layout = RowLayout::new(features.iter().map(|name| ((*name).to_owned(), FeatureKind::Number, 1)));
-        let view =
-            Arc::new(View::new("item", Arc::new(layout), self.handle.limits.max_entities, Arc::clone(&self.handle)));
+        let view = Arc::new(View::new("item", Arc::new(layout), self.room, Arc::clone(&self.handle)));
         self.handle.attach(&view, &self.symbols);
         assert!(self.handle.fill(&view, &self.symbols).await);
         view
@@ -106,7 +113,7 @@ async fn another_schema_is_filled_from_rows_on_disk_and_pending_alike() {
     assert!(values(&new, "stock")["c"].is_nan());
     rig.put("d", r#"{"price":5,"stock":50}"#);
     assert_eq!(values(&old, "price"), values(&new, "price"));
-    assert!(Arc::ptr_eq(&rig.handle.view_at(old.layout()).unwrap(), &old));
+    assert!(Arc::ptr_eq(&rig.handle.view_at(old.layout(), rig.room).unwrap(), &old));
     rig.stop().await;
 }
 
@@ -273,7 +280,7 @@ async fn a_table_is_synced_when_it_has_the_rows_itself() {
     assert!(old.synced(Duration::from_secs(10)).await);
     // As when the copy on disk cannot fill it: it is empty, however complete the source is.
     let layout = RowLayout::new([("stock".to_owned(), FeatureKind::Number, 1)]);
-    let new = Arc::new(View::new("item", Arc::new(layout), 100, Arc::clone(&rig.handle)));
+    let new = Arc::new(View::new("item", Arc::new(layout), rig.room, Arc::clone(&rig.handle)));
     rig.handle.attach(&new, &rig.symbols);
     new.table.end_load();
     rig.handle.resync(ResyncCause::Schema);

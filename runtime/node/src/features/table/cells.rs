@@ -47,9 +47,19 @@ impl Cells {
         self.stride - FIRST_CELL
     }
 
+    /// Bytes of one row.
+    pub(super) fn row_bytes(&self) -> u64 {
+        (self.stride * size_of::<u64>()) as u64
+    }
+
     /// Bytes held.
     pub(super) fn bytes(&self) -> u64 {
-        self.chunks.load(Ordering::Relaxed) * ((self.stride << self.chunk_rows_log2) * size_of::<u64>()) as u64
+        self.chunks.load(Ordering::Relaxed) * (self.row_bytes() << self.chunk_rows_log2)
+    }
+
+    /// Bytes that writing row `index` would add: those of a chunk, when it is the first in its own.
+    pub(super) fn bytes_for(&self, index: u32) -> u64 {
+        if self.row(index).is_some() { 0 } else { self.row_bytes() << self.chunk_rows_log2 }
     }
 
     /// The generation of row `index`; 0 for a row that never was.

@@ -19,7 +19,7 @@ fn read(table: &Table, entity: &str) -> Option<(TimeUs, Vec<u64>)> {
 
 #[test]
 fn a_slot_given_to_another_entity_is_noticed() {
-    let table = Table::new(3, 10);
+    let table = Table::new(3, Room::entities(10));
     table.put("a", 1, &row(3, 1)).unwrap();
     let old = table.resolve("a").unwrap();
     assert!(table.remove("a"));
@@ -34,10 +34,10 @@ fn a_slot_given_to_another_entity_is_noticed() {
 
 #[test]
 fn a_full_table_takes_updates_but_nobody_new() {
-    let table = Table::new(1, 2);
+    let table = Table::new(1, Room::entities(2));
     table.put("a", 1, &[1]).unwrap();
     table.put("b", 1, &[1]).unwrap();
-    assert_eq!(table.put("c", 1, &[1]), Err(TableFull { max_entities: 2 }));
+    assert_eq!(table.put("c", 1, &[1]), Err(TableFull::Entities { max: 2 }));
     table.put("a", 2, &[2]).unwrap();
     assert!(table.remove("b"));
     table.put("c", 3, &[3]).unwrap();
@@ -47,7 +47,7 @@ fn a_full_table_takes_updates_but_nobody_new() {
 
 #[test]
 fn a_load_gives_way_to_what_came_since() {
-    let table = Table::new(1, 10);
+    let table = Table::new(1, Room::entities(10));
     table.begin_load();
     table.put("updated", 5, &[5]).unwrap();
     table.remove("removed");
@@ -62,7 +62,7 @@ fn a_load_gives_way_to_what_came_since() {
 
 #[test]
 fn a_sweep_takes_whoever_did_not_come_again() {
-    let table = Table::new(1, 1_000);
+    let table = Table::new(1, Room::entities(1_000));
     for i in 0..500 {
         table.put(&format!("e{i}"), 1, &[i]).unwrap();
     }
@@ -87,7 +87,7 @@ fn a_sweep_takes_whoever_did_not_come_again() {
 #[test]
 fn readers_never_see_half_a_row() {
     const WIDTH: usize = 97;
-    let table = Table::new(WIDTH, 4);
+    let table = Table::new(WIDTH, Room::entities(4));
     let stop = AtomicBool::new(false);
     let entities = ["a", "b", "c"];
     for entity in entities {
@@ -128,6 +128,65 @@ fn readers_never_see_half_a_row() {
     assert!(seen > 1_000, "the readers read: {seen}");
 }
 
+/// A table that evicts, with room for 1 MiB.
+fn evicting(width: usize, entities: u32) -> Table {
+    Table::new(width, Room { entities, bytes: 1 << 20, evicts: true })
+}
+
+fn held(table: &Table) -> Vec<Arc<str>> {
+    let mut held: Vec<_> = table.entities().collect();
+    held.sort();
+    held
+}
+
+#[test]
+fn who_was_read_gets_a_second_chance() {
+    let table = evicting(1, 3);
+    let mut gone = Vec::new();
+    let mut admit = |entity: &str| {
+        gone.clear();
+        table.admit(entity, 1, &[1], &mut gone).unwrap();
+        gone.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for entity in ["a", "b", "c"] {
+        assert!(admit(entity).is_empty(), "{entity} has room");
+    }
+    read(&table, "a").unwrap();
+    assert_eq!(admit("d"), ["b"], "a was read, b was not");
+    assert!(admit("d").is_empty(), "an update needs no room");
+    read(&table, "d").unwrap();
+    assert_eq!(admit("e"), ["c"]);
+    assert_eq!(admit("f"), ["a"], "nobody read it since the hand passed");
+    assert_eq!(held(&table), ["d".into(), "e".into(), "f".into()]);
+    for entity in ["d", "e", "f"] {
+        read(&table, entity).unwrap();
+    }
+    assert_eq!(admit("g").len(), 1, "all were read: somebody goes all the same");
+    assert!(table.remove("g"));
+    assert!(admit("h").is_empty(), "a row that was removed is room");
+    assert_eq!(table.put("i", 1, &[1]), Err(TableFull::Entities { max: 3 }), "only who is admitted makes room");
+}
+
+#[test]
+fn a_table_never_weighs_more_than_it_may() {
+    for (width, name) in [(1, 1), (20, 40), (1_000, 512), (60_000, 8)] {
+        let table = evicting(width, u32::MAX);
+        let cells = row(width, 7);
+        let (mut gone, mut admitted) = (Vec::new(), 0);
+        while gone.len() < 200 {
+            table.admit(&format!("{admitted:0name$}"), 1, &cells, &mut gone).unwrap();
+            admitted += 1;
+            assert!(table.bytes() <= 1 << 20, "{width}: {} bytes with {} entities", table.bytes(), table.len());
+        }
+        assert_eq!(table.len() + gone.len(), admitted, "{width}");
+        assert!(table.bytes() > 1 << 19, "{width}: at least half is used, not {}", table.bytes());
+        let refuses = Table::new(width, Room { entities: u32::MAX, bytes: 1 << 20, evicts: false });
+        let taken = (0..).take_while(|at| refuses.put(&format!("{at:0name$}"), 1, &cells).is_ok()).count();
+        assert_eq!(refuses.put("another", 1, &cells), Err(TableFull::Bytes { max: 1 << 20 }), "{width}");
+        assert!(refuses.bytes() <= 1 << 20 && taken >= table.len(), "{width}: {taken} and {}", table.len());
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Put(u8, u64),
@@ -154,7 +213,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn a_table_is_a_map(steps in prop::collection::vec(step(), 0..200), width in 1..40usize) {
-        let table = Table::new(width, 15);
+        let table = Table::new(width, Room::entities(15));
         let mut model: BTreeMap<u8, u64> = BTreeMap::new();
         let mut touched: Option<Vec<u8>> = None;
         let mut marks: Option<Vec<u8>> = None;

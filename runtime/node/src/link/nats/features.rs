@@ -12,6 +12,7 @@ use selvedge_decision::TimeUs;
 use crate::features::entity::{BadEntity, key_of};
 use crate::link::NatsLink;
 
+pub(crate) mod fetch;
 pub(crate) mod follow;
 
 /// A row as it lies in its bucket.

@@ -147,7 +147,7 @@ impl NatsLink {
         Ok(format!("KV_{bucket}"))
     }
 
-    fn follow_error(&self, what: &'static str, error: &dyn std::error::Error) -> FollowError {
+    pub(super) fn follow_error(&self, what: &'static str, error: &dyn std::error::Error) -> FollowError {
         FollowError::Request { what, why: chain(error), hint: self.hint() }
     }
 }
@@ -205,7 +205,7 @@ fn read(message: async_nats::jetstream::Message) -> Result<Message, FollowError>
 }
 
 /// Deleted and purged by a client, or marked by the server because the row expired or was removed.
-fn deletes(headers: &HeaderMap) -> bool {
+pub(super) fn deletes(headers: &HeaderMap) -> bool {
     let operation = headers.get("KV-Operation").map(|operation| operation.as_str());
     matches!(operation, Some("DEL" | "PURGE")) || headers.get("Nats-Marker-Reason").is_some()
 }

@@ -1,0 +1,271 @@
+//! Views that are on-demand, against a real core: whom nobody saw yet, whom nobody knows, who has to make room, and all of it
+//! with the core away.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use selvedge_suite::harness::shop::{Shop, hero};
+use selvedge_suite::harness::{Node, Rig, until};
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Scores every action by the value of the person; one without a row has -1.
+const VALUE: &str = r#"
+link = "identity"
+intercept = 0.0
+[[input]]
+name = "user.value"
+scope = "shared"
+type = "number"
+weight = 1.0
+"#;
+
+/// A shop that decides by a person's value, of an on-demand view with these settings besides.
+fn shop(rig: &Rig, name: &str, view: &str, features: &str) -> Result<Shop> {
+    let shop = Shop::new(rig.path(name), name)?;
+    shop.file(
+        "features.toml",
+        format!(
+            "[view.user]\nby = \"subject\"\nsync = \"on-demand\"\n{view}\n\
+             [view.user.features]\nvalue = {{ type = \"number\", default = -1.0 }}\n{features}\n"
+        ),
+    )?;
+    shop.placement("home-hero", &hero(1, "[\"value\"]"))?;
+    shop.model("value", VALUE)?;
+    Ok(shop)
+}
+
+/// A node of a fresh core that runs such a shop.
+async fn started(view: &str, features: &str) -> Result<(Rig, Node)> {
+    let rig = Rig::start().await?;
+    let release = rig.deploy(shop(&rig, "shop", view, features)?.folder()).await?;
+    let node = rig.node("edge-1").await?;
+    node.runs(&release, LIMIT).await?;
+    node.wait_for("ready", LIMIT).await?;
+    Ok((rig, node))
+}
+
+/// The explained decision for a person, and the value it used.
+async fn decide(node: &Node, subject: &str) -> Result<(f64, Value)> {
+    let request = json!({"placement": "home-hero", "subject": subject, "explain": true});
+    let answer = node.client().post("/v1/decide", &request).await?.ok()?;
+    let value = answer["choices"][0]["score"].as_f64().with_context(|| format!("no score in {answer}"))?;
+    Ok((value, answer))
+}
+
+/// Decides until the value is as expected.
+async fn until_value(node: &Node, subject: &str, expected: f64) -> Result<()> {
+    let what = format!("{subject} to have the value {expected}");
+    until(&what, LIMIT, async || decide(node, subject).await.ok().filter(|(value, _)| *value == expected)).await?;
+    Ok(())
+}
+
+/// What an explanation says of the person's value.
+fn used(answer: &Value) -> Result<&Value> {
+    let features = answer["explanation"]["features"].as_array().context("no features")?;
+    features.iter().find(|feature| feature["name"] == "user.value").context("no user.value")
+}
+
+async fn counted(node: &Node, name: &str, label: &str) -> Result<f64> {
+    Ok(node.metrics().await?.sum(&format!("selvedge_features_{name}"), &["view=\"user\"", label]))
+}
+
+/// The feed follows the bucket's changes.
+async fn live(node: &Node) -> Result<()> {
+    let live = async || node.view("user").await.ok().filter(|view| view["condition"] == "live");
+    until("the view to be live", LIMIT, live).await.map(|_| ())
+}
+
+#[test]
+fn whom_nobody_saw_is_fetched_and_kept_fresh() -> Result<()> {
+    crate::alone(async {
+        let (rig, node) = started("", "").await?;
+        rig.push("user", (0..200).map(|at| json!({"_key": format!("u-{at}"), "value": at}))).await?;
+        live(&node).await?;
+
+        let (value, answer) = decide(&node, "u-7").await?;
+        ensure!(value == -1.0, "the first decision does not wait: {value}");
+        ensure!(used(&answer)?["defaulted"] == true && used(&answer)?["why"] == "not_fetched", "{answer}");
+        until_value(&node, "u-7", 7.0).await?;
+        let (_, answer) = decide(&node, "u-7").await?;
+        ensure!(used(&answer)?["defaulted"] == false && used(&answer)?["age_ms"].is_number(), "{answer}");
+        ensure!(node.view("user").await?["entities"] == 1, "only who was seen is held");
+
+        rig.put("user", "u-7", &json!({"value": 70.0})).await?;
+        rig.put("user", "u-8", &json!({"value": 80.0})).await?;
+        until_value(&node, "u-7", 70.0).await?;
+        ensure!(node.view("user").await?["entities"] == 1, "a change of somebody else passes by");
+        ensure!(counted(&node, "fetches_total", "outcome=\"row\"").await? == 1.0, "one fetch, then the change feed");
+
+        let link = rig.link().await?;
+        link.delete_feature("user", "u-7").await?;
+        until_value(&node, "u-7", -1.0).await?;
+        let (_, answer) = decide(&node, "u-7").await?;
+        ensure!(used(&answer)?["why"] == "no_row", "{answer}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_decision_may_wait_for_whom_it_sees_first() -> Result<()> {
+    crate::alone(async {
+        let (rig, node) = started("on_miss = \"wait\"", "").await?;
+        rig.push("user", (0..50).map(|at| json!({"_key": format!("u-{at}"), "value": at}))).await?;
+        live(&node).await?;
+        for at in 0..50 {
+            let (value, answer) = decide(&node, &format!("u-{at}")).await?;
+            ensure!(value == f64::from(at), "u-{at}: {value}, {answer}");
+        }
+        ensure!(counted(&node, "waits_total", "outcome=\"served\"").await? == 50.0, "each waited once");
+
+        // A page waits once for all of it, and each part is decided by what came.
+        rig.put("user", "u-50", &json!({"value": 50.0})).await?;
+        let page = json!({"placements": [{"placement": "home-hero"}, {"placement": "home-hero"}], "subject": "u-50"});
+        let answer = node.client().post("/v1/decide/batch", &page).await?.ok()?;
+        for part in answer["decisions"].as_array().context("decisions")? {
+            ensure!(part["choices"][0]["score"] == 50.0, "{answer}");
+        }
+
+        // Many decisions at once about one person cost one fetch.
+        rig.put("user", "u-51", &json!({"value": 51.0})).await?;
+        let before = counted(&node, "fetches_total", "").await?;
+        let many: Vec<_> = (0..20).map(|_| decide(&node, "u-51")).collect();
+        for (value, answer) in futures_util::future::try_join_all(many).await? {
+            ensure!(value == 51.0, "{answer}");
+        }
+        ensure!(counted(&node, "fetches_total", "").await? == before + 1.0, "shared");
+
+        // A core that is silent behind an open connection is waited for within the deadline, and then not again.
+        rig.nats.freeze()?;
+        let (value, answer) = decide(&node, "u-52").await?;
+        ensure!(value == -1.0 && used(&answer)?["why"] == "not_fetched", "{answer}");
+        ensure!(counted(&node, "waits_total", "outcome=\"timed_out\"").await? == 1.0, "it waited in vain");
+        until("the fetch to fail", LIMIT, async || {
+            counted(&node, "fetches_total", "outcome=\"failed\"").await.ok().filter(|failed| *failed >= 1.0)
+        })
+        .await?;
+        let (value, _) = decide(&node, "u-53").await?;
+        ensure!(value == -1.0, "{value}");
+        ensure!(counted(&node, "waits_total", "outcome=\"timed_out\"").await? == 1.0, "nobody waits for the silent");
+        rig.nats.thaw()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn whom_the_core_does_not_know_is_known_the_moment_it_does() -> Result<()> {
+    crate::alone(async {
+        let (rig, node) = started("on_miss = \"wait\"", "").await?;
+        rig.put("user", "somebody", &json!({"value": 1.0})).await?;
+        live(&node).await?;
+        let (value, answer) = decide(&node, "nobody").await?;
+        ensure!(value == -1.0 && used(&answer)?["why"] == "no_row", "{answer}");
+        for _ in 0..20 {
+            decide(&node, "nobody").await?;
+        }
+        ensure!(counted(&node, "fetches_total", "").await? == 1.0, "absence is remembered");
+        ensure!(counted(&node, "reads_total", "outcome=\"negative\"").await? >= 20.0, "and counted");
+        rig.put("user", "nobody", &json!({"value": 5.0})).await?;
+        until_value(&node, "nobody", 5.0).await?;
+        ensure!(counted(&node, "fetches_total", "").await? == 1.0, "the change feed brought it");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_view_never_takes_more_memory_than_it_may() -> Result<()> {
+    crate::alone(async {
+        // Rows of 8 KiB: about a hundred fit.
+        let (rig, node) =
+            started("on_miss = \"wait\"\nmax_bytes = \"1MiB\"", "taste = { type = \"vector\", len = 2048 }").await?;
+        rig.push("user", (0..300).map(|at| json!({"_key": format!("u-{at}"), "value": at}))).await?;
+        live(&node).await?;
+        for round in 0..2 {
+            for at in 0..300 {
+                let (value, answer) = decide(&node, &format!("u-{at}")).await?;
+                ensure!(value == f64::from(at), "round {round}, u-{at}: {value}, {answer}");
+            }
+            let view = node.view("user").await?;
+            ensure!(view["bytes"].as_u64().is_some_and(|bytes| bytes <= 1 << 20), "{view}");
+            ensure!(view["entities"].as_u64().is_some_and(|entities| (50..=127).contains(&entities)), "{view}");
+        }
+        let (evicted, held) =
+            (counted(&node, "evictions_total", "").await?, node.view("user").await?["entities"].clone());
+        ensure!(evicted >= 300.0, "{evicted} evicted, {held} held");
+
+        // What was evicted is not on disk either: a restart holds what was held.
+        let (spec, status) = node.terminate().await?;
+        ensure!(status.success(), "{status}");
+        let node = Node::start(spec).await?;
+        node.wait_for("ready", LIMIT).await?;
+        ensure!(node.view("user").await?["entities"] == held, "{held} before the restart");
+        Ok(())
+    })
+}
+
+#[test]
+fn with_the_core_away_who_is_held_is_known_and_others_get_defaults_at_once() -> Result<()> {
+    crate::alone(async {
+        let (mut rig, node) = started("on_miss = \"wait\"", "").await?;
+        rig.push("user", (0..20).map(|at| json!({"_key": format!("u-{at}"), "value": at}))).await?;
+        live(&node).await?;
+        for at in 0..10 {
+            decide(&node, &format!("u-{at}")).await?;
+        }
+        rig.nats.kill()?;
+        node.wait_for("degraded", LIMIT).await?;
+        away(&node).await?;
+        ensure!(counted(&node, "waits_total", "outcome=\"timed_out\"").await? == 0.0, "nobody waits on a dead link");
+
+        let (spec, status) = node.terminate().await?;
+        ensure!(status.success(), "{status}");
+        let node = Node::start(spec).await?;
+        node.wait_for("degraded", LIMIT).await?;
+        away(&node).await?;
+
+        rig.nats.restart().await?;
+        node.wait_for("ready", LIMIT).await?;
+        // What changed meanwhile comes by the feed, who was not held by a fetch.
+        rig.put("user", "u-3", &json!({"value": 30.0})).await?;
+        until_value(&node, "u-3", 30.0).await?;
+        until_value(&node, "u-15", 15.0).await?;
+        Ok(())
+    })
+}
+
+/// Ten people are held, the core is away.
+async fn away(node: &Node) -> Result<()> {
+    for at in 0..10 {
+        let (value, answer) = decide(node, &format!("u-{at}")).await?;
+        ensure!(value == f64::from(at), "u-{at}: {value}, {answer}");
+    }
+    let (value, answer) = decide(node, "u-15").await?;
+    ensure!(value == -1.0 && used(&answer)?["why"] == "unreachable", "{answer}");
+    Ok(())
+}
+
+#[test]
+fn a_bucket_made_anew_leaves_nobody_as_they_were() -> Result<()> {
+    crate::alone(async {
+        let (rig, node) = started("on_miss = \"wait\"", "").await?;
+        rig.push("user", (0..20).map(|at| json!({"_key": format!("u-{at}"), "value": at}))).await?;
+        live(&node).await?;
+        for at in 0..20 {
+            decide(&node, &format!("u-{at}")).await?;
+        }
+        let link = rig.link().await?;
+        link.jetstream().delete_key_value("features_user").await?;
+        until("the node to notice", LIMIT, async || {
+            node.view("user").await.ok().filter(|view| view["condition"] == "waiting")
+        })
+        .await?;
+        let (value, _) = decide(&node, "u-7").await?;
+        ensure!(value == 7.0, "without a bucket, what is held stays: {value}");
+        rig.push("user", (0..10).map(|at| json!({"_key": format!("u-{at}"), "value": at + 100}))).await?;
+        until_value(&node, "u-7", 107.0).await?;
+        until_value(&node, "u-17", -1.0).await?;
+        ensure!(counted(&node, "resyncs_total", "cause=\"recreated\"").await? >= 1.0, "it was noticed as such");
+        Ok(())
+    })
+}
