@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use selvedge_suite::harness::shop::{Shop, hero};
+use selvedge_suite::harness::stream::Stream;
 use selvedge_suite::harness::{Node, Rig, until};
 use serde_json::{Value, json};
 
@@ -266,6 +267,47 @@ fn a_bucket_made_anew_leaves_nobody_as_they_were() -> Result<()> {
         until_value(&node, "u-7", 107.0).await?;
         until_value(&node, "u-17", -1.0).await?;
         ensure!(counted(&node, "resyncs_total", "cause=\"recreated\"").await? >= 1.0, "it was noticed as such");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_old_value_is_told_and_what_is_a_persons_own_is_not() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = shop(&rig, "shop", "", "")?;
+        shop.file(
+            "features.toml",
+            "[view.user]\nby = \"subject\"\nsync = \"all\"\n[view.user.features]\n\
+             value = { type = \"number\", default = -1.0, ttl = \"1h\", pii = true }\n",
+        )?;
+        shop.placement("home-hero", &format!("{}record = {{ inputs = 1.0 }}\n", hero(1, "[\"value\"]")))?;
+        let file = rig.pack(&shop).await?;
+        let release = rig.deploy(&file).await?;
+        rig.put("user", "fresh", &json!({"value": 7.0})).await?;
+        rig.put("user", "old", &json!({"value": 7.0, "_time": "2020-01-01T00:00:00Z"})).await?;
+        let node = rig.node("edge-1").await?;
+        node.runs(&release, LIMIT).await?;
+        until_value(&node, "fresh", 7.0).await?;
+        let (value, answer) = decide(&node, "old").await?;
+        ensure!(value == -1.0 && used(&answer)?["why"] == "old" && used(&answer)?["defaulted"] == true, "{answer}");
+        ensure!(used(&answer)?["value"] == "(pii)" && used(&answer)?["age_ms"].as_i64() > Some(3_600_000), "{answer}");
+        let metrics = node.metrics().await?;
+        ensure!(metrics.sum("selvedge_decide_old_values_total", &[]) == 1.0, "it is counted");
+
+        let mut stream = Stream::open(&rig.nats.url()).await?;
+        until("the records", LIMIT, async || {
+            stream.read_on().await.ok()?;
+            (stream.records.len() >= 2).then_some(())
+        })
+        .await?;
+        for record in &stream.records {
+            let inputs = record.inputs.as_ref().context("inputs")?;
+            ensure!(inputs.shared.iter().all(|value| value.is_nan()), "a person's own is recorded: {inputs:?}");
+        }
+        let args = ["replay".as_ref(), "nats".as_ref(), "--release".as_ref(), file.as_os_str()];
+        let told = rig.cli.json(args).await?;
+        ensure!(told["replayed"] == 0 && told["without_pii"].as_u64() >= Some(2) && told["broken"] == 0, "{told}");
         Ok(())
     })
 }

@@ -195,7 +195,7 @@ mod tests {
         );
         check(
             of("[view.user.features]\na = { type = \"vector\", length = 3 }"),
-            "features.toml:5: view.user.features.a.length: unknown key; known here: type, len, default; did you mean \"len\"?",
+            "features.toml:5: view.user.features.a.length: unknown key; known here: type, len, default, ttl, old, pii; did you mean \"len\"?",
         );
         check(
             of("[view.user.features]\na = { len = 3 }"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::definition::Unit;
 use crate::gather::{Asked, Features, Request, Rows, gather};
+use crate::manifest::Scope;
 use crate::plan::{Candidates, Placement, Plan};
 use crate::record::{CORE_VERSION, Inputs, Reason, Record};
 use crate::settle::{Facts, Modules, Outcome, settle};
@@ -175,15 +176,29 @@ fn bucket(placement: &Placement, request: &Request<'_>) -> Option<u16> {
     unit.map(|unit| experiment.bucket(unit))
 }
 
-/// The inputs, in the placement's share of decisions: chosen by a hash of the id, so that every reader can tell which.
+/// The inputs, in the placement's share of decisions: chosen by a hash of the id, so that every reader can tell which. What
+/// is a person's own is left out.
 fn recorded(placement: &Placement, id: DecisionId, rows: &Rows) -> Option<Inputs> {
     let share = f64::from(assign::murmur3_x86_32(&id.0)) / 4_294_967_296.0;
-    (share < placement.record_inputs).then(|| Inputs {
+    if share >= placement.record_inputs {
+        return None;
+    }
+    let mut inputs = Inputs {
         rate: placement.record_inputs,
         shared: rows.shared.clone(),
         candidates: rows.candidates.clone(),
         refused: rows.refused.clone(),
-    })
+    };
+    for (scope, at, n) in &placement.pii {
+        match scope {
+            Scope::Shared => inputs.shared[*at..at + n].fill(f64::NAN),
+            Scope::Candidate => {
+                let rows = inputs.candidates.chunks_exact_mut(placement.candidate_width.max(1));
+                rows.for_each(|row| row[*at..at + n].fill(f64::NAN));
+            }
+        }
+    }
+    Some(inputs)
 }
 
 impl Placement {

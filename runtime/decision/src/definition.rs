@@ -67,7 +67,7 @@ pub struct ViewDef {
     pub max_lag: Option<Span>,
     /// What a late view does.
     #[serde(default)]
-    pub late: Late,
+    pub late: Overdue,
     /// The features by name, in the order written.
     #[serde(default)]
     pub features: Features,
@@ -98,16 +98,16 @@ pub enum OnMiss {
     Wait,
 }
 
-/// What a late view does.
+/// What a late view does, and what an old value does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Late {
-    /// Its values count as they are.
+pub enum Overdue {
+    /// Values count as they are.
     #[default]
     Use,
-    /// Its defaults stand in.
+    /// Defaults stand in.
     Default,
-    /// The rung faults with `input`; a candidate's view makes the candidate ineligible.
+    /// The rung faults with `input`; what is about a candidate makes the candidate ineligible.
     Refuse,
 }
 
@@ -147,6 +147,15 @@ pub struct FeatureSpec {
     /// What stands in for a missing value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Scalar>,
+    /// How old a value may be, by the time of its row's event; for ever when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
+    /// What an older value does; `default` when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Overdue>,
+    /// Whether it is a person's own: it is never recorded, and not shown in explanations.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pii: bool,
 }
 
 /// An aggregate: one function, named by its key, and what it needs besides.
@@ -452,6 +461,19 @@ impl FeatureDef {
             Self::Kind(_) => None,
             Self::Full(spec) => spec.default.as_ref(),
         }
+    }
+
+    /// How old a value may be, and what an older one does.
+    pub fn ttl(&self) -> Option<(Span, Overdue)> {
+        match self {
+            Self::Kind(_) => None,
+            Self::Full(spec) => spec.ttl.map(|ttl| (ttl, spec.old.unwrap_or(Overdue::Default))),
+        }
+    }
+
+    /// Whether it is a person's own.
+    pub fn pii(&self) -> bool {
+        matches!(self, Self::Full(spec) if spec.pii)
     }
 }
 

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use crate::TimeUs;
-use crate::definition::Late;
+use crate::definition::Overdue;
 use crate::layout::{NO_SYMBOL, unpack};
 use crate::manifest::Scope;
-use crate::plan::{CellOp, Entity, Key, Placement, Plan, Post, RequestOp, ViewUse};
+use crate::plan::{CellOp, Entity, Key, Placement, Plan, Post, RequestOp, Ttl, ViewUse};
 
 /// What a decision reads of views: the node's tables, a browser's bootstrap, a test's map.
 pub trait Features {
@@ -102,6 +102,12 @@ pub struct Rows {
     pub max_lag_us: i64,
     /// Event times, when asked for: of the placement's views, `count` times each for a candidate's view; 0 is no row.
     pub times: Vec<Vec<TimeUs>>,
+    /// How many views were late.
+    pub late: u32,
+    /// How many values were old.
+    pub old: u32,
+    /// Columns whose value was old, when asked for: row, column, what that does.
+    pub olds: Vec<(Option<u32>, usize, Overdue)>,
     /// Columns filled by a default, when asked for: row (`None` is the shared one) and column.
     pub defaulted: Vec<(Option<u32>, usize)>,
     /// Why a view's row was not used as it is, when asked for: row, index into the placement's views, reason.
@@ -134,7 +140,8 @@ pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &i
         let lag_us = features.lag_us(used.view);
         rows.max_lag_us = rows.max_lag_us.max(lag_us);
         let late = used.lateness.filter(|lateness| lag_us > lateness.max_lag_us).map(|lateness| lateness.late);
-        if late == Some(Late::Refuse) {
+        rows.late += u32::from(late.is_some());
+        if late == Some(Overdue::Refuse) {
             rows.refused.push(at as u16);
         }
         let mut fill = Fill {
@@ -150,7 +157,9 @@ pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &i
         fill.cells.resize(used.cells, 0);
         let mut times = Vec::new();
         let mut done = |filled: Filled, row: Option<u32>| {
+            rows.old += filled.old;
             if asked.explain {
+                rows.olds.extend(filled.olds.into_iter().map(|(column, old)| (row, column, old)));
                 times.push(filled.time_us.unwrap_or(0));
                 rows.defaulted.extend(filled.defaulted.into_iter().map(|column| (row, column)));
                 rows.whys.extend(filled.why.map(|why| (row, at, why)));
@@ -185,7 +194,7 @@ struct Fill<'a, F> {
     asked: Asked<'a>,
     features: &'a F,
     /// What the view does, if it is late.
-    late: Option<Late>,
+    late: Option<Overdue>,
     /// The cells hold this row already.
     again: bool,
     /// Its event time.
@@ -198,6 +207,8 @@ struct Fill<'a, F> {
 struct Filled {
     time_us: Option<TimeUs>,
     why: Option<Why>,
+    old: u32,
+    olds: Vec<(usize, Overdue)>,
     defaulted: Vec<usize>,
     texts: Vec<(usize, Arc<str>)>,
 }
@@ -208,7 +219,7 @@ impl<F: Features> Fill<'_, F> {
         let entity = entity_text(self.used.entity, self.asked.request, item, self.key);
         if !self.again {
             self.time_us = match entity {
-                Some(entity) if self.late != Some(Late::Default) => {
+                Some(entity) if self.late != Some(Overdue::Default) => {
                     self.features.read(self.used.view, entity, self.cells)
                 }
                 _ => None,
@@ -228,6 +239,20 @@ impl<F: Features> Fill<'_, F> {
                 apply(op, self.cells, out, self.features, self.asked.time_us);
             }
         }
+        let (mut old, mut olds) = (0, Vec::new());
+        let now_us = self.asked.time_us;
+        let is_old = |ttl: &&Ttl| time_us.is_some_and(|time_us| now_us.saturating_sub(time_us) > ttl.ttl_us);
+        for ttl in self.used.ttls.iter().filter(is_old) {
+            match ttl.old {
+                Overdue::Use => {}
+                Overdue::Default => out[ttl.to..ttl.to + ttl.n].fill(f64::NAN),
+                Overdue::Refuse => out[ttl.refused] = 1.0,
+            }
+            old += 1;
+            if self.asked.explain {
+                olds.push((ttl.to, ttl.old));
+            }
+        }
         let mut defaulted = Vec::new();
         for (to, n, value) in &self.used.defaults {
             let columns = &mut out[*to..to + n];
@@ -239,7 +264,7 @@ impl<F: Features> Fill<'_, F> {
             }
         }
         let texts = if self.asked.explain && time_us.is_some() { self.texts() } else { Vec::new() };
-        Filled { time_us, why, defaulted, texts }
+        Filled { time_us, why, old, olds, defaulted, texts }
     }
 
     fn texts(&self) -> Vec<(usize, Arc<str>)> {
@@ -288,6 +313,8 @@ impl Rows {
         self.candidates.resize(placement.candidate_width * count, f64::NAN);
         self.refused.clear();
         self.max_lag_us = 0;
+        (self.late, self.old) = (0, 0);
+        self.olds.clear();
         self.times.clear();
         self.defaulted.clear();
         self.whys.clear();

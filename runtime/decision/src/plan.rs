@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use call::{Call, Pick};
-pub use columns::{CellOp, Column, Post, RequestOp, TextTest, ViewUse};
+pub use columns::{CellOp, Column, Post, RequestOp, TextTest, Ttl, ViewUse};
 
 use crate::aggregate::Aggregates;
 use crate::assign;
-use crate::definition::{FeaturesDef, Guard, Late, Payload, PlacementDef, ReleaseDef, Unit, ViewDef};
+use crate::definition::{FeaturesDef, Guard, Overdue, Payload, PlacementDef, ReleaseDef, Unit, ViewDef};
 use crate::layout::RowLayout;
-use crate::manifest::{Kind, Manifest};
+use crate::manifest::{Kind, Manifest, Scope};
 
 /// Everything a release says, read from its files.
 #[derive(Debug, Clone)]
@@ -112,6 +112,10 @@ pub struct Placement {
     pub candidate: Vec<Column>,
     /// Its width in f64.
     pub candidate_width: usize,
+    /// Columns of a candidate's row that hold 1 when an old value makes it ineligible.
+    pub ineligible: Vec<usize>,
+    /// Columns that are never recorded, because a person's own values are in them: row, first column, how many.
+    pub pii: Vec<(Scope, usize, usize)>,
     /// The modules it calls, each once.
     pub calls: Vec<Call>,
     /// The rules, as indices into `calls`.
@@ -227,7 +231,7 @@ pub struct Lateness {
     /// The largest lag that is not late, in microseconds.
     pub max_lag_us: i64,
     /// What a late view does.
-    pub late: Late,
+    pub late: Overdue,
 }
 
 // === impl Plan ===

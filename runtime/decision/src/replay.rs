@@ -11,6 +11,9 @@ pub enum CannotReplay {
     /// Recorded without inputs.
     #[error("recorded without inputs: the placement records them in a share of {0} of its decisions")]
     NoInputs(String),
+    /// Recorded without some inputs, because they are a person's own.
+    #[error("recorded without {0}: pii = true says that they are never recorded")]
+    Pii(String),
     /// Another version of the decision core.
     #[error("decided by version {0} of the decision core, this is version {CORE_VERSION}")]
     OtherCore(u32),
@@ -32,6 +35,10 @@ pub fn replay(plan: &Plan, record: &Record, modules: &mut impl Modules) -> Resul
     };
     if record.core != CORE_VERSION {
         return Err(CannotReplay::OtherCore(record.core));
+    }
+    if !placement.pii.is_empty() {
+        let columns = placement.shared.iter().chain(&placement.candidate).filter(|column| column.pii);
+        return Err(CannotReplay::Pii(columns.map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")));
     }
     check_shape(placement, record, inputs.shared.len(), inputs.candidates.len())?;
     let facts = Facts {

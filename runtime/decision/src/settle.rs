@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::Fault;
 use crate::choose::{self, Slate};
-use crate::manifest::{Output, Role};
+use crate::manifest::{Output, Role, Scope};
 use crate::plan::{Call, FallbackPlan, Placement};
 use crate::record::{ChoiceRecord, Reason, Rung, RungFault};
 
@@ -78,6 +78,9 @@ pub struct Trace {
     pub rung: Option<(usize, usize)>,
 }
 
+/// What stands in a column that tells of old values, when one refuses.
+const REFUSED: f64 = 1.0;
+
 /// Settles a decision.
 pub fn settle(placement: &Placement, facts: Facts<'_>, modules: &mut impl Modules) -> Outcome {
     let count = facts.ids.len();
@@ -95,6 +98,10 @@ pub fn settle(placement: &Placement, facts: Facts<'_>, modules: &mut impl Module
         .any(|at| placement.views.get(usize::from(*at)).is_some_and(|used| used.entity.is_candidate()))
     {
         slate.eligible.fill(false);
+    }
+    for column in &placement.ineligible {
+        let rows = facts.rows.chunks_exact(placement.candidate_width.max(1));
+        slate.eligible.iter_mut().zip(rows).for_each(|(eligible, row)| *eligible &= row[*column] != REFUSED);
     }
     let mut caller = Caller { placement, facts, modules, faults: Vec::new(), shared: Vec::new(), rows: Vec::new() };
     let answers = caller.rules(&mut slate, &mut outcome.trace);
@@ -243,6 +250,13 @@ impl<M: Modules> Caller<'_, M> {
 
     fn answer(&mut self, rung: Rung, call: &Call, score: Option<usize>) -> Result<Vec<f64>, Fault> {
         if call.views.iter().any(|view| self.facts.refused.contains(&(*view as u16))) {
+            return Err(Fault::Input);
+        }
+        let refuses = |(scope, column): &(Scope, usize)| match scope {
+            Scope::Shared => self.facts.shared[*column] == REFUSED,
+            Scope::Candidate => self.facts.rows[*column] == REFUSED,
+        };
+        if call.refused.iter().any(refuses) {
             return Err(Fault::Input);
         }
         let (count, placement) = (self.facts.ids.len(), self.placement);

@@ -50,6 +50,8 @@ pub struct Decided {
     pub decision: Decision,
     /// How it came about, where asked for.
     pub explanation: Option<Explanation>,
+    /// How many views it read were late, and how many values old.
+    pub overdue: (u32, u32),
     /// How long deciding took.
     pub took: Duration,
 }
@@ -162,15 +164,16 @@ impl Decider {
         ROWS.with_borrow_mut(|rows| {
             let decision = decide(&active.plan, placement, &request, moment, &source, &mut calls, rows)?;
             let explanation = wire.explain.then(|| Explanation::new(&active.plan, placement, &decision, rows));
+            let overdue = (rows.late, rows.old);
             rows.shrink();
-            Ok(Decided { active: active.clone(), decision, explanation, took: started.elapsed() })
+            Ok(Decided { active: active.clone(), decision, explanation, overdue, took: started.elapsed() })
         })
     }
 
     /// Renders the answer, then gives the record away: it is written before the reply is.
     fn conclude(&self, decided: Decided) -> Answer {
         let record = &decided.decision.record;
-        self.metrics.decided(record, decided.took);
+        self.metrics.decided(record, decided.overdue, decided.took);
         decided.active.count(record.faults.iter().any(|fault| fault.fault.is_the_modules_own()));
         let answer = Answer::new(&decided);
         self.outbox.append_record(decided.decision.record);

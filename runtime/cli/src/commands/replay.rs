@@ -30,7 +30,7 @@ const MAX_TOLD: u64 = 20;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Records without inputs are counted as skipped: a placement records the inputs of a share of its \
-    decisions. Findings are records that come out different, or cannot be replayed for another reason."
+    decisions, and never those marked pii = true. Findings are records that come out different, or cannot be replayed for another reason."
 )]
 pub(crate) struct Args {
     /// `nats` for the core's stream, or a node's outbox folder.
@@ -51,6 +51,8 @@ struct Report {
     different: u64,
     /// Records without inputs.
     without_inputs: u64,
+    /// Records without the inputs that are a person's own.
+    without_pii: u64,
     /// Records of a release that was not given.
     other_release: u64,
     /// Records of another version of the decision core.
@@ -150,6 +152,12 @@ impl Report {
                 }
             }
             Err(CannotReplay::NoInputs(_)) => self.without_inputs += 1,
+            Err(why @ CannotReplay::Pii(_)) => {
+                self.without_pii += 1;
+                if self.without_pii == 1 {
+                    output.talk(format_args!("{}: {why}", record.id));
+                }
+            }
             Err(why @ CannotReplay::OtherCore(_)) => {
                 self.other_core += 1;
                 if self.other_core == 1 {
@@ -175,6 +183,7 @@ impl Report {
         let mut text = format!("{} replayed, {} different", self.replayed, self.different);
         for (count, what) in [
             (self.without_inputs, "recorded without inputs"),
+            (self.without_pii, "recorded without what is a person's own"),
             (self.other_release, "of a release that was not given"),
             (self.other_core, "of another version of the decision core"),
             (self.broken, "broken"),

@@ -27,6 +27,9 @@ pub struct Call {
     pub values: Vec<(usize, usize)>,
     /// The view uses that its inputs come from.
     pub views: Vec<usize>,
+    /// Columns of the placement's rows that hold 1 when an old value of its inputs refuses the call; in the candidates' rows
+    /// they are the same in each.
+    pub refused: Vec<(Scope, usize)>,
 }
 
 /// One step from the placement's row to a module's.

@@ -2,7 +2,7 @@
 //! decided in `compile`: by view and cell, so that most of a row is one copy.
 
 use super::{Entity, Lateness};
-use crate::definition::ViewDef;
+use crate::definition::{Overdue, ViewDef};
 use crate::layout::FeatureKind;
 use crate::manifest::{Kind, Scope};
 
@@ -19,6 +19,8 @@ pub struct Column {
     pub width: usize,
     /// The view use that fills it, for its age.
     pub view: Option<usize>,
+    /// Whether a person's own value is in it.
+    pub pii: bool,
 }
 
 /// How a placement reads one view.
@@ -36,10 +38,27 @@ pub struct ViewUse {
     pub ops: Vec<CellOp>,
     /// What stands in for missing values: first column, width, value.
     pub defaults: Vec<(usize, usize, f64)>,
+    /// Values that may grow old.
+    pub ttls: Vec<Ttl>,
     /// When it is late.
     pub lateness: Option<Lateness>,
     /// Whether a decision waits for a row that the node does not hold.
     pub waits: bool,
+}
+
+/// How old the value of some columns may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ttl {
+    /// First column.
+    pub to: usize,
+    /// How many.
+    pub n: usize,
+    /// The largest age that is not old, in microseconds.
+    pub ttl_us: i64,
+    /// What an old value does.
+    pub old: Overdue,
+    /// For `refuse`: the column of the same row that becomes 1.
+    pub refused: usize,
 }
 
 /// One step from a view's cells to a row.

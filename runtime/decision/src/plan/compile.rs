@@ -13,7 +13,7 @@ use self::ladders::FallbackSource;
 use self::rows::Rows;
 use super::columns::Source;
 use super::{Action, Call, Candidates, Definition, FallbackPlan, Placement, Plan, Problem, Symbols, ViewPlan};
-use crate::definition::{By, ByteSize, FeatureDef, From, PlacementDef, Sync, ViewDef};
+use crate::definition::{By, ByteSize, FeatureDef, FeatureSpec, From, PlacementDef, Sync, ViewDef};
 use crate::layout::FeatureKind;
 use crate::manifest::{Kind, Manifest, Scalar, Scope};
 
@@ -109,6 +109,14 @@ fn check_view(name: &str, def: &ViewDef, problems: &mut Problems) {
         if !fits {
             problems.add(&at, format!("the default does not fit the type {}", spec.kind()));
         }
+        if let FeatureDef::Full(FeatureSpec { ttl, old, .. }) = spec {
+            if ttl.is_some_and(|ttl| ttl.us() <= 0) {
+                problems.add(&at, "ttl is 0: every value would be old");
+            }
+            if old.is_some() && ttl.is_none() {
+                problems.add(&at, "old says what a value does that is older than `ttl`: add one");
+            }
+        }
     }
     if def.layout().cells() > 65_536 {
         problems.add(&at, "a row is larger than 65,536 cells of 8 bytes: split the view");
@@ -179,6 +187,7 @@ impl<'a> Compiler<'a> {
             FallbackSource::List(ids) => FallbackPlan::List(ids),
             FallbackSource::Column(source) => FallbackPlan::Column(rows.at(Scope::Candidate, &source)),
         };
+        let (ineligible, pii) = (rows.ineligible(&self), rows.pii());
         let [shared, candidate] = rows.columns;
         Some(Placement {
             key: Arc::from(key),
@@ -196,6 +205,8 @@ impl<'a> Compiler<'a> {
             shared_width,
             candidate,
             candidate_width,
+            ineligible,
+            pii,
             calls,
             rules,
             ladders,

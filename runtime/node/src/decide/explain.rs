@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use selvedge_decision::definition::Overdue;
 use selvedge_decision::gather::Rows;
 use selvedge_decision::manifest::Kind;
 use selvedge_decision::plan::{Column, Placement, Plan};
@@ -59,9 +60,12 @@ struct Used {
     age_ms: Option<i64>,
     /// Whether a default stood in.
     defaulted: bool,
-    /// Why it is not simply what the view says: `no_row`, `no_entity`, `not_fetched`, `unreachable`, `late`.
+    /// Why it is not simply what the view says: `no_row`, `no_entity`, `not_fetched`, `unreachable`, `late`, `old`.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
+    /// Whether that refused the rung, or the candidate.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    refused: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -107,6 +111,7 @@ impl Explanation {
                 .filter(|(row, _, _)| is_shown(row))
                 .map(|(row, view, why)| ((*row, *view), why.as_str()))
                 .collect(),
+            olds: rows.olds.iter().map(|(row, column, old)| ((*row, *column), *old)).collect(),
         };
         let mut features: Vec<Used> = placement.shared.iter().map(|column| gathered.used(column, None)).collect();
         for row in shown {
@@ -147,6 +152,7 @@ struct Gathered<'a> {
     texts: BTreeMap<(Option<u32>, usize), &'a str>,
     defaulted: BTreeSet<(Option<u32>, usize)>,
     whys: BTreeMap<(Option<u32>, usize), &'static str>,
+    olds: BTreeMap<(Option<u32>, usize), Overdue>,
 }
 
 // === impl Gathered ===
@@ -162,16 +168,21 @@ impl Gathered<'_> {
             }
         };
         let place = (row, column.at);
+        let old = self.olds.get(&place).copied();
+        let why = column.view.and_then(|view| self.whys.get(&(row, view)).copied());
+        let view_refuses = column.view.is_some_and(|view| self.rows.refused.contains(&(view as u16)));
         Used {
             name: column.name.clone(),
             candidate: row.map(|row| self.decision.record.candidates[row as usize].to_string()),
             value: match self.texts.get(&place) {
+                _ if column.pii => Seen::Text("(pii)".to_owned()),
                 Some(text) => Seen::Text((*text).to_owned()),
                 None => seen(self.plan, column.kind, values),
             },
             age_ms: self.time_us(column, row).map(|time_us| (self.decision.record.time_us - time_us) / 1_000),
             defaulted: self.defaulted.contains(&place),
-            why: column.view.and_then(|view| self.whys.get(&(row, view)).copied()),
+            why: why.or(old.map(|_| "old")),
+            refused: view_refuses || old == Some(Overdue::Refuse),
         }
     }
 

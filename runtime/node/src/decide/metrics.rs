@@ -21,6 +21,8 @@ pub struct Metrics {
     by_fault: Family<FaultLabel, Counter>,
     reasons: [Counter; Reason::ALL.len()],
     faults: [Counter; Fault::ALL.len()],
+    late_views: Counter,
+    old_values: Counter,
     seconds: Histogram,
 }
 
@@ -47,6 +49,8 @@ impl Default for Metrics {
             faults: Fault::ALL.map(|fault| by_fault.get_or_create(&FaultLabel { fault: fault.as_str() }).clone()),
             by_reason,
             by_fault,
+            late_views: Counter::default(),
+            old_values: Counter::default(),
             seconds: Histogram::new(buckets),
         }
     }
@@ -57,6 +61,10 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register("selvedge_decisions", "Decisions by reason", self.by_reason.clone());
         registry.register("selvedge_faults", "Module calls that did not answer, by fault", self.by_fault.clone());
+        let late = "Views that were late when a decision read them";
+        registry.register("selvedge_decide_late_views", late, self.late_views.clone());
+        let old = "Values that were older than their ttl when a decision read them";
+        registry.register("selvedge_decide_old_values", old, self.old_values.clone());
         registry.register(
             "selvedge_decide_seconds",
             "Time from a parsed request to its decision",
@@ -64,7 +72,13 @@ impl Metrics {
         );
     }
 
-    pub(super) fn decided(&self, record: &Record, took: Duration) {
+    pub(super) fn decided(&self, record: &Record, (late, old): (u32, u32), took: Duration) {
+        if late > 0 {
+            self.late_views.inc_by(u64::from(late));
+        }
+        if old > 0 {
+            self.old_values.inc_by(u64::from(old));
+        }
         self.reasons[record.reason as usize].inc();
         for fault in &record.faults {
             self.faults[fault.fault as usize].inc();

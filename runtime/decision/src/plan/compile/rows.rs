@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Compiler, Problems, side, split_scorer};
-use crate::definition::{FeatureDef, Span};
+use crate::definition::{FeatureDef, Overdue, Span};
 use crate::manifest::{Kind, Manifest, Role, Scalar, Scope};
 use crate::plan::columns::{Source, cell_op, kind_of, lateness, push_op};
-use crate::plan::{Call, CellOp, Column, Pick, Post, RequestOp, ValueSpec, ViewUse, call};
+use crate::plan::{Call, CellOp, Column, Pick, Post, RequestOp, Ttl, ValueSpec, ViewUse, call};
 
 /// The shortest deadline of which half is worth waiting for a row: timers know whole milliseconds.
 const SHORTEST_WAIT_US: i64 = 4_000;
@@ -15,14 +15,21 @@ const SHORTEST_WAIT_US: i64 = 4_000;
 pub(super) struct Rows {
     pub(super) columns: [Vec<Column>; 2],
     places: [BTreeMap<Source, usize>; 2],
+    /// Where it stands that a field is old and refuses.
+    refusals: [BTreeMap<(usize, usize), usize>; 2],
     pub(super) widths: [usize; 2],
     view_uses: Vec<(usize, Scope)>,
 }
 
 impl Rows {
     pub(super) fn lay_out(compiler: &Compiler<'_>) -> Self {
-        let mut rows =
-            Self { columns: [vec![], vec![]], places: Default::default(), widths: [0, 0], view_uses: vec![] };
+        let mut rows = Self {
+            columns: [vec![], vec![]],
+            places: Default::default(),
+            refusals: Default::default(),
+            widths: [0, 0],
+            view_uses: vec![],
+        };
         for scope in [Scope::Shared, Scope::Candidate] {
             let row = side(scope);
             for (source, name) in &compiler.sources[row] {
@@ -35,11 +42,37 @@ impl Rows {
                 let view =
                     source.read_view().and_then(|view| rows.view_uses.iter().position(|used| *used == (view, scope)));
                 rows.places[row].insert(source.clone(), rows.columns[row].len());
-                rows.columns[row].push(Column { name: name.clone(), kind, at: rows.widths[row], width, view });
+                let pii = source.fields().iter().any(|field| compiler.feature(*field).is_some_and(FeatureDef::pii));
+                rows.columns[row].push(Column { name: name.clone(), kind, at: rows.widths[row], width, view, pii });
                 rows.widths[row] += width;
+            }
+            // Behind all that modules read: a row without them is a module's as it stands.
+            for field in compiler.sources[row].keys().filter_map(Source::read_field) {
+                let refuses =
+                    compiler.feature(field).and_then(FeatureDef::ttl).is_some_and(|(_, old)| old == Overdue::Refuse);
+                if refuses && !rows.refusals[row].contains_key(&field) {
+                    rows.refusals[row].insert(field, rows.widths[row]);
+                    rows.widths[row] += 1;
+                }
             }
         }
         rows
+    }
+
+    /// The columns that make a candidate ineligible.
+    pub(super) fn ineligible(&self, compiler: &Compiler<'_>) -> Vec<usize> {
+        let of_candidate = |view: usize| compiler.scope_of_view(view) == Ok(Scope::Candidate);
+        let refusals = self.refusals[side(Scope::Candidate)].iter();
+        refusals.filter(|((view, _), _)| of_candidate(*view)).map(|(_, column)| *column).collect()
+    }
+
+    /// The columns that are never recorded.
+    pub(super) fn pii(&self) -> Vec<(Scope, usize, usize)> {
+        let of = |scope| {
+            let columns = self.columns[side(scope)].iter().filter(|column| column.pii);
+            columns.map(move |column| (scope, column.at, column.width))
+        };
+        of(Scope::Shared).chain(of(Scope::Candidate)).collect()
     }
 
     pub(super) fn column(&self, scope: Scope, source: &Source) -> Option<&Column> {
@@ -70,6 +103,7 @@ impl Compiler<'_> {
                 cells: plan.layout.cells(),
                 ops: vec![],
                 defaults: vec![],
+                ttls: vec![],
                 lateness: lateness(&plan.def),
                 waits: plan.def.waits(),
             };
@@ -84,8 +118,13 @@ impl Compiler<'_> {
                     _ => CellOp::Age { cell, to },
                 };
                 push_op(&mut used.ops, op);
-                let default = plan.def.features.get(&spec.name).and_then(FeatureDef::default);
-                if let (Source::Feature { .. }, Some(default)) = (source, default) {
+                let def = self.feature((view, field));
+                if let Some((ttl, old)) = def.and_then(FeatureDef::ttl) {
+                    let n = rows.column(scope, source).map_or(1, |column| column.width);
+                    let refused = rows.refusals[side(scope)].get(&(view, field)).copied().unwrap_or(to);
+                    used.ttls.push(Ttl { to, n, ttl_us: ttl.us(), old, refused });
+                }
+                if let (Source::Feature { .. }, Some(default)) = (source, def.and_then(FeatureDef::default)) {
                     used.defaults.push((to, len, self.default_number(default)));
                 }
             }
@@ -100,6 +139,12 @@ impl Compiler<'_> {
             uses.push(used);
         }
         uses
+    }
+
+    /// The definition of a field; an aggregate has none.
+    pub(super) fn feature(&self, (view, field): (usize, usize)) -> Option<&FeatureDef> {
+        let view = &self.world.views[view];
+        view.def.features.get(&view.layout.fields()[field].name)
     }
 
     pub(super) fn default_number(&self, default: &Scalar) -> f64 {
@@ -158,12 +203,19 @@ impl Compiler<'_> {
         views: &[ViewUse],
         values: &mut Vec<ValueSpec>,
     ) -> Call {
-        let mut used = BTreeSet::new();
+        let (mut used, mut refused) = (BTreeSet::new(), BTreeSet::new());
         let mut picks = |scope: Scope| -> Vec<Pick> {
             call::join(call::inputs(manifest, scope).filter_map(|input| {
                 let (source, _) = self.source(input).ok()?;
                 let column = rows.column(scope, &source)?;
                 used.extend(source.views());
+                for field in source.fields() {
+                    let of_candidate = self.scope_of_view(field.0) == Ok(Scope::Candidate);
+                    let row = if source.read_field().is_some() { Ok(scope) } else { self.scope_of_view(field.0) };
+                    let row = row.unwrap_or(Scope::Shared);
+                    let column = rows.refusals[side(row)].get(&field);
+                    refused.extend(column.filter(|_| !of_candidate).map(|column| (side(row), *column)));
+                }
                 Some(call::pick(input, column, self.world.symbols))
             }))
         };
@@ -186,6 +238,10 @@ impl Compiler<'_> {
             outputs: manifest.outputs.clone(),
             values: answers,
             views: (0..views.len()).filter(|at| used.contains(&views[*at].view)).collect(),
+            refused: refused
+                .into_iter()
+                .map(|(row, column)| ([Scope::Shared, Scope::Candidate][row], column))
+                .collect(),
         }
     }
 
@@ -236,11 +292,21 @@ impl Source {
         }
     }
 
+    /// The field whose cells fill it.
+    pub(super) fn read_field(&self) -> Option<(usize, usize)> {
+        self.read_view().and_then(|view| self.field_of(view))
+    }
+
+    /// The fields its value depends on.
+    pub(super) fn fields(&self) -> Vec<(usize, usize)> {
+        match self {
+            Self::Product { a, b, .. } => vec![*a, *b],
+            other => other.read_field().into_iter().collect(),
+        }
+    }
+
     /// The views its value depends on.
     pub(super) fn views(&self) -> Vec<usize> {
-        match self {
-            Self::Product { a, b, .. } => vec![a.0, b.0],
-            other => other.read_view().into_iter().collect(),
-        }
+        self.fields().into_iter().map(|(view, _)| view).collect()
     }
 }
