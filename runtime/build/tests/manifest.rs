@@ -118,6 +118,7 @@ fn derive() -> impl Strategy<Value = Derive> {
         (text(), text()).prop_map(|(of, text)| Derive::StartsWith { of, text }),
         (text(), text()).prop_map(|(of, text)| Derive::EndsWith { of, text }),
         (text(), text()).prop_map(|(of, text)| Derive::Contains { of, text }),
+        (text(), text()).prop_map(|(of, id)| Derive::Includes { of, id }),
         text().prop_map(|of| Derive::Age { of }),
         Just(Derive::MinuteOfDay),
         Just(Derive::DayOfWeek),

@@ -127,6 +127,8 @@ pub enum Value {
     Flag(bool),
     /// A text.
     Text(Arc<str>),
+    /// A time, in microseconds since 1970.
+    Time(TimeUs),
     /// A vector.
     Vector(Arc<[f32]>),
 }
@@ -324,7 +326,11 @@ impl Aggregate {
             (Function::Distinct(window), Cell::Distinct(seen)) => number(seen.count(*window, now) as f64),
             (Function::DecayedCount(half_life), Cell::Decayed(decayed)) => number(decayed.at(*half_life, now)),
             (Function::DecayedMean(..), Cell::Taste(taste)) => taste.write(&mut row[self.cell..]),
-            (Function::SessionStart, _) => number(state.start().map_or(f64::NAN, |start| start as f64)),
+            (Function::SessionStart, _) => {
+                if let Some(start) = state.start() {
+                    self.write(&Value::Time(start), symbol, row);
+                }
+            }
             (Function::SessionDepth, _) => number(state.events() as f64),
             (Function::SessionDuration, _) => {
                 number(state.start().map_or(f64::NAN, |start| seconds(state.last(), start)));
@@ -339,6 +345,7 @@ impl Aggregate {
             Value::Text(text) => symbol(text),
             Value::Number(number) => number.to_bits(),
             Value::Flag(flag) => f64::from(*flag).to_bits(),
+            Value::Time(time_us) => *time_us as u64,
             Value::Vector(_) => return,
         };
     }
@@ -415,7 +422,7 @@ impl Value {
         let number = match self {
             Self::Number(number) => *number,
             Self::Flag(flag) => f64::from(*flag),
-            Self::Text(_) | Self::Vector(_) => return None,
+            Self::Text(_) | Self::Time(_) | Self::Vector(_) => return None,
         };
         (number.abs() <= LARGEST).then_some(number)
     }

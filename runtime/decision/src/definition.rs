@@ -141,7 +141,7 @@ pub struct FeatureSpec {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: FeatureKind,
-    /// For a vector: its length.
+    /// For a vector: its length; for a list of ids: the most it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub len: Option<u32>,
     /// What stands in for a missing value.
@@ -447,10 +447,10 @@ impl FeatureDef {
         }
     }
 
-    /// 1, or the length of a vector.
+    /// 1, the length of a vector, or the most ids of a list.
     pub fn width(&self) -> u32 {
         match self {
-            Self::Full(FeatureSpec { kind: FeatureKind::Vector, len: Some(len), .. }) => *len,
+            Self::Full(FeatureSpec { kind: FeatureKind::Vector | FeatureKind::Ids, len: Some(len), .. }) => *len,
             Self::Kind(_) | Self::Full(_) => 1,
         }
     }

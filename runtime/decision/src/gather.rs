@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::TimeUs;
 use crate::definition::Overdue;
-use crate::layout::{NO_SYMBOL, unpack};
+use crate::layout::{NO_IDS, NO_SYMBOL, NO_TIME, id_hash, unpack};
 use crate::manifest::Scope;
-use crate::plan::{CellOp, Entity, Key, Placement, Plan, Post, RequestOp, Ttl, ViewUse};
+use crate::plan::{CellOp, Entity, IdOf, Key, Placement, Plan, Post, RequestOp, Ttl, ViewUse};
 
 /// What a decision reads of views: the node's tables, a browser's bootstrap, a test's map.
 pub trait Features {
@@ -235,8 +235,9 @@ impl<F: Features> Fill<'_, F> {
             Some(Why::Absent(Absence::NoEntity))
         };
         if time_us.is_some() {
+            let about = About { request: self.asked.request, item, now_us: self.asked.time_us };
             for op in &self.used.ops {
-                apply(op, self.cells, out, self.features, self.asked.time_us);
+                apply(op, self.cells, out, self.features, about);
             }
         }
         let (mut old, mut olds) = (0, Vec::new());
@@ -324,7 +325,15 @@ impl Rows {
 
 // === steps ===
 
-fn apply(op: &CellOp, cells: &[u64], out: &mut [f64], features: &impl Features, now_us: TimeUs) {
+/// What a step may ask besides the cells.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    request: &'a Request<'a>,
+    item: Option<&'a str>,
+    now_us: TimeUs,
+}
+
+fn apply(op: &CellOp, cells: &[u64], out: &mut [f64], features: &impl Features, about: About<'_>) {
     match op {
         CellOp::Copy { cell, to, n } => {
             for (to, cell) in out[*to..to + n].iter_mut().zip(&cells[*cell..cell + n]) {
@@ -344,11 +353,25 @@ fn apply(op: &CellOp, cells: &[u64], out: &mut [f64], features: &impl Features, 
             out[*to] = f64::from(features.text(cells[*cell]).is_some_and(|text| test.holds(&text)));
         }
         CellOp::Text { .. } => {}
-        CellOp::Age { cell, to } => {
-            let since_s = (now_us as f64 - f64::from_bits(cells[*cell])) / 1e6;
-            // Not `max`, which would turn a missing time into 0.
-            out[*to] = if since_s < 0.0 { 0.0 } else { since_s };
+        CellOp::Includes { cell, n, to, id } => {
+            let id = match id {
+                IdOf::Candidate => about.item.map(id_hash),
+                IdOf::Context(index) => match context(about.request, *index) {
+                    ContextValue::Symbol(text) => Some(id_hash(text)),
+                    ContextValue::Missing | ContextValue::Number(_) | ContextValue::Flag(_) => None,
+                },
+                IdOf::Known(hash) => Some(*hash),
+            };
+            let ids = &cells[*cell..cell + n];
+            if let Some(id) = id.filter(|_| ids[0] != NO_IDS) {
+                out[*to] = f64::from(ids.contains(&id));
+            }
         }
+        CellOp::Seconds { cell, to } if cells[*cell] != NO_TIME => out[*to] = cells[*cell] as i64 as f64 / 1e6,
+        CellOp::Age { cell, to } if cells[*cell] != NO_TIME => {
+            out[*to] = about.now_us.saturating_sub(cells[*cell] as i64).max(0) as f64 / 1e6;
+        }
+        CellOp::Seconds { .. } | CellOp::Age { .. } => {}
     }
 }
 

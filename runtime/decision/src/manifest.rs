@@ -134,12 +134,19 @@ pub enum Derive {
         /// What it is compared with.
         text: String,
     },
-    /// Flag: the text of symbol feature `of` contains `text`.
+    /// Flag: the text of symbol feature `of` contains `text`, or the list of ids `of` has it as a member.
     Contains {
-        /// A symbol feature or context value.
+        /// A symbol feature or context value, or a feature that is a list of ids.
         of: String,
         /// What it is compared with.
         text: String,
+    },
+    /// Flag: the list of ids `of` has `id` as a member; missing when either is.
+    Includes {
+        /// A feature that is a list of ids.
+        of: String,
+        /// `candidate.id`, or a context value that is a symbol.
+        id: String,
     },
     /// Number: seconds from the time feature `of` to the decision, never below 0.
     Age {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use call::{Call, Pick};
-pub use columns::{CellOp, Column, Post, RequestOp, TextTest, Ttl, ViewUse};
+pub use columns::{CellOp, Column, IdOf, Post, RequestOp, TextTest, Ttl, ViewUse};
 
 use crate::aggregate::Aggregates;
 use crate::assign;

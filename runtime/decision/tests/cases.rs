@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use selvedge_decision::definition::{FeaturesDef, PlacementDef, ReleaseDef};
 use selvedge_decision::gather::{ContextValue, Features, Request, Rows};
-use selvedge_decision::layout::{FeatureKind, NO_SYMBOL, pack};
+use selvedge_decision::layout::{FeatureKind, NO_IDS, NO_SYMBOL, NO_TIME, id_hash, pack};
 use selvedge_decision::manifest::Kind;
 use selvedge_decision::plan::{Definition, Placement};
 use selvedge_decision::record::Rung;
@@ -183,13 +183,22 @@ impl Features for Tables<'_> {
         for field in view.layout.fields() {
             let (value, cell) = (row.get(&field.name).unwrap_or(&Value::Null), field.cell as usize);
             cells[cell] = match field.kind {
-                FeatureKind::Number | FeatureKind::Time => value.as_f64().unwrap_or(f64::NAN).to_bits(),
+                FeatureKind::Number => value.as_f64().unwrap_or(f64::NAN).to_bits(),
+                FeatureKind::Time => value.as_i64().map_or(NO_TIME, |time_us| time_us as u64),
                 FeatureKind::F32 => u64::from(value.as_f64().map_or(f32::NAN, |x| x as f32).to_bits()),
                 FeatureKind::Flag => value.as_bool().map_or(f64::NAN, f64::from).to_bits(),
                 FeatureKind::Symbol => match value.as_str() {
                     Some(text) => self.texts().iter().position(|known| *known == text).unwrap() as u64,
                     None => NO_SYMBOL,
                 },
+                FeatureKind::Text => continue,
+                FeatureKind::Ids => {
+                    let ids = value.as_array().map(|ids| ids.iter().map(|id| id_hash(id.as_str().unwrap())));
+                    let cells = &mut cells[cell..cell + field.cells()];
+                    cells.fill(if ids.is_some() { 0 } else { NO_IDS });
+                    cells.iter_mut().zip(ids.into_iter().flatten()).for_each(|(cell, id)| *cell = id);
+                    continue;
+                }
                 FeatureKind::Vector => {
                     let values: Vec<f32> = (0..field.len as usize)
                         .map(|at| value.get(at).and_then(Value::as_f64).map_or(f32::NAN, |x| x as f32))

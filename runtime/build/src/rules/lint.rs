@@ -52,6 +52,7 @@ pub fn unknown_features(rules: &Rules, features: &FeaturesDef, contexts: &BTreeS
                 Derive::StartsWith { of, .. }
                 | Derive::EndsWith { of, .. }
                 | Derive::Contains { of, .. }
+                | Derive::Includes { of, .. }
                 | Derive::Age { of },
             ) => {
                 needed.insert(of.clone());

@@ -154,7 +154,7 @@ fn number(
             Some(Derive::DayOfWeek) => {
                 return Ok(minutes.map_or(f64::NAN, |minutes| ((minutes / 1_440.0).floor() + 3.0).rem_euclid(7.0)));
             }
-            Some(Derive::Age { .. } | Derive::Dot { .. } | Derive::Cosine { .. }) | None => {}
+            Some(Derive::Includes { .. } | Derive::Age { .. } | Derive::Dot { .. } | Derive::Cosine { .. }) | None => {}
         }
     }
     match (given(&input.name), input.kind) {

@@ -139,7 +139,12 @@ impl<F: Fn(&str) -> Result<Feature, String>> Compiler<F> {
         }
         let (of, kind, len) = match of {
             "item" => (Of::Item, FeatureKind::Symbol, 1),
-            _ if of.contains('.') => (self.feature)(of)?,
+            _ if of.contains('.') => match (self.feature)(of)? {
+                (_, kind @ (FeatureKind::Ids | FeatureKind::Text), _) => {
+                    return Err(format!("`of` is a {kind}, which no aggregate takes"));
+                }
+                known => known,
+            },
             _ => {
                 let kind = def.kind.unwrap_or(FeatureKind::Number);
                 if !matches!(kind, FeatureKind::Number | FeatureKind::Flag | FeatureKind::Symbol) {

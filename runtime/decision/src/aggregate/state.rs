@@ -144,6 +144,7 @@ impl Seen {
             Value::Number(number) => Key::Bits(number.to_bits()),
             Value::Flag(flag) => Key::Bits(u64::from(*flag)),
             Value::Text(text) => Key::Text(text.clone()),
+            Value::Time(time_us) => Key::Bits(*time_us as u64),
             Value::Vector(_) => return,
         };
         self.put(key, now);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::definition::{AggregateDef, Names, SessionPart, Span};
-use crate::layout::{NO_SYMBOL, unpack};
+use crate::layout::{NO_SYMBOL, NO_TIME, unpack};
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -20,7 +20,9 @@ fn aggregates(defs: &[(&str, AggregateDef)]) -> Aggregates {
 fn feature(name: &str) -> Result<Feature, String> {
     let of = |field| Of::Feature { name: name.to_owned(), view: 0, field };
     match name {
+        "item.bought" => Ok((of(3), FeatureKind::Ids, 8)),
         "item.category" => Ok((of(0), FeatureKind::Symbol, 1)),
+        "item.since" => Ok((of(4), FeatureKind::Time, 1)),
         "item.price" => Ok((of(1), FeatureKind::Number, 1)),
         "item.taste" => Ok((of(2), FeatureKind::Vector, 3)),
         _ => Err(format!("there is no feature {name:?}")),
@@ -35,7 +37,7 @@ fn minutes(n: i64) -> Option<Span> {
     Some(Span::from_us(n * MINUTE))
 }
 
-/// The row at `now`, numbers by name; a symbol's cell is the length of its text.
+/// The row at `now`, numbers by name; a symbol's cell is the length of its text, a time in microseconds.
 fn row(aggregates: &Aggregates, state: &State, now: TimeUs) -> BTreeMap<String, f64> {
     let mut cells = vec![0; aggregates.layout().cells()];
     aggregates.read(state, now, &|text| text.len() as u64, &mut cells);
@@ -43,6 +45,8 @@ fn row(aggregates: &Aggregates, state: &State, now: TimeUs) -> BTreeMap<String, 
         FeatureKind::Symbol if cells[field.cell as usize] == NO_SYMBOL => f64::NAN,
         FeatureKind::Symbol => cells[field.cell as usize] as f64,
         FeatureKind::Vector => f64::from(unpack(cells[field.cell as usize])[0]),
+        FeatureKind::Time if cells[field.cell as usize] == NO_TIME => f64::NAN,
+        FeatureKind::Time => cells[field.cell as usize] as i64 as f64,
         _ => f64::from_bits(cells[field.cell as usize]),
     };
     aggregates.layout().fields().iter().map(|field| (field.name.clone(), value(field))).collect()
@@ -213,6 +217,7 @@ fn a_session_tells_of_itself() {
         ("start", part(SessionPart::Start)),
     ]);
     let mut session = session(&all);
+    assert!(session.number("start", START).is_nan(), "none has begun");
     session.plain("a", START);
     session.plain("b", START + 90 * SECOND);
     let now = START + 100 * SECOND;

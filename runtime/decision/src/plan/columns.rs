@@ -105,6 +105,24 @@ pub enum CellOp {
         /// The test.
         test: TextTest,
     },
+    /// Cells hold a list of ids; the column is whether one of them is this.
+    Includes {
+        /// First cell.
+        cell: usize,
+        /// The most ids.
+        n: usize,
+        /// The column.
+        to: usize,
+        /// Whose membership is asked.
+        id: IdOf,
+    },
+    /// One cell holds a time; the column is the seconds from 1970 to it.
+    Seconds {
+        /// The cell.
+        cell: usize,
+        /// The column.
+        to: usize,
+    },
     /// One cell holds a time; the column is the seconds since.
     Age {
         /// The cell.
@@ -112,6 +130,17 @@ pub enum CellOp {
         /// The column.
         to: usize,
     },
+}
+
+/// An id whose membership in a list is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IdOf {
+    /// The candidate's.
+    Candidate,
+    /// That of a context value.
+    Context(usize),
+    /// One that is known, by its hash.
+    Known(u64),
 }
 
 /// A test of a text.
@@ -188,6 +217,8 @@ pub(super) enum Source {
     Feature { view: usize, field: usize },
     /// A test on the text of a field.
     FeatureText { view: usize, field: usize, test: TextTest },
+    /// Whether the list in a field has an id.
+    Includes { view: usize, field: usize, id: IdOf },
     /// Seconds since the time in a field.
     Age { view: usize, field: usize },
     /// A context value.
@@ -219,23 +250,27 @@ impl TextTest {
     }
 }
 
-/// What a feature's numbers mean to a module.
-pub(super) fn kind_of(feature: FeatureKind) -> Kind {
+/// What a feature's numbers mean to a module; none for what no module takes as it is.
+pub(super) fn kind_of(feature: FeatureKind) -> Option<Kind> {
     match feature {
-        FeatureKind::Number | FeatureKind::F32 | FeatureKind::Time => Kind::Number,
-        FeatureKind::Flag => Kind::Flag,
-        FeatureKind::Symbol => Kind::Symbol,
-        FeatureKind::Vector => Kind::Vector,
+        FeatureKind::Number | FeatureKind::F32 | FeatureKind::Time => Some(Kind::Number),
+        FeatureKind::Flag => Some(Kind::Flag),
+        FeatureKind::Symbol => Some(Kind::Symbol),
+        FeatureKind::Vector => Some(Kind::Vector),
+        FeatureKind::Ids | FeatureKind::Text => None,
     }
 }
 
 /// The cell step of one field.
 pub(super) fn cell_op(kind: FeatureKind, cell: usize, len: usize, to: usize) -> CellOp {
     match kind {
-        FeatureKind::Number | FeatureKind::Flag | FeatureKind::Time => CellOp::Copy { cell, to, n: 1 },
+        FeatureKind::Number | FeatureKind::Flag => CellOp::Copy { cell, to, n: 1 },
+        FeatureKind::Time => CellOp::Seconds { cell, to },
         FeatureKind::F32 => CellOp::Widen { cell, to },
         FeatureKind::Symbol => CellOp::Symbol { cell, to },
         FeatureKind::Vector => CellOp::Vector { cell, to, n: len },
+        // Never asked for: no module takes them as they are.
+        FeatureKind::Ids | FeatureKind::Text => CellOp::Copy { cell, to, n: 0 },
     }
 }
 

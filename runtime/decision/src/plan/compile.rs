@@ -96,14 +96,18 @@ fn check_view(name: &str, def: &ViewDef, problems: &mut Problems) {
         match (spec.kind(), spec) {
             (FeatureKind::Vector, FeatureDef::Full(full)) if (1..=65_536).contains(&full.len.unwrap_or(0)) => {}
             (FeatureKind::Vector, _) => problems.add(&at, "a vector needs `len`, from 1 to 65,536"),
-            (_, FeatureDef::Full(full)) if full.len.is_some() => problems.add(&at, "only a vector has `len`"),
+            (FeatureKind::Ids, FeatureDef::Full(full)) if (1..=4_096).contains(&full.len.unwrap_or(0)) => {}
+            (FeatureKind::Ids, _) => problems.add(&at, "a list of ids needs `len`, the most it has, from 1 to 4,096"),
+            (_, FeatureDef::Full(full)) if full.len.is_some() => {
+                problems.add(&at, "only a vector and a list of ids have `len`");
+            }
             _ => {}
         }
         let fits = match (spec.kind(), spec.default()) {
             (_, None) | (FeatureKind::Flag, Some(Scalar::Flag(_))) | (FeatureKind::Symbol, Some(Scalar::Text(_))) => {
                 true
             }
-            (FeatureKind::Flag | FeatureKind::Symbol, Some(_)) => false,
+            (FeatureKind::Flag | FeatureKind::Symbol | FeatureKind::Ids | FeatureKind::Text, Some(_)) => false,
             (_, Some(scalar)) => matches!(scalar, Scalar::Number(_)),
         };
         if !fits {

@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use selvedge_decision::TimeUs;
-use selvedge_decision::layout::{FeatureKind, Field, NO_SYMBOL, RowLayout, pack};
+use selvedge_decision::layout::{FeatureKind, Field, NO_TIME, RowLayout, pack};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::features::symbols::Symbols;
 
+mod elements;
 mod time;
 
+use elements::{Component, Id};
 pub use time::parse_rfc3339;
 
 /// Reads rows of one layout. Keeps what it needs for the next row, so that one row allocates nothing.
@@ -38,6 +40,8 @@ pub struct Row<'r> {
     pub time_us: Option<TimeUs>,
     /// Values that are not what the feature's type asks for; they count as missing.
     pub wrong: u32,
+    /// Lists of ids that were longer than theirs may be; the first ids count.
+    pub cut: u32,
     /// Names that the view does not have; they are left out.
     pub unknown: u32,
 }
@@ -46,6 +50,9 @@ pub struct Row<'r> {
 #[derive(Debug, thiserror::Error)]
 #[error("a row must be one flat JSON object by feature name: {0}")]
 pub struct BadRow(#[from] serde_json::Error);
+
+/// Microseconds beyond which a number is no time: the year 292,000.
+const MAX_TIME_US: f64 = 9.2e18;
 
 /// The name under which a row tells its event's time.
 pub const TIME_NAME: &str = "_time";
@@ -74,11 +81,12 @@ impl RowReader {
     /// Reads one row. Every feature it does not name is missing.
     pub fn read(&mut self, json: &[u8]) -> Result<Row<'_>, BadRow> {
         self.cells.copy_from_slice(&self.missing);
-        let mut read = Read { time_us: None, wrong: 0, unknown: 0 };
+        let mut read = Read { time_us: None, wrong: 0, cut: 0, unknown: 0 };
         let mut json = serde_json::Deserializer::from_slice(json);
         json.deserialize_map(RowVisitor { reader: self, read: &mut read })?;
         json.end()?;
-        Ok(Row { cells: &self.cells, time_us: read.time_us, wrong: read.wrong, unknown: read.unknown })
+        let Read { time_us, wrong, cut, unknown } = read;
+        Ok(Row { cells: &self.cells, time_us, wrong, cut, unknown })
     }
 
     fn name(&self, position: usize, name: &str) -> Name {
@@ -99,6 +107,7 @@ impl RowReader {
 struct Read {
     time_us: Option<TimeUs>,
     wrong: u32,
+    cut: u32,
     unknown: u32,
 }
 
@@ -123,12 +132,14 @@ impl<'de> Visitor<'de> for RowVisitor<'_> {
             match name {
                 Name::Field(index) => {
                     let field = &reader.layout.fields()[index as usize];
-                    let cells = &mut reader.cells[field.cell as usize..][..width(field)];
-                    let missing = &reader.missing[field.cell as usize..][..width(field)];
-                    let right = map.next_value_seed(ValueSeed { field, cells, symbols: &reader.symbols })?;
-                    if !right {
-                        cells.copy_from_slice(missing);
-                        read.wrong += 1;
+                    let cells = &mut reader.cells[field.cell as usize..][..field.cells()];
+                    match map.next_value_seed(ValueSeed { field, cells, symbols: &reader.symbols })? {
+                        Found::Right => {}
+                        Found::Cut => read.cut += 1,
+                        Found::Wrong => {
+                            cells.fill(field.missing());
+                            read.wrong += 1;
+                        }
                     }
                     if let Some(guess) = reader.order.get_mut(position) {
                         *guess = index;
@@ -150,10 +161,6 @@ impl<'de> Visitor<'de> for RowVisitor<'_> {
         }
         Ok(())
     }
-}
-
-fn width(field: &Field) -> usize {
-    if field.kind == FeatureKind::Vector { field.len.div_ceil(2) as usize } else { 1 }
 }
 
 // === a name ===
@@ -185,7 +192,18 @@ impl Visitor<'_> for NameSeed<'_> {
 
 // === a value ===
 
-/// Fills the cells of one field; says whether the value was of the field's type. `null` is: it means missing.
+/// What a value was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Of the field's type; so is `null`, which means missing.
+    Right,
+    /// A list of ids that was too long: its first ids are there.
+    Cut,
+    /// Of another type, or a vector of another length.
+    Wrong,
+}
+
+/// Fills the cells of one field.
 struct ValueSeed<'v> {
     field: &'v Field,
     cells: &'v mut [u64],
@@ -193,85 +211,50 @@ struct ValueSeed<'v> {
 }
 
 impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
-    type Value = bool;
+    type Value = Found;
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Found, D::Error> {
         json.deserialize_any(self)
     }
 }
 
 impl ValueSeed<'_> {
-    fn number(self, number: f64) -> bool {
-        let cell = match self.field.kind {
-            FeatureKind::Number | FeatureKind::Time => number.to_bits(),
-            FeatureKind::F32 if (number as f32).is_finite() => u64::from((number as f32).to_bits()),
-            FeatureKind::F32 | FeatureKind::Flag | FeatureKind::Symbol | FeatureKind::Vector => return false,
-        };
+    /// Fills the one cell of a field.
+    fn cell(self, cell: Option<u64>) -> Found {
+        let Some(cell) = cell else { return Found::Wrong };
         self.cells[0] = cell;
-        true
-    }
-}
-
-impl<'de> Visitor<'de> for ValueSeed<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
+        Found::Right
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<bool, E> {
-        if self.field.kind == FeatureKind::Flag {
-            self.cells[0] = f64::from(flag).to_bits();
-        }
-        Ok(self.field.kind == FeatureKind::Flag)
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<bool, E> {
-        Ok(self.number(number as f64))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<bool, E> {
-        Ok(self.number(number as f64))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<bool, E> {
-        Ok(self.number(number))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
+    /// A number; a time takes it as microseconds.
+    fn number(self, number: f64) -> Found {
         match self.field.kind {
-            FeatureKind::Symbol => {
-                self.cells[0] = u64::from(self.symbols.intern(text));
-                Ok(true)
+            FeatureKind::Number => self.cell(Some(number.to_bits())),
+            FeatureKind::F32 => {
+                let number = number as f32;
+                self.cell(number.is_finite().then(|| u64::from(number.to_bits())))
             }
-            FeatureKind::Time => match parse_rfc3339(text) {
-                Some(time_us) => Ok(self.number(time_us as f64)),
-                None => Ok(false),
-            },
-            FeatureKind::Number | FeatureKind::F32 | FeatureKind::Flag | FeatureKind::Vector => Ok(false),
+            FeatureKind::Time => self.time((number.abs() < MAX_TIME_US).then_some(number as i64)),
+            FeatureKind::Flag | FeatureKind::Symbol | FeatureKind::Vector | FeatureKind::Ids | FeatureKind::Text => {
+                Found::Wrong
+            }
         }
     }
 
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        match self.field.kind {
-            FeatureKind::Symbol => self.cells[0] = NO_SYMBOL,
-            FeatureKind::Number | FeatureKind::Flag | FeatureKind::Time => self.cells[0] = f64::NAN.to_bits(),
-            FeatureKind::F32 => self.cells[0] = u64::from(f32::NAN.to_bits()),
-            FeatureKind::Vector => self.cells.fill(pack(f32::NAN, f32::NAN)),
-        }
-        Ok(true)
+    /// A whole number, which as a time is exact.
+    fn integer(self, number: i64) -> Found {
+        if self.field.kind == FeatureKind::Time { self.time(Some(number)) } else { self.number(number as f64) }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
-        let wanted = if self.field.kind == FeatureKind::Vector { self.field.len as usize } else { 0 };
-        let mut found = 0;
-        let mut low = 0.0;
-        // A list of another length or with something else in it is drained: what follows it in the row still counts.
+    fn time(self, time_us: Option<i64>) -> Found {
+        self.cell(time_us.map(|time_us| time_us as u64).filter(|cell| *cell != NO_TIME))
+    }
+
+    fn vector<'de, A: SeqAccess<'de>>(self, seq: &mut A) -> Result<Found, A::Error> {
+        let wanted = self.field.len as usize;
+        let (mut found, mut low) = (0, 0.0);
         while let Some(Component(component)) = seq.next_element()? {
-            let Some(value) = component.filter(|_| found < wanted) else {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                return Ok(false);
-            };
+            let Some(value) = component.filter(|_| found < wanted) else { return Ok(Found::Wrong) };
             if found % 2 == 0 {
                 low = value;
             }
@@ -279,67 +262,83 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
             self.cells[found / 2] = pack(low, high);
             found += 1;
         }
-        Ok(found == wanted && self.field.kind == FeatureKind::Vector)
+        Ok(if found == wanted { Found::Right } else { Found::Wrong })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(false)
-    }
-}
-
-// === one component of a vector ===
-
-/// A finite f32, or something else.
-struct Component(Option<f32>);
-
-impl<'de> serde::Deserialize<'de> for Component {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_any(ComponentVisitor)
+    fn ids<'de, A: SeqAccess<'de>>(self, seq: &mut A) -> Result<Found, A::Error> {
+        self.cells.fill(0);
+        let mut cells = self.cells.iter_mut();
+        while let Some(Id(hash)) = seq.next_element()? {
+            match (cells.next(), hash) {
+                (Some(cell), Some(hash)) => *cell = hash,
+                (None, Some(_)) => return Ok(Found::Cut),
+                (_, None) => return Ok(Found::Wrong),
+            }
+        }
+        Ok(Found::Right)
     }
 }
 
-struct ComponentVisitor;
-
-impl<'de> Visitor<'de> for ComponentVisitor {
-    type Value = Component;
+impl<'de> Visitor<'de> for ValueSeed<'_> {
+    type Value = Found;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number")
+        f.write_str("a value")
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Component, E> {
-        Ok(Component(Some(number as f32)))
+    fn visit_bool<E>(self, flag: bool) -> Result<Found, E> {
+        let is_flag = self.field.kind == FeatureKind::Flag;
+        Ok(self.cell(is_flag.then(|| f64::from(flag).to_bits())))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Component, E> {
-        Ok(Component(Some(number as f32)))
+    fn visit_u64<E>(self, number: u64) -> Result<Found, E> {
+        Ok(match i64::try_from(number) {
+            Ok(integer) => self.integer(integer),
+            Err(_) => self.number(number as f64),
+        })
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Component, E> {
-        Ok(Component(Some(number as f32).filter(|number| number.is_finite())))
+    fn visit_i64<E>(self, number: i64) -> Result<Found, E> {
+        Ok(self.integer(number))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Component, E> {
-        Ok(Component(None))
+    fn visit_f64<E>(self, number: f64) -> Result<Found, E> {
+        Ok(self.number(number))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Component, E> {
-        Ok(Component(None))
+    fn visit_str<E>(self, text: &str) -> Result<Found, E> {
+        Ok(match self.field.kind {
+            FeatureKind::Symbol => {
+                let number = self.symbols.intern(text);
+                self.cell(Some(u64::from(number)))
+            }
+            FeatureKind::Time => self.time(parse_rfc3339(text)),
+            FeatureKind::Text => Found::Right,
+            FeatureKind::Number | FeatureKind::F32 | FeatureKind::Flag | FeatureKind::Vector | FeatureKind::Ids => {
+                Found::Wrong
+            }
+        })
     }
 
-    fn visit_unit<E>(self) -> Result<Component, E> {
-        Ok(Component(None))
+    fn visit_unit<E>(self) -> Result<Found, E> {
+        self.cells.fill(self.field.missing());
+        Ok(Found::Right)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Component, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Found, A::Error> {
+        let found = match self.field.kind {
+            FeatureKind::Vector => self.vector(&mut seq)?,
+            FeatureKind::Ids => self.ids(&mut seq)?,
+            _ => Found::Wrong,
+        };
+        // What was not looked at is drained: what follows the list in the row still counts.
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Component(None))
+        Ok(found)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Component, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Component(None))
+        Ok(Found::Wrong)
     }
 }
 

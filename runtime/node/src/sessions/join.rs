@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use selvedge_decision::TimeUs;
 use selvedge_decision::aggregate::Value;
-use selvedge_decision::layout::{FeatureKind, NO_SYMBOL, unpack};
+use selvedge_decision::layout::{FeatureKind, NO_SYMBOL, NO_TIME, unpack};
 use serde_json::value::RawValue;
 
 use crate::events::Event;
@@ -69,7 +69,9 @@ fn feature(view: &View, field: usize, item: &str, now_us: TimeUs, symbols: &Symb
     let cell = *cells.first()?;
     let number = |value: f64| (!value.is_nan()).then_some(value);
     Some(match field.kind {
-        FeatureKind::Number | FeatureKind::Time => Value::Number(number(f64::from_bits(cell))?),
+        FeatureKind::Number => Value::Number(number(f64::from_bits(cell))?),
+        FeatureKind::Time if cell == NO_TIME => return None,
+        FeatureKind::Time => Value::Time(cell as TimeUs),
         FeatureKind::F32 => Value::Number(number(f64::from(unpack(cell)[0]))?),
         FeatureKind::Flag => Value::Flag(number(f64::from_bits(cell))? != 0.0),
         FeatureKind::Symbol if cell == NO_SYMBOL => return None,
@@ -82,6 +84,8 @@ fn feature(view: &View, field: usize, item: &str, now_us: TimeUs, symbols: &Symb
             }
             Value::Vector(vector)
         }
+        // Refused when the release is made.
+        FeatureKind::Ids | FeatureKind::Text => return None,
     })
 }
 

@@ -115,6 +115,7 @@ impl Compiler<'_> {
                 let op = match source {
                     Source::Feature { .. } => cell_op(spec.kind, cell, len, to),
                     Source::FeatureText { test, .. } => CellOp::Text { cell, to, test: test.clone() },
+                    Source::Includes { id, .. } => CellOp::Includes { cell, n: len, to, id: *id },
                     _ => CellOp::Age { cell, to },
                 };
                 push_op(&mut used.ops, op);
@@ -172,7 +173,10 @@ impl Compiler<'_> {
                     Source::EpochSeconds => request.push(RequestOp::EpochSeconds { to }),
                     Source::CandidateId => request.push(RequestOp::CandidateId { to }),
                     Source::Product { a, b, cosine } => post.push(self.product(rows, *a, *b, *cosine, (scope, to))),
-                    Source::Feature { .. } | Source::FeatureText { .. } | Source::Age { .. } => {}
+                    Source::Feature { .. }
+                    | Source::FeatureText { .. }
+                    | Source::Includes { .. }
+                    | Source::Age { .. } => {}
                 }
             }
         }
@@ -255,9 +259,9 @@ impl Compiler<'_> {
         match source {
             Source::Feature { view, field } => {
                 let field = &self.world.views[*view].layout.fields()[*field];
-                (kind_of(field.kind), field.len as usize)
+                (kind_of(field.kind).unwrap_or(Kind::Number), field.len as usize)
             }
-            Source::FeatureText { .. } | Source::ContextText { .. } => (Kind::Flag, 1),
+            Source::FeatureText { .. } | Source::Includes { .. } | Source::ContextText { .. } => (Kind::Flag, 1),
             Source::Context(index) => (self.def.context.values().nth(*index).copied().unwrap_or(Kind::Number), 1),
             Source::CandidateId => (Kind::Symbol, 1),
             Source::Age { .. }
@@ -273,7 +277,10 @@ impl Source {
     /// The view whose cells fill it.
     pub(super) fn read_view(&self) -> Option<usize> {
         match self {
-            Self::Feature { view, .. } | Self::FeatureText { view, .. } | Self::Age { view, .. } => Some(*view),
+            Self::Feature { view, .. }
+            | Self::FeatureText { view, .. }
+            | Self::Includes { view, .. }
+            | Self::Age { view, .. } => Some(*view),
             _ => None,
         }
     }
@@ -283,6 +290,7 @@ impl Source {
         match self {
             Self::Feature { view: of, field }
             | Self::FeatureText { view: of, field, .. }
+            | Self::Includes { view: of, field, .. }
             | Self::Age { view: of, field }
                 if *of == view =>
             {

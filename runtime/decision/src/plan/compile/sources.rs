@@ -3,10 +3,10 @@
 
 use super::{Compiler, side, unknown};
 use crate::definition::By;
-use crate::layout::FeatureKind;
+use crate::layout::{FeatureKind, id_hash};
 use crate::manifest::{Derive, Input, Kind, Scope};
 use crate::plan::columns::{Source, kind_of};
-use crate::plan::{Entity, Key, TextTest};
+use crate::plan::{Entity, IdOf, Key, TextTest};
 
 /// What a name refers to.
 pub(super) enum Reference {
@@ -65,8 +65,24 @@ impl Compiler<'_> {
             let scope = if candidate { Scope::Candidate } else { Scope::Shared };
             Ok((Source::Product { a, b, cosine }, scope))
         };
+        let includes = |of: &String, id: IdOf| match self.reference(of)? {
+            Reference::Feature(view, field) => {
+                self.expect(view, field, FeatureKind::Ids)?;
+                let scope = if id == IdOf::Candidate { Scope::Candidate } else { self.scope_of_view(view)? };
+                Ok((Source::Includes { view, field, id }, scope))
+            }
+            Reference::Context(..) => Err(format!("{of:?} is not a list of ids")),
+        };
+        let is_list = |of: &String| match self.reference(of) {
+            Ok(Reference::Feature(view, field)) => {
+                self.world.views[view].layout.fields()[field].kind == FeatureKind::Ids
+            }
+            Ok(Reference::Context(..)) | Err(_) => false,
+        };
         let kind = match derive {
-            Derive::StartsWith { .. } | Derive::EndsWith { .. } | Derive::Contains { .. } => Kind::Flag,
+            Derive::StartsWith { .. } | Derive::EndsWith { .. } | Derive::Contains { .. } | Derive::Includes { .. } => {
+                Kind::Flag
+            }
             _ => Kind::Number,
         };
         if input.kind != kind {
@@ -75,7 +91,15 @@ impl Compiler<'_> {
         match derive {
             Derive::StartsWith { of, text: part } => text(of, TextTest::StartsWith(part.clone())),
             Derive::EndsWith { of, text: part } => text(of, TextTest::EndsWith(part.clone())),
+            Derive::Contains { of, text: part } if is_list(of) => includes(of, IdOf::Known(id_hash(part))),
             Derive::Contains { of, text: part } => text(of, TextTest::Contains(part.clone())),
+            Derive::Includes { of, id } if id == "candidate.id" => includes(of, IdOf::Candidate),
+            Derive::Includes { of, id } => match self.reference(id)? {
+                Reference::Context(index, Kind::Symbol) => includes(of, IdOf::Context(index)),
+                Reference::Context(..) | Reference::Feature(..) => {
+                    Err(format!("{id:?} is neither candidate.id nor a context value that is a symbol"))
+                }
+            },
             Derive::Age { of } => match self.reference(of)? {
                 Reference::Feature(view, field) => {
                     self.expect(view, field, FeatureKind::Time)?;
@@ -102,7 +126,13 @@ impl Compiler<'_> {
             Reference::Feature(view, field) => {
                 let field_def = &self.world.views[view].layout.fields()[field];
                 let scope = self.scope_of_view(view)?;
-                (kind_of(field_def.kind), field_def.len, Source::Feature { view, field }, scope)
+                let kind = kind_of(field_def.kind).ok_or_else(|| match field_def.kind {
+                    FeatureKind::Ids => "is a list of ids there: a module asks whether it has one, by the function \
+                                         `contains` or `includes`"
+                        .to_owned(),
+                    _ => "is a text there, which no module takes: make it a symbol".to_owned(),
+                })?;
+                (kind, field_def.len, Source::Feature { view, field }, scope)
             }
             Reference::Context(index, kind) => (kind, 1, Source::Context(index), Scope::Shared),
         };

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use proptest::prelude::*;
-use selvedge_decision::layout::{OTHER_SYMBOL, unpack};
+use selvedge_decision::layout::{NO_IDS, NO_SYMBOL, NO_TIME, OTHER_SYMBOL, id_hash, unpack};
 use serde_json::{Value, json};
 
 use super::*;
@@ -15,6 +15,8 @@ fn layout() -> RowLayout {
         ("since".to_owned(), FeatureKind::Time, 1),
         ("taste".to_owned(), FeatureKind::Vector, 3),
         ("weight".to_owned(), FeatureKind::F32, 1),
+        ("bought".to_owned(), FeatureKind::Ids, 2),
+        ("note".to_owned(), FeatureKind::Text, 1),
     ])
 }
 
@@ -26,9 +28,17 @@ fn reader() -> RowReader {
 fn shown(reader: &RowReader, cells: &[u64]) -> Value {
     let number = |number: f64| if number.is_nan() { Value::Null } else { json!(number) };
     let one = |field: &Field| {
-        let own = &cells[field.cell as usize..][..width(field)];
+        let own = &cells[field.cell as usize..][..field.cells()];
         match field.kind {
-            FeatureKind::Number | FeatureKind::Time | FeatureKind::Flag => number(f64::from_bits(own[0])),
+            FeatureKind::Number | FeatureKind::Flag => number(f64::from_bits(own[0])),
+            FeatureKind::Time if own[0] == NO_TIME => Value::Null,
+            FeatureKind::Time => json!(own[0] as i64),
+            FeatureKind::Text => Value::Null,
+            FeatureKind::Ids if own[0] == NO_IDS => Value::Null,
+            FeatureKind::Ids => {
+                let name = |cell: &u64| ["a", "b", "c"].into_iter().find(|id| id_hash(id) == *cell);
+                own.iter().filter_map(name).map(Value::from).collect()
+            }
             FeatureKind::F32 => number(f64::from(f32::from_bits(own[0] as u32))),
             FeatureKind::Symbol if own[0] == NO_SYMBOL => Value::Null,
             FeatureKind::Symbol if own[0] == OTHER_SYMBOL => json!("(other)"),
@@ -47,7 +57,8 @@ fn shown(reader: &RowReader, cells: &[u64]) -> Value {
 fn check(json: &str, expected: Value, time_us: Option<TimeUs>, wrong: u32, unknown: u32) {
     let mut reader = reader();
     // A row before it must leave nothing behind.
-    let before = r#"{"category":"x","in_stock":true,"price":1,"since":1,"taste":[9,9,9],"weight":9,"_time":9}"#;
+    let before =
+        r#"{"category":"x","in_stock":true,"price":1,"since":1,"taste":[9,9,9],"weight":9,"bought":["c"],"_time":9}"#;
     reader.read(before.as_bytes()).unwrap();
     let (cells, counts) = {
         let row = reader.read(json.as_bytes()).unwrap();
@@ -67,15 +78,18 @@ fn values_of_the_right_type_are_taken() {
     check(
         r#"{"price":9.95,"category":"shoes","in_stock":false,"taste":[1,-2.5,3e2],"weight":0.1,"since":1700000000000001}"#,
         json!({"price":9.95,"category":"shoes","in_stock":0.0,"taste":[1.0,-2.5,300.0],
-               "weight":0.10000000149011612,"since":1700000000000001.0}),
+               "weight":0.10000000149011612,"since":1700000000000001_i64}),
         None,
         0,
         0,
     );
-    check(r#"{"since":"1970-01-01T00:00:01Z","price":-3}"#, json!({"since":1e6,"price":-3.0}), None, 0, 0);
+    check(r#"{"since":"1970-01-01T00:00:01Z","price":-3}"#, json!({"since":1_000_000,"price":-3.0}), None, 0, 0);
     check(r#"{"price":1,"price":2}"#, json!({"price":2.0}), None, 0, 0);
     check("{\"cat\\u0065gory\":\"s\\n\"}", json!({"category":"s\n"}), None, 0, 0);
     check(r#"{"price":null,"category":null,"taste":null,"weight":null}"#, json!({}), None, 0, 0);
+    check(r#"{"since":1.5e15,"price":1}"#, json!({"since":1_500_000_000_000_000_i64,"price":1.0}), None, 0, 0);
+    check(r#"{"bought":["a","b"],"note":"anything"}"#, json!({"bought":["a","b"]}), None, 0, 0);
+    check(r#"{"bought":[],"note":null}"#, json!({"bought":[]}), None, 0, 0);
     check(r#"{"price":0.1,"weight":16777217}"#, json!({"price":0.1,"weight":16777216.0}), None, 0, 0);
 }
 
@@ -97,6 +111,21 @@ fn a_wrong_type_is_missing_and_counted_and_the_rest_is_taken() {
     check(r#"{"taste":[1,[2],"3"],"price":1}"#, json!({"price":1.0}), None, 1, 0);
     check(r#"{"taste":[1e300,2,3],"weight":1e300}"#, json!({}), None, 2, 0);
     check(r#"{"taste":7,"since":"soon"}"#, json!({}), None, 2, 0);
+    check(r#"{"since":1e300,"price":1}"#, json!({"price":1.0}), None, 1, 0);
+    check(r#"{"bought":["a",1],"price":1}"#, json!({"price":1.0}), None, 1, 0);
+    check(r#"{"bought":"a","note":1,"price":1}"#, json!({"price":1.0}), None, 2, 0);
+}
+
+#[test]
+fn a_list_that_is_too_long_keeps_its_first_ids_and_is_counted() {
+    let mut reader = reader();
+    let (cells, counts) = {
+        let row = reader.read(br#"{"bought":["c","a","b",7,"a"],"price":1}"#).unwrap();
+        (row.cells.to_vec(), (row.wrong, row.cut))
+    };
+    assert_eq!(shown(&reader, &cells)["bought"], json!(["c", "a"]));
+    assert_eq!(shown(&reader, &cells)["price"], json!(1.0), "what follows is read");
+    assert_eq!(counts, (0, 1));
 }
 
 #[test]
@@ -148,10 +177,16 @@ fn by_tree(reader: &RowReader, value: &Value) -> (Vec<u64>, u32, u32) {
             unknown += u32::from(!name.starts_with('_'));
             continue;
         };
-        let own = &mut cells[field.cell as usize..][..width(field)];
+        let own = &mut cells[field.cell as usize..][..field.cells()];
         match (field.kind, value) {
             (_, Value::Null) => {}
-            (FeatureKind::Number | FeatureKind::Time, Value::Number(n)) => own[0] = n.as_f64().unwrap().to_bits(),
+            (FeatureKind::Number, Value::Number(n)) => own[0] = n.as_f64().unwrap().to_bits(),
+            (FeatureKind::Time, Value::Number(n)) => own[0] = n.as_f64().unwrap() as i64 as u64,
+            (FeatureKind::Text, Value::String(_)) => {}
+            (FeatureKind::Ids, Value::Array(all)) if all.iter().take(3).all(Value::is_string) => {
+                own.fill(0);
+                own.iter_mut().zip(all).for_each(|(cell, id)| *cell = id_hash(id.as_str().unwrap()));
+            }
             (FeatureKind::F32, Value::Number(n)) => own[0] = u64::from((n.as_f64().unwrap() as f32).to_bits()),
             (FeatureKind::Flag, Value::Bool(flag)) => own[0] = f64::from(*flag).to_bits(),
             (FeatureKind::Symbol, Value::String(text)) => own[0] = u64::from(reader.symbols.intern(text)),
@@ -186,7 +221,7 @@ proptest! {
     #[test]
     fn one_pass_reads_what_a_tree_would(
         rows in prop::collection::vec(
-            prop::collection::btree_map("category|in_stock|price|taste|weight|colour|_key", value(), 0..7), 1..5)
+            prop::collection::btree_map("category|in_stock|price|since|taste|weight|bought|note|colour|_key", value(), 0..7), 1..5)
     ) {
         let mut reader = reader();
         for row in rows {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use selvedge_decision::gather::Features;
-use selvedge_decision::layout::{FeatureKind, Field, NO_SYMBOL, pack};
+use selvedge_decision::layout::{FeatureKind, Field, NO_SYMBOL, id_hash, pack};
 use selvedge_decision::{Plan, TimeUs};
+use selvedge_node::features::row::parse_rfc3339;
 use serde_json::{Map, Value};
 
 use super::{Ids, NOW_US};
@@ -46,8 +47,13 @@ impl<'p> Tables<'p> {
             let wrong = || format!("{name:?}: {value} is no {:?}", field.kind);
             let at = field.cell as usize;
             cells[at] = match (field.kind, value) {
-                (FeatureKind::Number | FeatureKind::Time, Value::Number(number)) => {
-                    number.as_f64().ok_or_else(wrong)?.to_bits()
+                (FeatureKind::Number, Value::Number(number)) => number.as_f64().ok_or_else(wrong)?.to_bits(),
+                (FeatureKind::Time, Value::Number(number)) => number.as_i64().ok_or_else(wrong)? as u64,
+                (FeatureKind::Time, Value::String(text)) => parse_rfc3339(text).ok_or_else(wrong)? as u64,
+                (FeatureKind::Text, Value::String(_)) => continue,
+                (FeatureKind::Ids, Value::Array(list)) => {
+                    ids(field, list, &mut cells).ok_or_else(wrong)?;
+                    continue;
                 }
                 (FeatureKind::F32, Value::Number(number)) => {
                     u64::from((number.as_f64().ok_or_else(wrong)? as f32).to_bits())
@@ -78,6 +84,15 @@ fn vector(field: &Field, list: &[Value], cells: &mut [u64]) -> Option<()> {
     for (cell, pair) in cells.get_mut(field.cell as usize..)?.iter_mut().zip(numbers.chunks(2)) {
         *cell = pack(pair[0], pair.get(1).copied().unwrap_or(f32::NAN));
     }
+    Some(())
+}
+
+/// Writes a list's cells; `None` when something in it is no text.
+fn ids(field: &Field, list: &[Value], cells: &mut [u64]) -> Option<()> {
+    let ids: Vec<u64> = list.iter().map(|id| id.as_str().map(id_hash)).collect::<Option<_>>()?;
+    let cells = cells.get_mut(field.cell as usize..)?.get_mut(..field.cells())?;
+    cells.fill(0);
+    cells.iter_mut().zip(ids).for_each(|(cell, id)| *cell = id);
     Some(())
 }
 
