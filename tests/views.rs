@@ -9,7 +9,7 @@ use selvedge_suite::harness::stream::Stream;
 use selvedge_suite::harness::{Node, Rig, until};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Scores every action by the value of the person; one without a row has -1.
 const VALUE: &str = r#"
@@ -23,7 +23,7 @@ weight = 1.0
 "#;
 
 /// A shop that decides by a person's value, of an on-demand view with these settings besides.
-fn shop(rig: &Rig, name: &str, view: &str, features: &str) -> Result<Shop> {
+pub(crate) fn shop(rig: &Rig, name: &str, view: &str, features: &str) -> Result<Shop> {
     let shop = Shop::new(rig.path(name), name)?;
     shop.file(
         "features.toml",
@@ -38,7 +38,7 @@ fn shop(rig: &Rig, name: &str, view: &str, features: &str) -> Result<Shop> {
 }
 
 /// A node of a fresh core that runs such a shop.
-async fn started(view: &str, features: &str) -> Result<(Rig, Node)> {
+pub(crate) async fn started(view: &str, features: &str) -> Result<(Rig, Node)> {
     let rig = Rig::start().await?;
     let release = rig.deploy(shop(&rig, "shop", view, features)?.folder()).await?;
     let node = rig.node("edge-1").await?;
@@ -48,7 +48,7 @@ async fn started(view: &str, features: &str) -> Result<(Rig, Node)> {
 }
 
 /// The explained decision for a person, and the value it used.
-async fn decide(node: &Node, subject: &str) -> Result<(f64, Value)> {
+pub(crate) async fn decide(node: &Node, subject: &str) -> Result<(f64, Value)> {
     let request = json!({"placement": "home-hero", "subject": subject, "explain": true});
     let answer = node.client().post("/v1/decide", &request).await?.ok()?;
     let value = answer["choices"][0]["score"].as_f64().with_context(|| format!("no score in {answer}"))?;
@@ -56,24 +56,24 @@ async fn decide(node: &Node, subject: &str) -> Result<(f64, Value)> {
 }
 
 /// Decides until the value is as expected.
-async fn until_value(node: &Node, subject: &str, expected: f64) -> Result<()> {
+pub(crate) async fn until_value(node: &Node, subject: &str, expected: f64) -> Result<()> {
     let what = format!("{subject} to have the value {expected}");
     until(&what, LIMIT, async || decide(node, subject).await.ok().filter(|(value, _)| *value == expected)).await?;
     Ok(())
 }
 
 /// What an explanation says of the person's value.
-fn used(answer: &Value) -> Result<&Value> {
+pub(crate) fn used(answer: &Value) -> Result<&Value> {
     let features = answer["explanation"]["features"].as_array().context("no features")?;
     features.iter().find(|feature| feature["name"] == "user.value").context("no user.value")
 }
 
-async fn counted(node: &Node, name: &str, label: &str) -> Result<f64> {
+pub(crate) async fn counted(node: &Node, name: &str, label: &str) -> Result<f64> {
     Ok(node.metrics().await?.sum(&format!("selvedge_features_{name}"), &["view=\"user\"", label]))
 }
 
 /// The feed follows the bucket's changes.
-async fn live(node: &Node) -> Result<()> {
+pub(crate) async fn live(node: &Node) -> Result<()> {
     let live = async || node.view("user").await.ok().filter(|view| view["condition"] == "live");
     until("the view to be live", LIMIT, live).await.map(|_| ())
 }

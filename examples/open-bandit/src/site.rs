@@ -98,7 +98,7 @@ impl Site {
 
     /// The time from a feature's arrival in the core's stream to its use, as the node measured it.
     pub(crate) async fn freshness_p99_ms(&self) -> Result<Option<f64>> {
-        Ok(self.node.metrics().await?.quantile("selvedge_features_freshness_us", 0.99).map(|us| us.round() / 1e3))
+        Ok(self.node.metrics().await?.quantile("selvedge_features_delivery_us", 0.99).map(|us| us.round() / 1e3))
     }
 
     /// A path in the folder of this run.

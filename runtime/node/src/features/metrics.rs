@@ -22,6 +22,7 @@ pub struct Metrics {
     resyncs: Family<ResyncLabels, Counter>,
     interruptions: Family<InterruptionLabels, Counter>,
     freshness_us: Family<ViewLabel, Histogram, fn() -> Histogram>,
+    delivery_us: Family<ViewLabel, Histogram, fn() -> Histogram>,
     store_failures: Family<StoreLabel, Counter>,
     sights: sights::Sights,
 }
@@ -36,8 +37,10 @@ pub(crate) struct ViewMetrics {
     pub(crate) refused_size: Counter,
     pub(crate) refused_full: Counter,
     pub(crate) values_wrong: Counter,
+    pub(crate) values_cut: Counter,
     pub(crate) values_unknown: Counter,
     pub(crate) freshness_us: Histogram,
+    pub(crate) delivery_us: Histogram,
     all: Metrics,
     view: String,
 }
@@ -62,6 +65,8 @@ enum RowRefusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum ValueRefusal {
     Type,
+    /// The end of a list that is longer than it may be.
+    Cut,
     Unknown,
 }
 
@@ -153,6 +158,11 @@ struct StoreLabel {
 }
 
 fn freshness_histogram() -> Histogram {
+    // 50 µs to twenty days: an event may have happened long before somebody wrote the row.
+    Histogram::new(exponential_buckets(50.0, 2.0, 36))
+}
+
+fn delivery_histogram() -> Histogram {
     // 50 µs to two minutes and beyond, two buckets to each doubling.
     Histogram::new(exponential_buckets(50.0, std::f64::consts::SQRT_2, 44))
 }
@@ -169,6 +179,7 @@ impl Metrics {
             resyncs: Family::default(),
             interruptions: Family::default(),
             freshness_us: Family::new_with_constructor(freshness_histogram as fn() -> Histogram),
+            delivery_us: Family::new_with_constructor(delivery_histogram as fn() -> Histogram),
             store_failures: Family::default(),
             sights: sights::Sights::new(),
         }
@@ -182,8 +193,10 @@ impl Metrics {
         registry.register("values_refused", "Values left out of a row", self.values_refused.clone());
         registry.register("resyncs", "Times all rows of a view were read again", self.resyncs.clone());
         registry.register("interruptions", "Times a feed started again where it was", self.interruptions.clone());
-        let freshness = "Microseconds from the core's time of a row to its use here";
+        let freshness = "Microseconds from the event of a row (its _time, else the core's) until decisions use it";
         registry.register("freshness_us", freshness, self.freshness_us.clone());
+        let delivery = "Microseconds from the core's time of a row until decisions use it";
+        registry.register("delivery_us", delivery, self.delivery_us.clone());
         registry.register("store_failures", "Failures of the store on disk", self.store_failures.clone());
         self.sights.register(registry);
     }
@@ -206,8 +219,10 @@ impl Metrics {
             refused_size: refused(RowRefusal::Size),
             refused_full: refused(RowRefusal::Full),
             values_wrong: value(ValueRefusal::Type),
+            values_cut: value(ValueRefusal::Cut),
             values_unknown: value(ValueRefusal::Unknown),
             freshness_us: self.freshness_us.get_or_create_owned(&ViewLabel { view: label() }),
+            delivery_us: self.delivery_us.get_or_create_owned(&ViewLabel { view: label() }),
             all: self.clone(),
             view: label(),
         })
@@ -268,6 +283,7 @@ impl EncodeLabelValue for ValueRefusal {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
         match self {
             Self::Type => "type",
+            Self::Cut => "cut",
             Self::Unknown => "unknown",
         }
         .encode(encoder)

@@ -245,10 +245,12 @@ impl<'s> Session<'s> {
             Operation::Put(json) => Update::Put { json },
             Operation::Delete => Update::Delete,
         };
-        source.change(&entity, update, message.seq, message.stored_us);
-        if self.live {
-            let took_us = source.clock.now_us().saturating_sub(message.stored_us).max(0);
-            source.metrics.freshness_us.observe(took_us as f64);
+        let usable = source.change(&entity, update, message.seq, message.stored_us);
+        if let Some(event_us) = usable.filter(|_| self.live) {
+            let now_us = source.clock.now_us();
+            let since = |then_us: TimeUs| now_us.saturating_sub(then_us).max(0) as f64;
+            source.metrics.freshness_us.observe(since(event_us));
+            source.metrics.delivery_us.observe(since(message.stored_us));
         }
     }
 

@@ -89,14 +89,16 @@ impl Source {
         true
     }
 
-    /// Applies one change; `time_us` is its time unless the row names one. A refused row leaves the old one as it is.
-    pub(in crate::features) fn apply(&self, entity: &str, update: Update, time_us: TimeUs) {
+    /// Applies one change; `time_us` is its time unless the row names one. A refused row leaves the old one as it is. The
+    /// time of the event that is usable from now on, if there is one.
+    pub(in crate::features) fn apply(&self, entity: &str, update: Update, time_us: TimeUs) -> Option<TimeUs> {
         let mut rows = self.rows();
         let change = match update {
             Update::Put { json } => {
                 let into = |table: &Table, time_us, cells: &[u64]| table.put(entity, time_us, cells);
                 let Some(time_us) = self.put(&mut rows, entity, &json, time_us, into) else {
-                    return keep(&rows, entity);
+                    keep(&rows, entity);
+                    return None;
                 };
                 self.metrics.puts.inc();
                 Some(StoredRow { time_us, json })
@@ -109,9 +111,11 @@ impl Source {
                 None
             }
         };
+        let time_us = change.as_ref().map(|row| row.time_us);
         if let Some(write_behind) = &self.write_behind {
             write_behind.push(entity, change);
         }
+        time_us
     }
 
     /// Reads a row for every table and puts it there by `into`. The time it has now, or none when it was refused.
@@ -146,6 +150,7 @@ impl Source {
             };
             if index == last {
                 self.metrics.values_wrong.inc_by(u64::from(row.wrong));
+                self.metrics.values_cut.inc_by(u64::from(row.cut));
                 self.metrics.values_unknown.inc_by(u64::from(row.unknown));
             }
             let time_us = row.time_us.unwrap_or(time_us);

@@ -23,8 +23,15 @@ impl Source {
         self.sights.as_ref()
     }
 
-    /// Takes a change from the feed. Of a source that holds only whom decisions asked for, the others pass by.
-    pub(in crate::features) fn change(&self, entity: &str, update: Update, seq: u64, time_us: TimeUs) {
+    /// Takes a change from the feed. Of a source that holds only whom decisions asked for, the others pass by. The time of
+    /// the event that is usable from now on, if there is one.
+    pub(in crate::features) fn change(
+        &self,
+        entity: &str,
+        update: Update,
+        seq: u64,
+        time_us: TimeUs,
+    ) -> Option<TimeUs> {
         let Some(sights) = &self.sights else { return self.apply(entity, update, time_us) };
         let mut rows = self.rows();
         let asked = sights.changed(entity, seq, matches!(update, Update::Put { .. }));
@@ -35,11 +42,14 @@ impl Source {
                 rows.must_resync = Some(ResyncCause::Behind);
                 self.again.notify_one();
             }
-            return;
+            return None;
         }
         match update {
             Update::Put { json } => self.hold(sights, &mut rows, entity, json, time_us, asked),
-            Update::Delete => self.let_go(sights, &rows, entity),
+            Update::Delete => {
+                self.let_go(sights, &rows, entity);
+                None
+            }
         }
     }
 
@@ -79,7 +89,15 @@ impl Source {
 
     /// Puts a row into every table that holds its entity, or into all when somebody asked for it. A row that is refused
     /// leaves the old one; where there is none, the entity counts as absent for a while.
-    fn hold(&self, sights: &Sights, rows: &mut Rows, entity: &str, json: Bytes, time_us: TimeUs, asked: bool) {
+    fn hold(
+        &self,
+        sights: &Sights,
+        rows: &mut Rows,
+        entity: &str,
+        json: Bytes,
+        time_us: TimeUs,
+        asked: bool,
+    ) -> Option<TimeUs> {
         let mut gone = Vec::new();
         let put = self.put(rows, entity, &json, time_us, |table, time_us, cells| {
             if asked || table.holds(entity) { table.admit(entity, time_us, cells, &mut gone) } else { Ok(()) }
@@ -89,7 +107,7 @@ impl Source {
             if !rows.hold(entity) {
                 sights.is_absent(entity, self.clock.now_us());
             }
-            return;
+            return None;
         };
         self.metrics.puts.inc();
         if let Some(write_behind) = &self.write_behind {
@@ -101,6 +119,7 @@ impl Source {
                 write_behind.push(&entity, None);
             }
         }
+        Some(time_us)
     }
 
     /// The core does not have an entity any more, or never had.
