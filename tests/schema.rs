@@ -159,6 +159,58 @@ fn rows_beyond_a_budget_are_refused_and_come_when_it_is_raised() -> Result<()> {
     })
 }
 
+/// Everybody's row, pushed into four buckets, is found where its key says it is.
+async fn shards(sync: &str) -> Result<()> {
+    let rig = Rig::start().await?;
+    let file = rig.path("user.jsonl");
+    let rows: String = (0..200).map(|at| format!("{}\n", json!({"_key": format!("u-{at}"), "value": at}))).collect();
+    std::fs::write(&file, rows)?;
+    let args = ["features".as_ref(), "push".as_ref(), file.as_os_str(), "--view".as_ref(), "user".as_ref()];
+    let told = rig.cli.json(args.into_iter().chain(["--shards".as_ref(), "4".as_ref()])).await?;
+    ensure!(told["rows"] == 200, "{told}");
+    let shop = shop(&rig, "shop", "", "")?;
+    shop.file(
+        "features.toml",
+        format!(
+            "[view.user]\nby = \"subject\"\nsync = {sync:?}\nshards = 4\n[view.user.features]\n\
+             value = {{ type = \"number\", default = -1.0 }}\n"
+        ),
+    )?;
+    let release = rig.deploy(shop.folder()).await?;
+    let node = rig.node("edge-1").await?;
+    node.runs(&release, LIMIT).await?;
+    node.wait_for("ready", LIMIT).await?;
+    for at in 0..200 {
+        until_value(&node, &format!("u-{at}"), f64::from(at)).await?;
+    }
+    let mut held = Vec::new();
+    for shard in 0..4 {
+        held.push(node.view(&format!("user_{shard}")).await?["entities"].as_u64().context("entities")?);
+    }
+    ensure!(held.iter().sum::<u64>() == 200 && held.iter().all(|held| *held > 20), "{held:?}");
+
+    rig.cli.run(["features", "put", "user", "u-7", "{\"value\":70}", "--shards", "4"]).await?.ok()?;
+    until_value(&node, "u-7", 70.0).await?;
+    let got = rig.cli.json(["features", "get", "user", "u-7", "--shards", "4"]).await?;
+    ensure!(got["row"]["value"] == 70, "{got}");
+
+    let (spec, status) = node.terminate().await?;
+    ensure!(status.success(), "{status}");
+    let node = Node::start(spec).await?;
+    node.wait_for("ready", LIMIT).await?;
+    until_value(&node, "u-7", 70.0).await
+}
+
+#[test]
+fn a_view_in_shards_is_found_shard_by_shard() -> Result<()> {
+    crate::alone(shards("all"))
+}
+
+#[test]
+fn an_on_demand_view_in_shards_is_fetched_from_the_right_one() -> Result<()> {
+    crate::alone(shards("on-demand"))
+}
+
 #[test]
 fn a_view_that_becomes_on_demand_is_another_view() -> Result<()> {
     crate::alone(async {

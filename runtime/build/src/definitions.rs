@@ -176,8 +176,8 @@ mod tests {
         let of = |text: &str| features(&format!("{view}{text}")).unwrap_err();
         check(
             of("max_lagg = \"1h\"\nfeatures = {}"),
-            "features.toml:4: view.user.max_lagg: unknown key; known here: by, sync, on_miss, max_bytes, max_lag, late, \
-             features, aggregates; did you mean \"max_lag\"?",
+            "features.toml:4: view.user.max_lagg: unknown key; known here: by, sync, shards, on_miss, max_bytes, max_lag, \
+             late, features, aggregates; did you mean \"max_lag\"?",
         );
         check(
             of("max_lag = \"1 hour\"\nfeatures = {}"),
@@ -191,7 +191,7 @@ mod tests {
         check(without_by, "features.toml:1: view.user: the key \"by\" is missing");
         check(
             of("[view.user.features]\na = \"nubmer\""),
-            "features.toml:5: view.user.features.a: unknown word \"nubmer\"; known here: number, f32, flag, time, symbol, vector; did you mean \"number\"?",
+            "features.toml:5: view.user.features.a: unknown word \"nubmer\"; known here: number, f32, flag, time, symbol, vector, ids, text; did you mean \"number\"?",
         );
         check(
             of("[view.user.features]\na = { type = \"vector\", length = 3 }"),

@@ -55,6 +55,9 @@ pub struct ViewDef {
     /// How the node holds it.
     #[serde(default)]
     pub sync: Sync,
+    /// Into how many buckets its rows are cut, by a hash of their keys; one that has no number when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<u32>,
     /// For `on-demand`: what a decision does about an entity that is not held; `default` when not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_miss: Option<OnMiss>,

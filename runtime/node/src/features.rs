@@ -23,6 +23,7 @@ mod gauges;
 pub mod lines;
 pub mod metrics;
 pub mod row;
+mod shard;
 mod source;
 pub mod symbols;
 pub mod table;
@@ -30,13 +31,15 @@ pub mod view;
 
 pub use disk::OpenError;
 pub use metrics::Metrics;
+pub use shard::{Condition, Fetching, Shard, ViewStatus};
 pub use source::sights::SightLimits;
 pub use symbols::{SymbolLimits, Symbols};
 pub use table::{Room, Slot, Table};
-pub use view::{Condition, Fetching, View, ViewStatus};
+pub use view::View;
 
 use disk::write_behind::{WriteBehind, WriteBehindLimits};
 use disk::{Checkpoint, Disk, RowLimits};
+use entity::shard_name;
 use feed::{FeedLimits, Stops, Ways};
 use metrics::{ResyncCause, StoreFailure};
 use source::sights::Sights;
@@ -135,6 +138,8 @@ struct Held {
 
 /// The widest row: a million f32.
 pub const MAX_CELLS: usize = 500_000;
+/// The least memory of one table: a piece of it and its widest row are less.
+const LEAST_BYTES: u64 = 1 << 20;
 
 // === impl FeaturesConfig ===
 
@@ -202,7 +207,7 @@ impl Features {
     /// of its own, filled from the rows on disk, and both are kept fresh. Rows that are on disk are in the table when this
     /// returns; what the core has besides comes when it can be reached, or, for an on-demand view, when somebody reads it. The
     /// view lives while somebody holds it.
-    pub async fn bind(&self, name: &str, def: &ViewDef) -> Result<Arc<View>, BindError> {
+    pub async fn bind(&self, name: &str, def: &ViewDef) -> Result<View, BindError> {
         let layout = Arc::new(def.layout());
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || !name.chars().all(fits) {
@@ -215,9 +220,22 @@ impl Features {
         // without its feed, or a table for ever about to be filled.
         let inner = Arc::clone(&self.inner);
         let room = inner.room(def);
-        let key = SourceKey { name: name.to_owned(), on_demand: room.evicts };
+        let names: Vec<String> = match inner.shards(def) {
+            None => vec![name.to_owned()],
+            Some(shards) => (0..shards).map(|shard| shard_name(name, shard)).collect(),
+        };
+        let sights = inner.config.sights.shared_by(names.len());
+        let (view, of) = (name.to_owned(), Arc::clone(&layout));
+        let bind = async move {
+            let mut shards = Vec::with_capacity(names.len());
+            for name in names {
+                let key = SourceKey { name, on_demand: room.evicts };
+                shards.push(inner.bind(key, Arc::clone(&of), room, sights).await);
+            }
+            View::new(&view, of, shards)
+        };
         let broke_off = |error: JoinError| BindError::BrokeOff { view: name.to_owned(), why: error.to_string() };
-        tokio::spawn(async move { inner.bind(key, layout, room).await }).await.map_err(broke_off)
+        tokio::spawn(bind).await.map_err(broke_off)
     }
 
     /// How every view that is held is, by name.
@@ -263,12 +281,23 @@ impl Inner {
         self.sources().get(key)?.handle.upgrade()
     }
 
-    /// How much a view may hold here. Files of a local link hold everybody anyway: there nothing is on-demand.
+    /// Into how many shards a view is cut. The one file of a local link has all of it.
+    fn shards(&self, def: &ViewDef) -> Option<u32> {
+        def.shards.filter(|_| matches!(self.link, Link::Nats(_)))
+    }
+
+    /// How much each shard of a view may hold here. The file of a local link holds everybody anyway: there nothing is
+    /// on-demand.
     fn room(&self, def: &ViewDef) -> Room {
         let evicts = def.sync == Sync::OnDemand && matches!(self.link, Link::Nats(_));
         let unsaid = if evicts { self.config.on_demand_bytes } else { self.config.max_view_bytes };
         let bytes = def.max_bytes.map_or(unsaid, ByteSize::bytes).min(self.config.max_view_bytes);
-        Room { entities: self.config.max_entities, bytes, evicts }
+        let shards = self.shards(def).unwrap_or(1);
+        Room {
+            entities: self.config.max_entities.div_ceil(shards),
+            bytes: (bytes / u64::from(shards)).max(LEAST_BYTES),
+            evicts,
+        }
     }
 
     fn live(&self) -> Vec<Arc<Source>> {
@@ -283,31 +312,31 @@ impl Inner {
         status
     }
 
-    async fn bind(&self, key: SourceKey, layout: Arc<RowLayout>, room: Room) -> Arc<View> {
+    async fn bind(&self, key: SourceKey, layout: Arc<RowLayout>, room: Room, sights: SightLimits) -> Arc<Shard> {
         let _turn = self.turn.lock().await;
         let (handle, begin) = match self.held(&key) {
             Some(handle) => (handle, None),
             None => {
-                let (handle, begin) = self.source(&key, room).await;
+                let (handle, begin) = self.source(&key, room, sights).await;
                 (handle, Some(begin))
             }
         };
-        if let Some(view) = handle.view_at(&layout, room) {
-            return view;
+        if let Some(shard) = handle.shard_at(&layout, room) {
+            return shard;
         }
-        let view = Arc::new(View::new(&key.name, layout, room, Arc::clone(&handle)));
-        handle.attach(&view, &self.symbols);
-        if !handle.fill(&view, &self.symbols).await {
+        let shard = Arc::new(Shard::new(&key.name, layout, room, Arc::clone(&handle)));
+        handle.attach(&shard, &self.symbols);
+        if !handle.fill(&shard, &self.symbols).await {
             handle.resync(ResyncCause::Schema);
         }
         if let Some(begin) = begin {
             self.start(key, &handle, begin);
         }
-        view
+        shard
     }
 
     /// A source for a view nobody holds, after the feed that was there before has ended.
-    async fn source(&self, key: &SourceKey, room: Room) -> (Arc<SourceHandle>, Begin) {
+    async fn source(&self, key: &SourceKey, room: Room, sights: SightLimits) -> (Arc<SourceHandle>, Begin) {
         let before = self.sources().remove(key);
         let name = key.name.as_str();
         if let Some(Held { feed, .. }) = before
@@ -320,7 +349,8 @@ impl Inner {
             Some(disk) => self.copy_of(key, disk).await,
         };
         let write_behind = copy.as_ref().map(|(write_behind, _)| Arc::clone(write_behind));
-        let (sights, wanted) = key.on_demand.then(|| self.sights(name)).unzip();
+        let seen = || Sights::new(sights, self.metrics.sights(name), self.link.state());
+        let (sights, wanted) = key.on_demand.then(seen).unzip();
         let limits = RowLimits {
             max_entities: room.entities,
             max_row_bytes: self.config.max_row_bytes as u64,
@@ -329,10 +359,6 @@ impl Inner {
         let source = Source::new(name, self.metrics.view(name), self.clock.clone(), limits, copy, sights);
         let (handle, unheld) = SourceHandle::new(Arc::new(source));
         (Arc::new(handle), Begin { unheld, write_behind, wanted })
-    }
-
-    fn sights(&self, name: &str) -> (Sights, mpsc::Receiver<Arc<str>>) {
-        Sights::new(self.config.sights, self.metrics.sights(name), self.link.state())
     }
 
     /// The copy of a view on disk, and up to where it is complete. None, with an alarm, when the store fails: then the view

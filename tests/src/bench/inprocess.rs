@@ -82,12 +82,12 @@ fn numbers(count: usize) -> Vec<f64> {
 pub(super) struct Stage {
     pub(super) node: Node,
     active: Arc<Active>,
-    views: Vec<Arc<View>>,
+    views: Vec<View>,
     _rig: Rig,
 }
 
 /// The views of the active release, read as a decision reads them.
-struct Tables<'a>(&'a [Arc<View>]);
+struct Tables<'a>(&'a [View]);
 
 impl Stage {
     pub(super) async fn start() -> Result<Self> {
@@ -106,7 +106,7 @@ impl Stage {
         for view in &active.plan.views {
             views.push(node.features.bind(&view.name, &view.def).await?);
         }
-        let full = || views.iter().all(|view| view.table.len() >= world::SUBJECTS);
+        let full = || views.iter().all(|view| view.len() >= world::SUBJECTS);
         until("the node to hold every row", LIMIT, async || full().then_some(())).await?;
         Ok(Self { node, active, views, _rig: rig })
     }
@@ -166,8 +166,7 @@ fn request(subject: &str) -> Wire<'_> {
 
 impl Features for Tables<'_> {
     fn read(&self, view: usize, entity: &str, cells: &mut [u64]) -> Option<TimeUs> {
-        let table = &self.0[view].table;
-        table.read(table.resolve(entity)?, cells)
+        self.0[view].read(entity, cells, 0)
     }
 
     fn lag_us(&self, view: usize) -> i64 {
@@ -184,7 +183,6 @@ impl Features for Tables<'_> {
     }
 
     fn entities(&self, view: usize, limit: usize) -> Result<Vec<Arc<str>>, usize> {
-        let table = &self.0[view].table;
-        if table.len() > limit { Err(table.len()) } else { Ok(table.entities().collect()) }
+        self.0[view].entities(limit)
     }
 }

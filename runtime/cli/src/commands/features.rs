@@ -4,7 +4,7 @@ mod get;
 mod push;
 mod put;
 
-use selvedge_node::features::entity::{BadEntity, entity};
+use selvedge_node::features::entity::{BadEntity, entity, shard_name, shard_of};
 
 use crate::output::{Outcome, Output, Usage};
 
@@ -27,6 +27,29 @@ impl Command {
             Self::Get(args) => args.run(output),
             Self::Push(args) => args.run(output),
         }
+    }
+}
+
+/// The shards of a view, as its features.toml says them.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Shards {
+    /// How many shards the view has (`shards` in features.toml); leave it out when it has none.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=256))]
+    shards: Option<u32>,
+}
+
+// === impl Shards ===
+
+impl Shards {
+    /// What the bucket of an entity is called behind its prefix.
+    fn bucket(self, view: &str, entity: &str) -> String {
+        self.shards.map_or_else(|| view.to_owned(), |shards| shard_name(view, shard_of(entity, shards)))
+    }
+
+    /// All buckets of the view.
+    fn buckets(self, view: &str) -> Vec<String> {
+        self.shards
+            .map_or_else(|| vec![view.to_owned()], |shards| (0..shards).map(|shard| shard_name(view, shard)).collect())
     }
 }
 

@@ -13,7 +13,7 @@ use self::ladders::FallbackSource;
 use self::rows::Rows;
 use super::columns::Source;
 use super::{Action, Call, Candidates, Definition, FallbackPlan, Placement, Plan, Problem, Symbols, ViewPlan};
-use crate::definition::{By, ByteSize, FeatureDef, FeatureSpec, From, PlacementDef, Sync, ViewDef};
+use crate::definition::{By, ByteSize, FeatureDef, FeatureSpec, FeaturesDef, From, PlacementDef, Sync, ViewDef};
 use crate::layout::FeatureKind;
 use crate::manifest::{Kind, Manifest, Scalar, Scope};
 
@@ -25,6 +25,8 @@ const MAX_CELLS: usize = 4 << 20;
 const MAX_SLOTS: u32 = 1_000;
 /// The most modules a placement calls.
 const MAX_CALLS: usize = 64;
+/// The most buckets of one view.
+const MAX_SHARDS: u32 = 256;
 /// The least memory a view may be given: one piece of a table and one row of the widest are less.
 const SMALLEST_VIEW: ByteSize = ByteSize::from_bytes(1 << 20);
 
@@ -36,6 +38,7 @@ pub(super) fn compile(definition: &Definition) -> Result<Plan, Vec<Problem>> {
         .iter()
         .map(|(name, def)| {
             check_view(name, def, &mut problems);
+            check_shards(name, def, &definition.features, &mut problems);
             ViewPlan { name: name.clone(), def: def.clone(), layout: def.layout(), aggregates: None }
         })
         .collect();
@@ -124,6 +127,22 @@ fn check_view(name: &str, def: &ViewDef, problems: &mut Problems) {
     }
     if def.layout().cells() > 65_536 {
         problems.add(&at, "a row is larger than 65,536 cells of 8 bytes: split the view");
+    }
+}
+
+/// Shards are buckets beside those of other views: no two may be one.
+fn check_shards(name: &str, def: &ViewDef, features: &FeaturesDef, problems: &mut Problems) {
+    let Some(shards) = def.shards else { return };
+    let at = format!("features.toml: view.{name}");
+    if !(2..=MAX_SHARDS).contains(&shards) {
+        problems.add(&at, format!("shards is {shards}, expected 2 to {MAX_SHARDS}; leave it out for one bucket"));
+    }
+    if shards > 1 && def.max_bytes.is_some_and(|most| most.bytes() / u64::from(shards) < SMALLEST_VIEW.bytes()) {
+        problems.add(&at, format!("max_bytes is below {SMALLEST_VIEW} for each of {shards} shards"));
+    }
+    let is_shard = |other: &&String| (0..shards.min(MAX_SHARDS)).any(|shard| **other == format!("{name}_{shard}"));
+    if let Some(other) = features.view.keys().find(is_shard) {
+        problems.add(&at, format!("the view {other:?} has the name of one of its shards: rename one of them"));
     }
 }
 

@@ -122,7 +122,7 @@ impl Health {
             reasons.push(reason("core_unreachable", *since_us, why.clone()));
         }
         let active = Option::as_ref(&self.releases.active()).map(Arc::clone);
-        let reads = |view: &ViewStatus| active.as_ref().is_some_and(|active| active.plan.view(&view.view).is_some());
+        let reads = |view: &ViewStatus| active.as_ref().is_some_and(|active| active.reads(&view.view));
         for view in self.features.status().into_iter().filter(|view| !view.synced && reads(view)) {
             // Decisions would be made on nothing at all: worse than none.
             ready = false;

@@ -98,12 +98,10 @@ impl Stage for Stager {
         for view in &plan.views {
             tables.push(match view.aggregates {
                 Some(_) => None,
-                None => Some(
-                    self.features
-                        .bind(&view.name, &view.def)
-                        .await
-                        .map_err(|error| StageError::NotYet(format!("view {:?}: {error}", view.name)))?,
-                ),
+                None => {
+                    let bound = self.features.bind(&view.name, &view.def).await;
+                    Some(Arc::new(bound.map_err(|error| StageError::NotYet(error.to_string()))?))
+                }
             });
         }
         if self.running.get().is_some_and(|releases| releases.active().is_some()) {
@@ -206,6 +204,15 @@ impl Active {
         self.views.get(at)
     }
 
+    /// Whether it reads the bucket that is called so behind its prefix: a view's, or that of one of its shards.
+    pub fn reads(&self, bucket: &str) -> bool {
+        let tables = self.views.iter().filter_map(|view| match view {
+            Bound::Table(view) => Some(view),
+            Bound::Sessions(_) => None,
+        });
+        tables.flat_map(|view| view.shards()).any(|shard| shard.name == bucket)
+    }
+
     /// A module to call outside a decision: a replay's, or a bench's.
     pub fn module_at(&self, at: usize) -> Option<&Module> {
         self.modules.get(at).map(|slot| &slot.module)
@@ -252,7 +259,7 @@ impl Bound {
     /// Whether nobody else holds it.
     fn is_last(&self) -> bool {
         match self {
-            Self::Table(view) => Arc::strong_count(view) == 1,
+            Self::Table(view) => Arc::strong_count(view) == 1 && view.is_last(),
             Self::Sessions(view) => Arc::strong_count(view) == 1,
         }
     }

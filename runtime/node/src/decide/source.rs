@@ -78,7 +78,6 @@ impl Features for Source<'_> {
 
     fn entities(&self, view: usize, limit: usize) -> Result<Vec<Arc<str>>, usize> {
         let Some(Bound::Table(view)) = self.active.view(view) else { return Ok(Vec::new()) };
-        let found = view.table.len();
-        if found > limit { Err(found) } else { Ok(view.table.entities().take(limit).collect()) }
+        view.entities(limit)
     }
 }

@@ -2,12 +2,16 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use selvedge_decision::assign::murmur3_x86_32;
 
 /// What stands between the two texts of a pair, in memory and on disk.
 pub const PAIR_SEPARATOR: char = '\0';
 
 /// The longest entity, in bytes; pairs together.
 pub const MAX_ENTITY_BYTES: usize = 512;
+
+/// The longest key: base64 takes four bytes for three, and begins anew in the second of a pair.
+const MAX_KEY_BYTES: usize = MAX_ENTITY_BYTES.div_ceil(3) * 4 + 4;
 
 /// Why a text or key names no entity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +73,29 @@ pub fn is_entity(text: &str) -> bool {
     text.len() <= MAX_ENTITY_BYTES && named(parts.next()) && named(parts.next()) && parts.next().is_none()
 }
 
+/// The shard, of so many, that has an entity: murmur3_x86_32 (seed 0) of its KV key, times their number, without the lower
+/// 32 bits.
+pub fn shard_of(entity: &str, shards: u32) -> u32 {
+    // On the stack: a decision asks for every row it reads.
+    let mut key = [0; MAX_KEY_BYTES];
+    let mut end = 0;
+    for (at, part) in entity.split(PAIR_SEPARATOR).enumerate() {
+        if at > 0 && end < MAX_KEY_BYTES {
+            key[end] = b'.';
+            end += 1;
+        }
+        // What does not fit is longer than any entity, and has no row in whichever shard.
+        let Ok(bytes) = URL_SAFE_NO_PAD.encode_slice(part, &mut key[end..]) else { return 0 };
+        end += bytes;
+    }
+    ((u64::from(murmur3_x86_32(&key[..end])) * u64::from(shards)) >> 32) as u32
+}
+
+/// What the bucket of a shard is called behind the prefix `features_`.
+pub fn shard_name(view: &str, shard: u32) -> String {
+    format!("{view}_{shard}")
+}
+
 /// The KV key of an entity.
 pub fn key_of(entity: &str) -> String {
     let parts = entity.split(PAIR_SEPARATOR).map(|part| URL_SAFE_NO_PAD.encode(part));
@@ -109,6 +136,22 @@ mod tests {
         check(&["sku-1"], "c2t1LTE");
         check(&["sku-1", "DE"], "c2t1LTE.REU");
         check(&["ü.* >"], "w7wuKiA-");
+    }
+
+    #[test]
+    fn an_entity_has_the_shard_that_any_client_computes() {
+        // As Python has it: mmh3.hash(key, signed=False) * shards >> 32.
+        for (entity, shards, expected) in [("u-42", 64, 53), ("u-43", 64, 45), ("sku-1\0DE", 64, 46), ("u-42", 2, 1)] {
+            assert_eq!(shard_of(entity, shards), expected, "{entity:?} of {shards}");
+        }
+        for entity in ["x".repeat(MAX_ENTITY_BYTES), format!("{}\0{}", "x".repeat(256), "y".repeat(255))] {
+            let hash = murmur3_x86_32(key_of(&entity).as_bytes());
+            assert_eq!(u64::from(shard_of(&entity, 1 << 16)), u64::from(hash) >> 16, "{} bytes", entity.len());
+        }
+        assert_eq!(shard_of(&"x".repeat(5_000), 64), 0, "no entity is that long");
+        let mut counts = [0; 8];
+        (0..8_000).for_each(|at| counts[shard_of(&format!("u-{at}"), 8) as usize] += 1);
+        assert!(counts.iter().all(|count| (900..1_100).contains(count)), "{counts:?}");
     }
 
     #[test]

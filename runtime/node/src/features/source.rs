@@ -13,8 +13,8 @@ use crate::features::disk::write_behind::WriteBehind;
 use crate::features::disk::{Checkpoint, RowLimits};
 use crate::features::metrics::{ResyncCause, ViewMetrics};
 use crate::features::row::RowReader;
+use crate::features::shard::{Condition, Shard, ViewStatus};
 use crate::features::table::Table;
-use crate::features::view::{Condition, View, ViewStatus};
 
 mod apply;
 mod attach;
@@ -77,10 +77,10 @@ struct Resync {
 }
 
 struct Attached {
-    view: Weak<View>,
-    /// Taken away when the view is dropped.
+    shard: Weak<Shard>,
+    /// Taken away when the shard is dropped.
     table: Option<Arc<Table>>,
-    /// The view's, to tell that its table has every row.
+    /// The shard's, to tell that its table has every row.
     filled: watch::Sender<bool>,
     reader: RowReader,
 }

@@ -55,7 +55,7 @@ impl Join {
         match (self, other) {
             (Self::Item, Self::Item) => true,
             (Self::Property(a), Self::Property(b)) => a == b,
-            (Self::Feature { view: a, field: x }, Self::Feature { view: b, field: y }) => Arc::ptr_eq(a, b) && x == y,
+            (Self::Feature { view: a, field: x }, Self::Feature { view: b, field: y }) => a.is(b) && x == y,
             _ => false,
         }
     }

@@ -4,7 +4,7 @@ use selvedge_node::events::rfc3339;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::entity_of;
+use super::{Shards, entity_of};
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output};
 
@@ -14,6 +14,8 @@ pub(crate) struct Args {
     view: String,
     /// Whom the row is about; a pair is a JSON list such as ["sku-1","DE"].
     key: String,
+    #[command(flatten)]
+    shards: Shards,
     #[command(flatten)]
     core: CoreArgs,
 }
@@ -34,7 +36,7 @@ impl Args {
         let entity = entity_of(&self.key)?;
         let row = block_on(0, async {
             let nats = self.core.connect().await?;
-            anyhow::Ok(nats.get_feature(&self.view, &entity).await?)
+            anyhow::Ok(nats.get_feature(&self.shards.bucket(&self.view, &entity), &entity).await?)
         })?;
         let text = row.as_ref().map(|row| String::from_utf8_lossy(&row.json).into_owned());
         let (view, key) = (self.view.as_str(), self.key.as_str());

@@ -1,12 +1,14 @@
 //! `selvedge features push`: the rows of a file into their bucket, in the order of the file. Lines that are no rows are
 //! findings, told with their number; the rest is written.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use selvedge_node::features::lines::lines;
+use selvedge_node::features::lines::{Line, lines};
 use serde::Serialize;
 
+use super::Shards;
 use crate::core::{CoreArgs, block_on};
 use crate::files::read_file;
 use crate::output::{Outcome, Output};
@@ -28,6 +30,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     view: String,
     #[command(flatten)]
+    shards: Shards,
+    #[command(flatten)]
     core: CoreArgs,
 }
 
@@ -45,25 +49,38 @@ impl Args {
         let text = read_file(&self.file, MAX_FILE_BYTES)?;
         let shows_progress = std::io::stderr().is_terminal() && !output.is_json();
         let mut refused = 0;
-        let rows = lines(&text).filter_map(|line| match line {
-            Ok(line) => Some((line.entity, line.json)),
-            Err(bad) => {
-                refused += 1;
-                if refused <= MAX_TOLD {
-                    output.talk(format_args!("{}: {bad}", self.file.display()));
+        // One bucket after the other, each in the order of the file.
+        let mut ahead: BTreeMap<String, Vec<Line>> =
+            self.shards.buckets(&self.view).into_iter().map(|bucket| (bucket, Vec::new())).collect();
+        for line in lines(&text) {
+            match line {
+                Ok(line) => {
+                    let bucket = self.shards.bucket(&self.view, &line.entity);
+                    ahead.entry(bucket).or_default().push(line);
                 }
-                None
+                Err(bad) => {
+                    refused += 1;
+                    if refused <= MAX_TOLD {
+                        output.talk(format_args!("{}: {bad}", self.file.display()));
+                    }
+                }
             }
-        });
+        }
         let rows = block_on(0, async {
             let nats = self.core.connect().await?;
-            nats.create_features_bucket(&self.view).await?;
-            let progress = |done: u64| {
-                if shows_progress && done.is_multiple_of(PROGRESS_ROWS) {
-                    output.talk(format_args!("{done} rows"));
-                }
-            };
-            anyhow::Ok(nats.push_features(&self.view, rows, progress).await?)
+            let mut written = 0;
+            for (bucket, rows) in ahead {
+                nats.create_features_bucket(&bucket).await?;
+                let progress = |done: u64| {
+                    if shows_progress && (written + done).is_multiple_of(PROGRESS_ROWS) {
+                        output.talk(format_args!("{} rows", written + done));
+                    }
+                };
+                let rows = rows.into_iter().map(|line| (line.entity, line.json));
+                let done = nats.push_features(&bucket, rows, progress).await?;
+                written += done;
+            }
+            anyhow::Ok(written)
         })?;
         if refused > MAX_TOLD {
             output.talk(format_args!("{}: {} more lines are no rows", self.file.display(), refused - MAX_TOLD));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::entity_of;
+use super::{Shards, entity_of};
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output, Usage};
 
@@ -18,6 +18,8 @@ pub(crate) struct Args {
     /// The row: a JSON object with the values by feature name.
     #[arg(value_name = "JSON")]
     row: String,
+    #[command(flatten)]
+    shards: Shards,
     #[command(flatten)]
     core: CoreArgs,
 }
@@ -39,8 +41,9 @@ impl Args {
         let row = serde_json::to_vec(&row)?;
         let revision = block_on(0, async {
             let nats = self.core.connect().await?;
-            nats.create_features_bucket(&self.view).await?;
-            anyhow::Ok(nats.put_feature(&self.view, &entity, row.into()).await?)
+            let bucket = self.shards.bucket(&self.view, &entity);
+            nats.create_features_bucket(&bucket).await?;
+            anyhow::Ok(nats.put_feature(&bucket, &entity, row.into()).await?)
         })?;
         let put = Put { view: &self.view, key: &self.key, revision };
         output.data(&put, format_args!("{} {} revision {revision}", self.view, self.key))?;

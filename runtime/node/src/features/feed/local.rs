@@ -6,8 +6,8 @@ use selvedge_decision::TimeUs;
 use crate::features::feed::{FeedLimits, Stops};
 use crate::features::lines::lines;
 use crate::features::metrics::ResyncCause;
+use crate::features::shard::Condition;
 use crate::features::source::{Position, Source, Standing, Update};
-use crate::features::view::Condition;
 use crate::link::LocalLink;
 use crate::link::local::features::FileState;
 
@@ -63,7 +63,9 @@ async fn read(source: &Source, local: &LocalLink, now_us: TimeUs) -> bool {
     let (mut rows, mut broken) = (0, 0);
     for line in lines(&text) {
         match line {
-            Ok(line) => source.apply(&line.entity, Update::Put { json: line.json }, now_us),
+            Ok(line) => {
+                source.apply(&line.entity, Update::Put { json: line.json }, now_us);
+            }
             Err(error) => {
                 broken += 1;
                 source.metrics.refused_json.inc();

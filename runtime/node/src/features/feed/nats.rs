@@ -7,12 +7,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::fetch::Refetch;
-
 use crate::features::feed::start::{BucketState, Start};
 use crate::features::feed::{FeedLimits, Stops};
 use crate::features::metrics::{Interruption, ResyncCause};
+use crate::features::shard::Condition;
 use crate::features::source::{Position, Source, Standing, Update};
-use crate::features::view::Condition;
 use crate::link::nats::features::follow::{FollowError, Following, Message, Operation};
 use crate::link::{LinkState, NatsLink};
 use selvedge_decision::TimeUs;

@@ -8,8 +8,8 @@ use selvedge_decision::TimeUs;
 use super::{Position, Resync, Rows, Source, Standing, Update};
 use crate::features::disk::{Checkpoint, StoredRow};
 use crate::features::metrics::ResyncCause;
+use crate::features::shard::Condition;
 use crate::features::table::{Table, TableFull};
-use crate::features::view::Condition;
 
 /// How much older than the proof in memory the one on disk may become while nothing changes.
 const PROOF_KEPT_EVERY_US: i64 = 10_000_000;

@@ -10,29 +10,29 @@ use super::{Attached, Source};
 use crate::features::disk::RowLimits;
 use crate::features::metrics::{ResyncCause, StoreFailure};
 use crate::features::row::RowReader;
+use crate::features::shard::Shard;
 use crate::features::symbols::Symbols;
 use crate::features::table::{Room, Table};
-use crate::features::view::View;
 
 // === impl Source ===
 
 impl Source {
-    /// The view at `layout` and with that room, if somebody holds it.
-    pub(in crate::features) fn view_at(&self, layout: &RowLayout, room: Room) -> Option<Arc<View>> {
-        // Collected first: dropping the last `Arc` of a view takes the lock.
-        let views: Vec<_> = self.rows().attached.iter().filter_map(|attached| attached.view.upgrade()).collect();
-        views.into_iter().find(|view| **view.layout() == *layout && view.table.room() == room)
+    /// The shard at `layout` and with that room, if somebody holds it.
+    pub(in crate::features) fn shard_at(&self, layout: &RowLayout, room: Room) -> Option<Arc<Shard>> {
+        // Collected first: dropping the last `Arc` of a shard takes the lock.
+        let views: Vec<_> = self.rows().attached.iter().filter_map(|attached| attached.shard.upgrade()).collect();
+        views.into_iter().find(|shard| **shard.layout() == *layout && shard.table.room() == room)
     }
 
-    /// From here every update reaches the view; [`Source::fill`] brings the rows from before.
-    pub(in crate::features) fn attach(&self, view: &Arc<View>, symbols: &Arc<Symbols>) {
-        view.table.begin_load();
-        let reader = RowReader::new(Arc::clone(view.layout()), Arc::clone(symbols));
+    /// From here every update reaches the shard; [`Source::fill`] brings the rows from before.
+    pub(in crate::features) fn attach(&self, shard: &Arc<Shard>, symbols: &Arc<Symbols>) {
+        shard.table.begin_load();
+        let reader = RowReader::new(Arc::clone(shard.layout()), Arc::clone(symbols));
         let mut rows = self.rows();
         rows.attached.retain(|attached| attached.table.is_some());
-        let (table, filled) = (Some(Arc::clone(&view.table)), view.filled().clone());
-        rows.attached.push(Attached { view: Arc::downgrade(view), table, filled, reader });
-        let Room { entities, bytes, .. } = view.table.room();
+        let (table, filled) = (Some(Arc::clone(&shard.table)), shard.filled().clone());
+        rows.attached.push(Attached { shard: Arc::downgrade(shard), table, filled, reader });
+        let Room { entities, bytes, .. } = shard.table.room();
         rows.limits = RowLimits { max_entities: entities, max_bytes: bytes, ..rows.limits };
         if rows.refused_by.is_some_and(|then| then != rows.limits) {
             rows.must_resync = Some(ResyncCause::Limits);
@@ -59,37 +59,37 @@ impl Source {
         }
     }
 
-    /// Fills an attached view from disk, pending writes included. `false` when there is no such copy, and all rows must come
+    /// Fills an attached shard from disk, pending writes included. `false` when there is no such copy, and all rows must come
     /// from the core.
-    pub(in crate::features) async fn fill(self: &Arc<Self>, view: &Arc<View>, symbols: &Arc<Symbols>) -> bool {
+    pub(in crate::features) async fn fill(self: &Arc<Self>, shard: &Arc<Shard>, symbols: &Arc<Symbols>) -> bool {
         self.loads.send_modify(|loads| *loads += 1);
-        let filled = self.fill_from_disk(view, symbols).await;
-        view.table.end_load();
+        let filled = self.fill_from_disk(shard, symbols).await;
+        shard.table.end_load();
         if filled {
-            view.filled().send_replace(true);
+            shard.filled().send_replace(true);
         }
         self.loads.send_modify(|loads| *loads -= 1);
         filled
     }
 
-    async fn fill_from_disk(self: &Arc<Self>, view: &Arc<View>, symbols: &Arc<Symbols>) -> bool {
+    async fn fill_from_disk(self: &Arc<Self>, shard: &Arc<Shard>, symbols: &Arc<Symbols>) -> bool {
         let Some(write_behind) = &self.write_behind else { return false };
         if !write_behind.flush().await {
             return false;
         }
         let disk = write_behind.view().clone();
-        let (into, symbols) = (Arc::clone(view), Arc::clone(symbols));
+        let (into, symbols) = (Arc::clone(shard), Arc::clone(symbols));
         let (source, no_room) = (Arc::clone(self), Arc::clone(write_behind));
         let started = std::time::Instant::now();
         let load = move || {
             disk.load(|| {
                 let mut reader = RowReader::new(Arc::clone(into.layout()), Arc::clone(&symbols));
-                let (view, source, no_room) = (Arc::clone(&into), &source, &no_room);
+                let (shard, source, no_room) = (Arc::clone(&into), &source, &no_room);
                 move |entity: &str, time_us: TimeUs, json: &[u8]| {
                     // It was read once before it got there: what is no JSON is not on disk.
                     let Ok(row) = reader.read(json) else { return };
-                    let Err(error) = view.table.load(entity, time_us, row.cells) else { return };
-                    tracing::debug!(view = view.name, entity, %error, "a row on disk has no room in memory");
+                    let Err(error) = shard.table.load(entity, time_us, row.cells) else { return };
+                    tracing::debug!(view = shard.name, entity, %error, "a row on disk has no room in memory");
                     match source.sights() {
                         None => {
                             source.metrics.refused_full.inc();
@@ -104,7 +104,7 @@ impl Source {
         match tokio::task::spawn_blocking(load).await {
             Ok(Ok(_)) => {
                 let took_ms = started.elapsed().as_millis() as u64;
-                tracing::info!(view = self.name, rows = view.table.len(), took_ms, "rows read from disk");
+                tracing::info!(view = self.name, rows = shard.table.len(), took_ms, "rows read from disk");
                 true
             }
             Ok(Err(error)) => {

@@ -35,13 +35,14 @@ impl Source {
         let Some(sights) = &self.sights else { return self.apply(entity, update, time_us) };
         let mut rows = self.rows();
         let asked = sights.changed(entity, seq, matches!(update, Update::Put { .. }));
+        if rows.tables().next().is_none() {
+            // The rows on disk may be about it, and the next table is filled from them.
+            rows.must_resync = Some(ResyncCause::Behind);
+            self.again.notify_one();
+            return None;
+        }
         if !asked && !rows.hold(entity) {
             sights.metrics.passed_by.inc();
-            if rows.tables().next().is_none() {
-                // The rows on disk may be about it, and the next table is filled from them.
-                rows.must_resync = Some(ResyncCause::Behind);
-                self.again.notify_one();
-            }
             return None;
         }
         match update {

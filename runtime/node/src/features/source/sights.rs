@@ -78,6 +78,20 @@ pub(super) enum Worth {
     Unknown,
 }
 
+/// A shard of many may have so many rows on their way at least: those of one decision.
+const LEAST_FETCHES: usize = 32;
+
+// === impl SightLimits ===
+
+impl SightLimits {
+    /// What each of so many shards may have, so that a view has no more than it says; of fetches a few more when they are many.
+    pub(in crate::features) fn shared_by(self, shards: usize) -> Self {
+        let shards = shards.max(1);
+        let fetches = self.fetches.div_ceil(shards).max(LEAST_FETCHES.min(self.fetches));
+        Self { fetches, absent: self.absent.div_ceil(shards), ..self }
+    }
+}
+
 // === impl Sights ===
 
 impl Sights {
@@ -95,7 +109,7 @@ impl Sights {
 
     /// What is known of an entity that is not held. When that is nothing and the core is there, it is fetched from now on.
     pub(in crate::features) fn sight(&self, entity: &str, now_us: TimeUs) -> Sight {
-        if self.absent.pin().get(entity).is_some_and(|until_us| now_us < *until_us) || !is_entity(entity) {
+        if self.lacks(entity, now_us) {
             return Sight::Absent;
         }
         if !self.link.borrow().is_connected() {
@@ -114,7 +128,7 @@ impl Sights {
 
     /// What is known of an entity that is not held, without asking for it.
     pub(in crate::features) fn known(&self, entity: &str, now_us: TimeUs) -> Option<Sight> {
-        if self.absent.pin().get(entity).is_some_and(|until_us| now_us < *until_us) {
+        if self.lacks(entity, now_us) {
             return Some(Sight::Absent);
         }
         if !self.link.borrow().is_connected() {
@@ -205,6 +219,11 @@ impl Sights {
                 absent.remove(&*entity);
             }
         }
+    }
+
+    /// Whether the core is known not to have an entity, or cannot have it.
+    fn lacks(&self, entity: &str, now_us: TimeUs) -> bool {
+        self.absent.pin().get(entity).is_some_and(|until_us| now_us < *until_us) || !is_entity(entity)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -56,9 +56,9 @@ async fn opened(dir: &Path, room: Room, sights: Option<Sights>) -> Rig {
 }
 
 impl Rig {
-    async fn view(&self, features: &[&str]) -> Arc<View> {
+    async fn view(&self, features: &[&str]) -> Arc<Shard> {
         let layout = RowLayout::new(features.iter().map(|name| ((*name).to_owned(), FeatureKind::Number, 1)));
-        let view = Arc::new(View::new("item", Arc::new(layout), self.room, Arc::clone(&self.handle)));
+        let view = Arc::new(Shard::new("item", Arc::new(layout), self.room, Arc::clone(&self.handle)));
         self.handle.attach(&view, &self.symbols);
         assert!(self.handle.fill(&view, &self.symbols).await);
         view
@@ -83,7 +83,7 @@ fn at(seq: u64) -> Position {
 }
 
 /// The values of one feature by entity.
-fn values(view: &View, feature: &str) -> BTreeMap<String, f64> {
+fn values(view: &Shard, feature: &str) -> BTreeMap<String, f64> {
     let cell = view.layout().field(feature).unwrap().cell as usize;
     let value = |slot| {
         let mut cells = vec![0; view.table.width()];
@@ -113,7 +113,7 @@ async fn another_schema_is_filled_from_rows_on_disk_and_pending_alike() {
     assert!(values(&new, "stock")["c"].is_nan());
     rig.put("d", r#"{"price":5,"stock":50}"#);
     assert_eq!(values(&old, "price"), values(&new, "price"));
-    assert!(Arc::ptr_eq(&rig.handle.view_at(old.layout(), rig.room).unwrap(), &old));
+    assert!(Arc::ptr_eq(&rig.handle.shard_at(old.layout(), rig.room).unwrap(), &old));
     rig.stop().await;
 }
 
@@ -280,7 +280,7 @@ async fn a_table_is_synced_when_it_has_the_rows_itself() {
     assert!(old.synced(Duration::from_secs(10)).await);
     // As when the copy on disk cannot fill it: it is empty, however complete the source is.
     let layout = RowLayout::new([("stock".to_owned(), FeatureKind::Number, 1)]);
-    let new = Arc::new(View::new("item", Arc::new(layout), rig.room, Arc::clone(&rig.handle)));
+    let new = Arc::new(Shard::new("item", Arc::new(layout), rig.room, Arc::clone(&rig.handle)));
     rig.handle.attach(&new, &rig.symbols);
     new.table.end_load();
     rig.handle.resync(ResyncCause::Schema);

@@ -53,6 +53,8 @@ pub(in crate::features) async fn serve(source: &Source, nats: &NatsLink, wanted:
 async fn fetch(nats: &NatsLink, begun: Begun<'_>) -> Result<(), FollowError> {
     let Begun { source, entity } = &begun;
     loop {
+        // What is fetched goes to disk, too: not faster than the disk takes it.
+        source.room().await;
         let asked = Instant::now();
         let answer = nats.fetch_feature(&source.name, entity).await;
         if let Some(sights) = source.sights() {

@@ -65,7 +65,7 @@ impl Seen {
         self.rig.handle.change(entity, Update::Delete, seq, 7);
     }
 
-    async fn view(&self, features: &[&str]) -> Arc<View> {
+    async fn view(&self, features: &[&str]) -> Arc<Shard> {
         self.rig.view(features).await
     }
 
