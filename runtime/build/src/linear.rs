@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use selvedge_decision::Digest;
 use selvedge_decision::definition::Payload;
-use selvedge_decision::manifest::{Input, Kind, Limits, MANIFEST_VERSION, Manifest, Missing, Output, Scope, Source};
+use selvedge_decision::manifest::{
+    Derive, Input, Kind, Limits, MANIFEST_VERSION, Manifest, Missing, Output, Scope, Source,
+};
 use selvedge_guest::Call;
 use selvedge_linear::model::{Model, Term, Weights};
 use serde::Deserialize;
@@ -63,6 +65,9 @@ struct InputDef {
     /// What stands in for a missing value; nothing, so that it contributes 0.
     #[serde(default)]
     missing: Missing,
+    /// What the node computes it from.
+    #[serde(default)]
+    derive: Option<Derive>,
 }
 
 fn default_rows() -> u32 {
@@ -149,8 +154,8 @@ fn columns(def: InputDef) -> Result<(Input, Vec<Term>), String> {
     if !terms.iter().all(finite) {
         return Err("a weight is not a finite number".into());
     }
-    let InputDef { name, scope, kind, missing, .. } = def;
-    Ok((Input { name, scope, kind, symbols, len, missing, derive: None }, terms))
+    let InputDef { name, scope, kind, missing, derive, .. } = def;
+    Ok((Input { name, scope, kind, symbols, len, missing, derive }, terms))
 }
 
 fn number(value: &Payload) -> Result<f64, String> {

@@ -14,7 +14,7 @@ pub mod reference;
 pub mod step;
 pub mod trees;
 
-use selvedge_decision::manifest::{Kind, Missing, Scope};
+use selvedge_decision::manifest::{Derive, Kind, Missing, Scope};
 use serde::{Deserialize, Serialize};
 
 pub use check::BadPipeline;
@@ -74,6 +74,9 @@ pub struct PipelineInput {
     /// What stands there when there is no value.
     #[serde(default, skip_serializing_if = "is_unsaid")]
     pub missing: Missing,
+    /// What the node computes it from, when it is no value of a view or the context itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derive: Option<Derive>,
 }
 
 /// The columns that may be answered; at least one of the two lists is there.
@@ -184,6 +187,7 @@ impl PipelineInput {
             len: None,
             scope: None,
             missing: Missing::Unsaid,
+            derive: None,
         }
     }
 

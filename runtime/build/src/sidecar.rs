@@ -5,7 +5,7 @@ mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_decision::manifest::{Input, Kind, Missing, Scope};
+use selvedge_decision::manifest::{Derive, Input, Kind, Missing, Scope};
 use serde::Deserialize;
 
 use crate::definitions::{self, BadFile, nearest};
@@ -65,6 +65,9 @@ struct InputDef {
     /// What stands in for a missing value.
     #[serde(default)]
     missing: Option<Missing>,
+    /// What the node computes it from.
+    #[serde(default)]
+    derive: Option<Derive>,
 }
 
 // === impl Sidecar ===
@@ -171,6 +174,9 @@ fn change(input: &mut PipelineInput, def: &InputDef) -> Result<(), (&'static str
     if let Some(missing) = &def.missing {
         input.missing = missing.clone();
     }
+    if let Some(derive) = &def.derive {
+        input.derive = Some(derive.clone());
+    }
     let as_told = Input {
         name: input.name.clone(),
         scope: input.scope(),
@@ -178,7 +184,7 @@ fn change(input: &mut PipelineInput, def: &InputDef) -> Result<(), (&'static str
         symbols: input.symbols.clone(),
         len: input.len,
         missing: input.missing.clone(),
-        derive: None,
+        derive: input.derive.clone(),
     };
     as_told.default_value().map(drop).map_err(|why| ("missing", why))
 }
@@ -216,7 +222,7 @@ mod tests {
             [inputs]
             Age = { name = "user.age", missing = { default = 40 } }
             Price = { name = "item.price", missing = "error" }
-            New = { name = "item.new", type = "flag", scope = "shared" }
+            New = { name = "bought", type = "flag", scope = "shared", derive = { fn = "contains", of = "user.bought", text = "sku-1" } }
             Country = { name = "context.country", symbols = ["Germany", "France"], missing = { default = "France" } }
             "#,
         )
@@ -228,13 +234,14 @@ mod tests {
             [
                 ("user.age", Scope::Shared, Kind::Number),
                 ("item.price", Scope::Candidate, Kind::Number),
-                ("item.new", Scope::Shared, Kind::Flag),
+                ("bought", Scope::Shared, Kind::Flag),
                 ("context.country", Scope::Shared, Kind::Symbol),
                 ("Taste", Scope::Shared, Kind::Vector),
             ]
         );
         assert_eq!(pipeline.inputs[3].symbols, ["Germany", "France"]);
         assert!(pipeline.inputs[1].missing.is_error());
+        assert!(matches!(&pipeline.inputs[2].derive, Some(Derive::Contains { of, .. }) if of == "user.bought"));
         let coded = applied("[inputs.Age]\ntype = \"symbol\"\nsymbols = [\"young\", \"old\"]\n").unwrap();
         assert_eq!((coded.inputs[0].kind, coded.inputs[0].symbols.len()), (Kind::Symbol, 2));
         assert_eq!(applied("").unwrap(), model(), "nothing has to be said");
@@ -261,7 +268,7 @@ mod tests {
         );
         check(
             "[inputs.Age]\ntyp = \"flag\"",
-            "hero.toml:2: inputs.Age.typ: unknown key; known here: name, scope, type, symbols, missing; did you mean \
+            "hero.toml:2: inputs.Age.typ: unknown key; known here: name, scope, type, symbols, missing, derive; did you mean \
              \"type\"?",
         );
         check(

@@ -131,7 +131,7 @@ fn input(input: &PipelineInput) -> Input {
         symbols: input.symbols.clone(),
         len: input.len,
         missing: input.missing.clone(),
-        derive: None,
+        derive: input.derive.clone(),
     }
 }
 

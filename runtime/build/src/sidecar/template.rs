@@ -29,6 +29,7 @@ pub fn template(model: &str, file: &str, pipeline: &Pipeline) -> String {
          #            that begin with `item.` or `candidate.` are the candidate's\n\
          #   type     \"number\", \"flag\" or \"symbol\"; with `symbols = [\"DE\", \"FR\"]` the trainer's codes 0 and 1 are texts\n\
          #   missing  \"no-match\" (the model sees a missing value, as in training), \"error\", or {{ default = 0.0 }}\n\
+         #   derive   {{ fn = \"age\", of = \"user.last_seen\" }}: what the node computes it from\n\
          [inputs]\n",
     );
     for input in &pipeline.inputs {
