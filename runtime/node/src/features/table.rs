@@ -233,6 +233,11 @@ impl Table {
         self.writer().touched = Some(HashSet::default());
     }
 
+    /// Whether it is between [`Table::begin_load`] and [`Table::end_load`].
+    pub fn is_loading(&self) -> bool {
+        self.writer().touched.is_some()
+    }
+
     /// Puts a row that may be older than an update which came since [`Table::begin_load`]; then it changes nothing.
     pub fn load(&self, entity: &str, time_us: TimeUs, cells: &[u64]) -> Result<(), TableFull> {
         let mut writer = self.writer();

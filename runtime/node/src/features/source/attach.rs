@@ -94,9 +94,13 @@ impl Source {
                         None => {
                             source.metrics.refused_full.inc();
                         }
-                        // Nobody would keep it fresh, so it must not come back.
-                        Some(_) if !source.rows().hold(entity) => no_room.push(entity, None),
-                        Some(_) => {}
+                        // Nobody would keep it fresh, so it must not come back. Under one lock with whoever may hold it now.
+                        Some(_) => {
+                            let rows = source.rows();
+                            if !rows.hold(entity) {
+                                no_room.push(entity, None);
+                            }
+                        }
                     }
                 }
             })

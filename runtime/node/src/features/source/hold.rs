@@ -88,8 +88,9 @@ impl Source {
         self.rows().tables().flat_map(Table::entities).collect()
     }
 
-    /// Puts a row into every table that holds its entity, or into all when somebody asked for it. A row that is refused
-    /// leaves the old one; where there is none, the entity counts as absent for a while.
+    /// Puts a row into every table that holds its entity, or into all when somebody asked for it. A table that is being filled
+    /// from disk takes it, too: the disk may still bring the row from before. A row that is refused leaves the old one; where
+    /// there is none, the entity counts as absent for a while.
     fn hold(
         &self,
         sights: &Sights,
@@ -101,7 +102,11 @@ impl Source {
     ) -> Option<TimeUs> {
         let mut gone = Vec::new();
         let put = self.put(rows, entity, &json, time_us, |table, time_us, cells| {
-            if asked || table.holds(entity) { table.admit(entity, time_us, cells, &mut gone) } else { Ok(()) }
+            if asked || table.holds(entity) || table.is_loading() {
+                table.admit(entity, time_us, cells, &mut gone)
+            } else {
+                Ok(())
+            }
         });
         let Some(time_us) = put else {
             super::apply::keep(rows, entity);

@@ -259,6 +259,26 @@ async fn a_table_that_goes_takes_from_disk_what_only_it_held() {
 }
 
 #[tokio::test]
+async fn a_change_is_not_undone_by_the_row_on_disk_that_fills_another_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut seen = seen(dir.path(), 100).await;
+    let old = seen.view(&["price"]).await;
+    seen.fetch("a", 1, 1);
+    let layout =
+        RowLayout::new([("price".to_owned(), FeatureKind::Number, 1), ("x".to_owned(), FeatureKind::Number, 1)]);
+    let new = Arc::new(Shard::new("item", Arc::new(layout), seen.rig.room, Arc::clone(&seen.rig.handle)));
+    seen.rig.handle.attach(&new, &seen.rig.symbols);
+    seen.put("a", 2, 2);
+    // As when the disk was read a moment before.
+    new.table.load("a", 7, &[1f64.to_bits(), f64::NAN.to_bits()]).unwrap();
+    new.table.end_load();
+    assert_eq!((values(&old, "price"), values(&new, "price")), (map(&[("a", 2.0)]), map(&[("a", 2.0)])));
+    seen.put("b", 3, 3);
+    assert_eq!(new.table.len(), 1, "whom nobody asked for passes by");
+    seen.stop().await;
+}
+
+#[tokio::test]
 async fn changes_that_pass_by_without_a_table_do_not_move_the_position() {
     let dir = tempfile::tempdir().unwrap();
     let mut before = seen(dir.path(), 5).await;
