@@ -254,7 +254,7 @@ impl<M: Modules> Caller<'_, M> {
         }
         let refuses = |(scope, column): &(Scope, usize)| match scope {
             Scope::Shared => self.facts.shared[*column] == REFUSED,
-            Scope::Candidate => self.facts.rows[*column] == REFUSED,
+            Scope::Candidate => self.facts.rows.get(*column) == Some(&REFUSED),
         };
         if call.refused.iter().any(refuses) {
             return Err(Fault::Input);

@@ -11,6 +11,7 @@ mod modules;
 mod request;
 mod source;
 
+use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -104,11 +105,10 @@ impl Decider {
     /// As [`Decider::decide`], after a wait for whom a view with `on_miss = "wait"` sees for the first time.
     pub async fn decide_in_time(&self, wire: &Wire<'_>) -> Result<Answer, Refused> {
         let (active, time_us) = self.begin()?;
-        let waited = match first_sight::waiting(&active, wire.placement.as_str()) {
-            Some(_) => first_sight::wait(&active, std::iter::once(wire), time_us).await,
-            None => Duration::ZERO,
-        };
-        self.decide_on(&Page { active, time_us, snapshot: None, waited }, wire)
+        let waits = first_sight::waiting(&active, wire.placement.as_str()).is_some();
+        let page = Page { active, time_us, snapshot: None, waited: Duration::ZERO };
+        let page = if waits { self.after_wait(page, std::iter::once(wire)).await } else { page };
+        self.decide_on(&page, wire)
     }
 
     /// Decides several placements of one page, on one release and one view of the features, after one wait for all; with
@@ -117,8 +117,8 @@ impl Decider {
         let (active, time_us) = self.begin().map_err(|refused| (0, refused))?;
         let waits =
             batch.placements.iter().any(|part| first_sight::waiting(&active, part.placement.as_str()).is_some());
-        let waited = if waits { first_sight::wait(&active, batch.wires(), time_us).await } else { Duration::ZERO };
-        let page = Page { active, time_us, snapshot: Some(Snapshot::default()), waited };
+        let page = Page { active, time_us, snapshot: Some(Snapshot::default()), waited: Duration::ZERO };
+        let page = if waits { self.after_wait(page, batch.wires()).await } else { page };
         let mut taken: Vec<Arc<str>> = Vec::new();
         let mut decisions = Vec::with_capacity(batch.placements.len());
         for (at, wire) in batch.wires().enumerate() {
@@ -137,6 +137,13 @@ impl Decider {
     fn begin(&self) -> Result<(Arc<Active>, TimeUs), Refused> {
         let active = Option::as_ref(&self.releases.active()).map(Arc::clone).ok_or(Refused::NotReady)?;
         Ok((active, self.clock.now_us()))
+    }
+
+    /// A page when whom it sees for the first time was waited for. Its time is that after the wait: what came meanwhile, rows and
+    /// events, is not from the future.
+    async fn after_wait<'a>(&self, page: Page, wires: impl Iterator<Item = impl Borrow<Wire<'a>>>) -> Page {
+        let waited = first_sight::wait(&page.active, wires, page.time_us).await;
+        Page { time_us: self.clock.now_us(), waited, ..page }
     }
 
     fn decide_on(&self, page: &Page, wire: &Wire<'_>) -> Result<Answer, Refused> {

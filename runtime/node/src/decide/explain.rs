@@ -179,7 +179,9 @@ impl Gathered<'_> {
                 Some(text) => Seen::Text((*text).to_owned()),
                 None => seen(self.plan, column.kind, values),
             },
-            age_ms: self.time_us(column, row).map(|time_us| (self.decision.record.time_us - time_us) / 1_000),
+            age_ms: self
+                .time_us(column, row)
+                .map(|time_us| self.decision.record.time_us.saturating_sub(time_us) / 1_000),
             defaulted: self.defaulted.contains(&place),
             why: why.or(old.map(|_| "old")),
             refused: view_refuses || old == Some(Overdue::Refuse),
