@@ -106,6 +106,8 @@ impl DiskError {
 /// Entities are UTF-8, so no entity can take this key.
 const CHECKPOINT_KEY: &[u8] = b"\xffcheckpoint";
 const CHECKPOINT_VERSION: u8 = 3;
+/// The version before, which knew no limit on bytes.
+const CHECKPOINT_WITHOUT_BYTES: u8 = 2;
 /// The file that says that the store failed while it was open; the next opening moves the store aside.
 const BROKEN_MARK: &str = "broken";
 /// Beyond this many stores moved aside, the oldest are deleted.
@@ -295,13 +297,17 @@ impl Checkpoint {
         let (&refused, rest) = rest.split_first()?;
         let (max_entities, rest) = rest.split_first_chunk()?;
         let (max_row_bytes, rest) = rest.split_first_chunk()?;
-        let (max_bytes, rest) = rest.split_first_chunk()?;
+        let (max_bytes, rest) = match version {
+            CHECKPOINT_WITHOUT_BYTES => (&[u8::MAX; 8], rest),
+            CHECKPOINT_VERSION => rest.split_first_chunk()?,
+            _ => return None,
+        };
         let limits = RowLimits {
             max_entities: u32::from_le_bytes(*max_entities),
             max_row_bytes: u64::from_le_bytes(*max_row_bytes),
             max_bytes: u64::from_le_bytes(*max_bytes),
         };
-        (version == CHECKPOINT_VERSION && rest.is_empty()).then_some(Self {
+        rest.is_empty().then_some(Self {
             created_us: TimeUs::from_le_bytes(*created),
             last_seq: u64::from_le_bytes(*last_seq),
             proven_us: TimeUs::from_le_bytes(*proven),

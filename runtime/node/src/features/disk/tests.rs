@@ -148,6 +148,10 @@ fn a_checkpoint_of_another_version_does_not_count() {
     let refused_by = Some(RowLimits { max_entities: 7, max_row_bytes: 1 << 40, max_bytes: 1 << 50 });
     let limited = Checkpoint { refused_by, ..checkpoint(3) };
     assert_eq!(Checkpoint::from_bytes(&limited.to_bytes()), Some(limited));
+    // The version before had no limit on bytes: what it refused may have room now.
+    let before = [&[CHECKPOINT_WITHOUT_BYTES], &limited.to_bytes()[1..38]].concat();
+    let refused_by = refused_by.map(|limits| RowLimits { max_bytes: u64::MAX, ..limits });
+    assert_eq!(Checkpoint::from_bytes(&before), Some(Checkpoint { refused_by, ..limited }));
     let mut other = bytes;
     other[0] = CHECKPOINT_VERSION + 1;
     assert_eq!(Checkpoint::from_bytes(&other), None);
