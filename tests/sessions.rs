@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use selvedge_suite::harness::shop::{FEATURES, Shop};
+use selvedge_suite::harness::shop::{FEATURES, Shop, hero};
 use selvedge_suite::harness::{Node, Rig, until};
 use serde_json::{Value, json};
 
@@ -102,6 +102,61 @@ fn an_event_that_was_accepted_changes_the_next_decision_of_its_session() -> Resu
         ensure!(score(&node, "s-1").await? == 10_033.0, "{}", score(&node, "s-1").await?);
         send(&node, &json!(event("s-1", "view_item", "sku-2", 0.0))).await?;
         ensure!(score(&node, "s-1").await? == 34.0, "{}", score(&node, "s-1").await?);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_an_event_asks_of_its_item_is_known_when_an_on_demand_view_holds_it() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let rows = [("sku-1", "shoes", 7), ("sku-2", "hats", 9)].map(|(id, category, second)| {
+            json!({"_key": id, "category": category, "since": format!("1970-01-01T00:00:0{second}Z")})
+        });
+        rig.push("item", rows.to_vec()).await?;
+        let shop = Shop::new(rig.path("seen"), "seen")?;
+        let features = r#"
+[view.item]
+by = "item"
+sync = "on-demand"
+[view.item.features]
+category = "symbol"
+since = { type = "time", ttl = "1s", default = 1.0 }
+[view.session]
+by = "session"
+[view.session.aggregates]
+last = { last = "view_item", of = "item.category" }
+since = { last = "view_item", of = "item.since" }
+"#;
+        shop.file("features.toml", features)?;
+        shop.placement("home-hero", &hero(1, "[\"taste\"]"))?;
+        let model = r#"
+link = "identity"
+intercept = 0.0
+[[input]]
+name = "session.since"
+scope = "shared"
+type = "number"
+weight = 1.0
+[[input]]
+name = "session.last"
+scope = "shared"
+type = "symbol"
+weights = { shoes = 100.0 }
+"#;
+        shop.model("taste", model)?;
+        let release = rig.deploy(shop.folder()).await?;
+        let node = rig.node("sessions").await?;
+        node.runs(&release, LIMIT).await?;
+        for (item, expected) in [("sku-1", 107.0), ("sku-2", 9.0)] {
+            // Whom the node sees first it fetches, and the next event of it knows.
+            until("the item to be known", LIMIT, async || {
+                send(&node, &json!(event("s-1", "view_item", item, 0.0))).await.ok()?;
+                score(&node, "s-1").await.ok().filter(|found| *found == expected)
+            })
+            .await?;
+        }
+        ensure!(node.view("item").await?["entities"] == 2, "both are held now");
         Ok(())
     })
 }

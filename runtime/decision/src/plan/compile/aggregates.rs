@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Problems, unknown};
 use crate::aggregate::{self, Feature, Of};
-use crate::definition::By;
+use crate::definition::{By, FeatureDef, Sync};
 use crate::plan::ViewPlan;
 
 /// The most cells of a row of aggregates.
@@ -23,6 +23,17 @@ pub(super) fn compile(views: &mut [ViewPlan], problems: &mut Problems) {
         }
         if view.def.max_lag.is_some() {
             problems.add(&place, "aggregates are never late: leave `max_lag` out");
+        }
+        let def = &view.def;
+        for (key, is_said) in [
+            ("sync", def.sync != Sync::All),
+            ("shards", def.shards.is_some()),
+            ("on_miss", def.on_miss.is_some()),
+            ("max_bytes", def.max_bytes.is_some()),
+        ] {
+            if is_said {
+                problems.add(&place, format!("aggregates come from no bucket: leave `{key}` out"));
+            }
         }
         match aggregate::compile(&view.def.aggregates, |name| feature(views, name)) {
             Ok(compiled) if compiled.layout().cells() > MAX_CELLS => {
@@ -51,6 +62,9 @@ fn feature(views: &[ViewPlan], name: &str) -> Result<Feature, String> {
     }
     let fields = views[view].layout.fields();
     match fields.iter().position(|field| field.name == field_name) {
+        Some(_) if views[view].def.features.get(field_name).is_some_and(FeatureDef::pii) => {
+            Err(format!("{name:?} is a person's own (pii), and what aggregates come to is recorded"))
+        }
         Some(field) => Ok((Of::Feature { name: name.to_owned(), view, field }, fields[field].kind, fields[field].len)),
         None => {
             let known = fields.iter().map(|field| field.name.as_str());
