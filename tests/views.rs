@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use selvedge_suite::harness::shop::{Shop, hero};
+use selvedge_suite::harness::shop::{RANK, Shop, hero};
 use selvedge_suite::harness::stream::Stream;
 use selvedge_suite::harness::{Node, Rig, until};
 use serde_json::{Value, json};
@@ -308,6 +308,82 @@ fn an_old_value_is_told_and_what_is_a_persons_own_is_not() -> Result<()> {
         let args = ["replay".as_ref(), "nats".as_ref(), "--release".as_ref(), file.as_os_str()];
         let told = rig.cli.json(args).await?;
         ensure!(told["replayed"] == 0 && told["without_pii"].as_u64() >= Some(2) && told["broken"] == 0, "{told}");
+        Ok(())
+    })
+}
+
+#[test]
+fn pairs_are_waited_for_each_by_its_own() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = Shop::new(rig.path("pairs"), "pairs")?;
+        shop.file(
+            "features.toml",
+            "[view.item]\nby = \"item\"\n[view.item.features]\nstock = \"number\"\n\
+             [view.offer]\nby = [\"item\", \"context.market\"]\nsync = \"on-demand\"\non_miss = \"wait\"\nshards = 2\n\
+             [view.offer.features]\nprice = { type = \"number\", default = -1.0 }\n",
+        )?;
+        shop.placement("plp-rank", &format!("context = {{ market = \"symbol\" }}\n{RANK}"))?;
+        let price = "[[input]]\nname = \"offer.price\"\nscope = \"candidate\"\ntype = \"number\"\nweight = 1.0\n";
+        shop.model("rank", &format!("link = \"identity\"\nintercept = 0.0\n{price}"))?;
+        for (key, price) in [("[\"a\",\"DE\"]", 1), ("[\"a\",\"FR\"]", 2), ("[\"b\",\"DE\"]", 3)] {
+            let row = json!({"price": price}).to_string();
+            rig.cli.run(["features", "put", "offer", key, &row, "--shards", "2"]).await?.ok()?;
+        }
+        let release = rig.deploy(shop.folder()).await?;
+        let node = rig.node("edge-1").await?;
+        node.runs(&release, LIMIT).await?;
+        node.wait_for("ready", LIMIT).await?;
+        for (market, expected) in [("DE", [3.0, 1.0]), ("FR", [2.0, -1.0])] {
+            let request = json!({"placement": "plp-rank", "candidates": ["a", "b"], "context": {"market": market}});
+            let answer = node.client().post("/v1/decide", &request).await?.ok()?;
+            let scores: Vec<_> = (0..2).map(|at| answer["choices"][at]["score"].as_f64()).collect();
+            ensure!(scores == expected.map(Some), "{market}: {answer}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_view_that_nobody_proves_grows_late_and_does_what_it_says() -> Result<()> {
+    crate::alone(async {
+        let mut rig = Rig::start().await?;
+        let view = "[view.user]\nby = \"subject\"\nmax_lag = \"2s\"\nlate = \"default\"\n[view.user.features]\n\
+                    value = { type = \"number\", default = -1.0 }\n";
+        let shop = shop(&rig, "shop", "", "")?;
+        shop.file("features.toml", view)?;
+        let release = rig.deploy(shop.folder()).await?;
+        rig.push("user", [json!({"_key": "u-7", "value": 7})]).await?;
+        let node = rig.node("edge-1").await?;
+        node.runs(&release, LIMIT).await?;
+        until_value(&node, "u-7", 7.0).await?;
+        rig.nats.kill()?;
+        until_value(&node, "u-7", -1.0).await?;
+        let (_, answer) = decide(&node, "u-7").await?;
+        ensure!(used(&answer)?["why"] == "late" && answer["max_lag_ms"].as_u64() > Some(2_000), "{answer}");
+        ensure!(node.metrics().await?.sum("selvedge_decide_late_views_total", &[]) >= 1.0, "it is counted");
+        rig.nats.restart().await?;
+        // Nothing changed meanwhile: proof alone makes it current again.
+        until_value(&node, "u-7", 7.0).await
+    })
+}
+
+#[test]
+fn freshness_begins_with_the_event_and_delivery_with_the_core() -> Result<()> {
+    crate::alone(async {
+        let (rig, node) = started("on_miss = \"wait\"", "").await?;
+        rig.put("user", "u-7", &json!({"value": 7.0})).await?;
+        live(&node).await?;
+        until_value(&node, "u-7", 7.0).await?;
+        rig.put("user", "u-7", &json!({"value": 8.0, "_time": "2020-01-01T00:00:00Z"})).await?;
+        until_value(&node, "u-7", 8.0).await?;
+        let (_, answer) = decide(&node, "u-7").await?;
+        let year_ms = 365 * 86_400_000;
+        ensure!(used(&answer)?["age_ms"].as_i64() > Some(year_ms), "{answer}");
+        let year_us = year_ms as f64 * 1e3;
+        ensure!(counted(&node, "freshness_us_sum", "").await? > year_us, "by the event's time");
+        ensure!(counted(&node, "delivery_us_count", "").await? >= 1.0, "both are told");
+        ensure!(counted(&node, "delivery_us_sum", "").await? < year_us, "by the core's time");
         Ok(())
     })
 }
