@@ -138,7 +138,7 @@ fn a_decision_may_wait_for_whom_it_sees_first() -> Result<()> {
         ensure!(counted(&node, "fetches_total", "").await? == before + 1.0, "shared");
 
         // A core that is silent behind an open connection is waited for within the deadline, and then not again.
-        rig.nats.freeze()?;
+        rig.nats.freeze().await?;
         let (value, answer) = decide(&node, "u-52").await?;
         ensure!(value == -1.0 && used(&answer)?["why"] == "not_fetched", "{answer}");
         ensure!(counted(&node, "waits_total", "outcome=\"timed_out\"").await? == 1.0, "it waited in vain");

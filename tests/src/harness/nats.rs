@@ -52,9 +52,11 @@ impl NatsServer {
         self.launch().await
     }
 
-    /// SIGSTOP: connections stay open and nothing answers, as behind a broken line.
-    pub fn freeze(&self) -> Result<()> {
-        self.process.as_ref().map_or(Ok(()), |process| process.signal(Signal::STOP))
+    /// SIGSTOP: from here connections stay open and nothing answers, as behind a broken line.
+    pub async fn freeze(&self) -> Result<()> {
+        let Some(process) = &self.process else { return Ok(()) };
+        process.signal(Signal::STOP)?;
+        until("nats-server to stand still", START, async || process.stands_still().then_some(())).await
     }
 
     /// SIGCONT.

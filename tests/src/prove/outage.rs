@@ -36,7 +36,7 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
     back(&rig, &node, &traffic, 2.0, &mut findings).await;
 
     if !scale.short {
-        rig.nats.freeze()?;
+        rig.nats.freeze().await?;
         degraded(&node, &traffic, &mut findings).await;
         rig.nats.thaw()?;
         back(&rig, &node, &traffic, 3.0, &mut findings).await;
