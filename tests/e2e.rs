@@ -4,6 +4,7 @@
 mod examples;
 mod models;
 mod modules;
+mod rules;
 mod schema;
 mod sessions;
 mod views;

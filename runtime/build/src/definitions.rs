@@ -7,8 +7,8 @@ use std::fmt;
 
 use selvedge_decision::definition::{FeaturesDef, PlacementDef, ReleaseDef};
 
-pub(crate) use self::reader::at;
 pub use self::reader::read;
+pub(crate) use self::reader::{at, expected};
 
 /// The most events a release lists, and the bytes of an event's name.
 const MAX_EVENTS: usize = 1_000;
@@ -78,10 +78,15 @@ pub fn placement(file: &str, text: &str) -> Result<PlacementDef, BadFile> {
     read(file, text)
 }
 
+/// The longest word that is compared with others, in bytes: the work grows with the product of the lengths.
+const MAX_WORD_BYTES: usize = 80;
+
 /// The nearest of `known` to `word`, when one is near enough to be what was meant.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let is_short = |word: &str| word.len() <= MAX_WORD_BYTES;
     let near = |known: &'a str| (strsim::normalized_damerau_levenshtein(word, known), known);
-    let best = known.into_iter().map(near).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    let known = known.into_iter().filter(|known| is_short(word) && is_short(known));
+    let best = known.map(near).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     (best.0 >= 0.5).then_some(best.1)
 }
 
@@ -252,5 +257,7 @@ mod tests {
     fn nearest_is_silent_when_nothing_is_near() {
         assert_eq!(nearest("windw", ["window", "name"]), Some("window"));
         assert_eq!(nearest("colour", ["window", "name"]), None);
+        let long = "x".repeat(100);
+        assert_eq!(nearest(&long, [long.as_str()]), None, "no typing mistake");
     }
 }

@@ -7,6 +7,7 @@ mod vectors;
 pub mod build;
 pub mod channel;
 pub mod definitions;
+pub mod derived;
 pub mod import;
 pub mod keys;
 pub mod linear;

@@ -25,9 +25,11 @@ pub mod trial;
 use selvedge_decision::Digest;
 use selvedge_decision::manifest::{Kind, Limits, MANIFEST_VERSION, Manifest, Output, Source};
 
+use self::check::Wrong;
 use self::settings::Settings;
 use crate::{definitions, module};
 
+pub use self::check::WORK_BOUND;
 pub use self::eval::{Evaluated, evaluate};
 pub use self::finding::{BadRules, Code, Finding, Level, Place};
 pub use self::program::{Answer, Column, Program, Row, Table, Type};
@@ -73,12 +75,9 @@ fn read_any(file_name: &str, bytes: &[u8], sidecar: Option<(&str, &str)>) -> Res
         Some((name, text)) => Some(definitions::read(name, text).map_err(|bad| form(bad.to_string(), ""))?),
         None => None,
     };
-    let is_csv = file_name.ends_with(".csv");
+    let is_csv = is_csv(file_name);
     let (file, settings) = match is_csv {
-        true => {
-            let (file, settings) = csv::read(stem(file_name), bytes)?;
-            (file, settings.with(beside))
-        }
+        true => csv::read(stem(file_name), bytes, beside)?,
         false => {
             let mut file = jdm::read(bytes)?;
             let settings = match (file.settings.take(), beside) {
@@ -105,17 +104,52 @@ fn read_any(file_name: &str, bytes: &[u8], sidecar: Option<(&str, &str)>) -> Res
 }
 
 /// The table of a JDM file as CSV.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AsCsv {
+    /// The file.
+    pub text: String,
+    /// What it does not hold, in words.
+    pub left_out: Vec<String>,
+}
+
+/// Writes the table of a JDM file as CSV, and reads it back: it means the same, or this is an error.
 ///
 /// # Errors
 ///
-/// When the file is more than a CSV file can say.
-pub fn to_csv(file_name: &str, bytes: &[u8]) -> Result<String, BadRules> {
+/// As [`read_with`]; and when the file is more than a CSV file can say.
+pub fn to_csv(file_name: &str, bytes: &[u8], sidecar: Option<(&str, &str)>) -> Result<AsCsv, BadRules> {
+    let rules = read_with(file_name, bytes, sidecar)?;
     let write = || {
+        if is_csv(file_name) {
+            let advice = "give a JDM file";
+            return Err(BadRules::one(Finding::error(Code::Form, Place::default(), "is a CSV file already", advice)));
+        }
         let mut file = jdm::read(bytes)?;
-        let settings = file.settings.take().unwrap_or_default();
-        csv::write(&file, &settings)
+        let own = file.settings.take();
+        let is_beside = own.is_none() && sidecar.is_some();
+        let settings = match (own, sidecar) {
+            (None, Some((name, text))) => definitions::read(name, text)
+                .map_err(|bad| BadRules::one(Finding::error(Code::Form, Place::default(), bad.to_string(), "")))?,
+            (own, _) => own.unwrap_or_default(),
+        };
+        let text = csv::write(&file, &settings, &rules.program, is_beside)?;
+        let again = read_any("table.csv", text.as_bytes(), sidecar.filter(|_| is_beside))?;
+        csv::compare(&rules.program, &again.program)?;
+        let mut left_out = Vec::new();
+        if !settings.tests.is_empty() && !is_beside {
+            left_out
+                .push(format!("{} tests: write them into NAME.test.json beside it, as a list", settings.tests.len()));
+        }
+        let unused =
+            settings.inputs.keys().filter(|name| !again.program.declared.iter().any(|(known, _)| known == *name));
+        left_out.extend(unused.map(|name| format!("the input `{name}`, which nothing reads")));
+        Ok(AsCsv { text, left_out })
     };
-    write().map_err(|bad| bad.in_file(file_name))
+    write().map_err(|bad: BadRules| bad.in_file(file_name))
+}
+
+fn is_csv(file_name: &str) -> bool {
+    file_name.ends_with(".csv")
 }
 
 /// The name of the module: the file's without folder and ending.
@@ -139,13 +173,7 @@ pub fn build(file_name: &str, bytes: &[u8]) -> Result<Vec<u8>, BadRules> {
 ///
 /// As [`read_with`].
 pub fn build_with(file_name: &str, bytes: &[u8], sidecar: Option<(&str, &str)>) -> Result<Vec<u8>, BadRules> {
-    read_with(file_name, bytes, sidecar)?.module().map_err(|bad| bad.in_file(file_name))
-}
-
-/// The name of the TOML file that may stand beside a file of rules: `hero.toml` for `hero.jdm.json` and `hero.csv`.
-pub fn sidecar_name(file_name: &str) -> Option<String> {
-    let stem = file_name.strip_suffix(".jdm.json").or_else(|| file_name.strip_suffix(".csv"))?;
-    Some(format!("{stem}.toml"))
+    read_with(file_name, bytes, sidecar)?.module()
 }
 
 // === impl Rules ===
@@ -178,13 +206,23 @@ impl Rules {
     ///
     /// When it is more than a module may be.
     pub fn module(&self) -> Result<Vec<u8>, BadRules> {
-        let wrong = |message: String| {
-            let advice = "lower `rows` in x-selvedge, or split the file";
-            BadRules::one(Finding::error(Code::Limit, Place::default(), message, advice))
-        };
         let manifest = self.manifest();
-        manifest.check().map_err(|bad| wrong(bad.to_string()))?;
-        let core = codegen::core(&self.program).map_err(wrong)?;
-        module::seal(&core, &manifest, &sample::vectors(&self.program)).map_err(|bad| wrong(bad.to_string()))
+        let build = || {
+            manifest.check().map_err(|bad| {
+                let of_rows = bad.at == "limits.rows";
+                let code = if of_rows { Code::Limit } else { Code::Form };
+                let advice = if of_rows { "say another number of `rows`" } else { "mend what is said of it" };
+                Wrong::new(code, bad.to_string(), advice)
+            })?;
+            let core = codegen::core(&self.program)?;
+            let sealed = module::seal(&core, &manifest, &sample::vectors(&self.program));
+            sealed.map_err(|bad| Wrong::new(Code::Limit, bad.to_string(), "split it into several modules"))
+        };
+        build().map_err(|wrong: Wrong| BadRules::one(wrong.at(Place::default())).in_file(&self.file))
+    }
+
+    /// How many parts of expressions and names were looked at to read it: a measure of work that no machine changes.
+    pub fn work(&self) -> usize {
+        self.program.work
     }
 }

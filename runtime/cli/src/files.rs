@@ -6,7 +6,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use selvedge_build::rules::{self, BadRules, Rules};
+use selvedge_build::build::sidecar_name;
+use selvedge_build::rules::{self, AsCsv, BadRules, Rules};
 
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read_file(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
@@ -39,20 +40,49 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// The largest file of rules, in bytes; what the builder takes is less.
 const MAX_RULES_BYTES: u64 = 64 << 20;
 
+/// A file of rules and the TOML file beside it, when there is one.
+#[derive(Debug)]
+pub(crate) struct RulesSource {
+    name: String,
+    bytes: Vec<u8>,
+    beside: Option<(String, String)>,
+}
+
+// === impl RulesSource ===
+
+impl RulesSource {
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let name = path.display().to_string();
+        let bytes = read_file(path, MAX_RULES_BYTES)?;
+        let beside = match sidecar_name(&name).filter(|beside| Path::new(beside).is_file()) {
+            Some(beside) => {
+                let text = String::from_utf8(read_file(Path::new(&beside), MAX_RULES_BYTES)?);
+                let text = text.with_context(|| format!("{beside} is not UTF-8"))?;
+                Some((beside, text))
+            }
+            None => None,
+        };
+        Ok(Self { name, bytes, beside })
+    }
+
+    /// What it means, or its mistakes.
+    pub(crate) fn read(&self) -> Result<Rules, BadRules> {
+        rules::read_with(&self.name, &self.bytes, self.beside())
+    }
+
+    /// Its table as CSV.
+    pub(crate) fn to_csv(&self) -> Result<AsCsv, BadRules> {
+        rules::to_csv(&self.name, &self.bytes, self.beside())
+    }
+
+    fn beside(&self) -> Option<(&str, &str)> {
+        self.beside.as_ref().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+}
+
 /// Reads a file of rules, with the TOML file beside it when there is one. Mistakes in them are the inner error.
 pub(crate) fn read_rules(path: &Path) -> anyhow::Result<Result<Rules, BadRules>> {
-    let name = path.display().to_string();
-    let bytes = read_file(path, MAX_RULES_BYTES)?;
-    let beside = rules::sidecar_name(&name).filter(|beside| Path::new(beside).is_file());
-    let beside = match beside {
-        Some(beside) => {
-            let text = String::from_utf8(read_file(Path::new(&beside), MAX_RULES_BYTES)?);
-            Some((text.with_context(|| format!("{beside} is not UTF-8"))?, beside))
-        }
-        None => None,
-    };
-    let sidecar = beside.as_ref().map(|(text, name)| (name.as_str(), text.as_str()));
-    Ok(rules::read_with(&name, &bytes, sidecar))
+    Ok(RulesSource::open(path)?.read())
 }
 
 #[cfg(test)]

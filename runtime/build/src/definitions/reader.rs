@@ -43,6 +43,20 @@ pub(crate) fn at(file: &str, text: &str, path: &[&str], message: &str) -> BadFil
     wrong.into_bad_file(file, text)
 }
 
+/// What serde says of an untagged shape, said again so that it helps; `None` for any other message.
+pub(crate) fn expected(message: &str) -> Option<String> {
+    let expected = match message.strip_prefix(UNTAGGED)? {
+        "FeatureDef" => "a type such as \"number\", or a table such as { type = \"number\", default = 0.0 }",
+        "By" => "an entity such as \"subject\", or a pair such as [\"item\", \"context.market\"]",
+        "Fallback" => "a list of ids, or a table such as { by = \"item.popularity\" }",
+        "Scalar" => "a number, true, false or a text in quotes",
+        "Payload" => "a text, a number, true, false, a list or a table",
+        "Missing" => "\"no-match\", \"error\", or a default such as { default = 0.0 }",
+        _ => return None,
+    };
+    Some(format!("expected {expected}"))
+}
+
 fn parse<'t>(file: &str, text: &'t str) -> Result<Spanned<DeValue<'t>>, BadFile> {
     let root = DeTable::parse(text).map_err(|error| {
         let offset = error.span().map(|span| span.start);
@@ -155,22 +169,21 @@ impl serde::de::Error for Wrong {
 impl<'de, 'a: 'de, 't> Node<'a, 't> {
     /// What serde says of an untagged shape, said again so that it helps.
     fn explain(self, wrong: Wrong) -> Wrong {
-        let Some(shape) = wrong.message.strip_prefix(UNTAGGED) else { return wrong };
-        let expected = match shape {
-            "FeatureDef" => match self.0.get_ref() {
-                DeValue::Table(_) => return FeatureSpec::deserialize(self).err().unwrap_or(wrong),
-                DeValue::String(_) => return FeatureKind::deserialize(self).err().unwrap_or(wrong),
-                _ => "a type such as \"number\", or a table such as { type = \"number\", default = 0.0 }",
-            },
-            "InputDef" => "a type such as \"number\", or a table such as { type = \"number\", scope = \"shared\" }",
-            "By" => "an entity such as \"subject\", or a pair such as [\"item\", \"context.market\"]",
-            "Fallback" => "a list of ids, or a table such as { by = \"item.popularity\" }",
-            "Scalar" => "a number, true, false or a text in quotes",
-            "Payload" => "a text, a number, true, false, a list or a table",
-            "Missing" => "\"no-match\", \"error\", or a table such as { default = 0.0 }",
-            _ => return wrong,
-        };
-        Wrong { message: format!("expected {expected}"), ..wrong }
+        let shape = wrong.message.strip_prefix(UNTAGGED);
+        if shape == Some("FeatureDef") {
+            let inner = match self.0.get_ref() {
+                DeValue::Table(_) => FeatureSpec::deserialize(self).err(),
+                DeValue::String(_) => FeatureKind::deserialize(self).err(),
+                _ => None,
+            };
+            if let Some(inner) = inner {
+                return inner;
+            }
+        }
+        match expected(&wrong.message) {
+            Some(message) => Wrong { message, ..wrong },
+            None => wrong,
+        }
     }
 
     fn read_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Wrong> {

@@ -39,7 +39,7 @@ pub enum PackError {
         error: std::io::Error,
     },
     /// Something in it is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Bad(#[from] BadContents),
 }
 

@@ -5,10 +5,14 @@ mod build;
 mod cell;
 
 use super::finding::{Code, Finding, Place};
-use super::program::{Arithmetic, Between, Expr, Literal, Order, Rounding, Type, ValueId};
+use super::program::{Arithmetic, Between, Expr, Literal, Order, Rounding, Texts, Type, ValueId};
 use super::syntax::{BadSyntax, Binary, Node, Range};
 
-pub(super) use self::build::{Builder, Names};
+pub use self::build::WORK_BOUND;
+pub(super) use self::build::{Builder, Given, Inputs, Names};
+
+/// The highest power.
+const MAX_POWER: f64 = 16.0;
 
 /// What is wrong with an expression; where is added by who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +59,9 @@ impl From<BadSyntax> for Wrong {
 // === impl Checker ===
 
 impl Checker<'_> {
-    /// An expression of any type.
+    /// An expression of any type. Every part of it is looked at once.
     pub(super) fn expr(&mut self, node: &Node) -> Result<Typed, Wrong> {
+        self.builder.work(1)?;
         let number = |expr: Expr| Ok((expr, Some(Type::Number)));
         let flag = |expr: Expr| Ok((expr, Some(Type::Flag)));
         match node {
@@ -91,19 +96,7 @@ impl Checker<'_> {
 
     /// An expression of one type; `place` says where, for the message.
     pub(super) fn typed(&mut self, node: &Node, expected: Type, place: &str) -> Result<Expr, Wrong> {
-        match self.expr(node)? {
-            (expr, None) => Ok(expr),
-            (expr, Some(kind)) if kind == expected => Ok(expr),
-            (_, Some(kind)) => Err(Wrong::types(
-                format!("a {kind} stands {place}, where a {expected} is needed"),
-                match (expected, kind) {
-                    (Type::Number, Type::Text) => "write a number without quotes",
-                    (Type::Text, _) => "write a text in quotes",
-                    (Type::Flag, _) => "compare it, such as `x > 0` or `x == \"a\"`",
-                    (Type::Number, _) => "choose a number by a condition: `x ? 1 : 0`",
-                },
-            )),
-        }
+        of_type(self.expr(node)?, expected, place)
     }
 
     fn name(&mut self, name: &str) -> Result<Typed, Wrong> {
@@ -130,14 +123,17 @@ impl Checker<'_> {
             Binary::And => both(self, Type::Flag).map(|(a, b)| (Expr::And(a, b), Some(Type::Flag))),
             Binary::Or => both(self, Type::Flag).map(|(a, b)| (Expr::Or(a, b), Some(Type::Flag))),
             Binary::Add => {
-                if self.expr(left)?.1 == Some(Type::Text) {
+                let left = self.expr(left)?;
+                if left.1 == Some(Type::Text) {
                     return Err(Wrong::new(
                         Code::Unsupported,
                         "texts cannot be joined: a module has no texts of its own",
                         "write out the texts it may give, as `x ? \"a\" : \"b\"`",
                     ));
                 }
-                arithmetic(self, Arithmetic::Add)
+                let left = Box::new(of_type(left, Type::Number, &place)?);
+                let right = Box::new(self.typed(right, Type::Number, &place)?);
+                Ok((Expr::Arithmetic(Arithmetic::Add, left, right), Some(Type::Number)))
             }
             Binary::Subtract => arithmetic(self, Arithmetic::Subtract),
             Binary::Multiply => arithmetic(self, Arithmetic::Multiply),
@@ -162,9 +158,9 @@ impl Checker<'_> {
         let sign = op.sign();
         if matches!(op, Binary::Equal | Binary::NotEqual) {
             one_type(a, b, &format!("the two sides of `{sign}`"))?;
-            self.builder.check_texts(&left, &right)?;
-            let unknown = unknown_texts(a.or(b), &left, [&right]);
-            let same = and_not(Expr::Same(Box::new(left), Box::new(right)), unknown);
+            self.builder.check_texts(&left, [&right])?;
+            let texts = texts(a.or(b), &left, [&right]);
+            let same = Expr::Same(Box::new(left), Box::new(right), texts);
             return Ok(if op == Binary::Equal { same } else { Expr::Not(Box::new(same)) });
         }
         if [a, b].iter().flatten().any(|kind| *kind != Type::Number) {
@@ -192,11 +188,11 @@ impl Checker<'_> {
                 for item in items {
                     let (item, item_kind) = self.expr(item)?;
                     one_type(kind, item_kind, "the value and the list after `in`")?;
-                    self.builder.check_texts(&value, &item)?;
                     of.push(item);
                 }
-                let unknown = unknown_texts(kind, &value, &of);
-                and_not(Expr::OneOf(Box::new(value), of), unknown)
+                self.builder.check_texts(&value, &of)?;
+                let texts = texts(kind, &value, &of);
+                Expr::OneOf(Box::new(value), of, texts)
             }
             _ => return Err(Wrong::types("the right side of `in` is neither a list nor a range", "")),
         };
@@ -218,29 +214,16 @@ impl Checker<'_> {
 
     fn power(&mut self, base: &Node, exponent: &Node) -> Result<Typed, Wrong> {
         let base = self.typed(base, Type::Number, "beside `^`")?;
-        let times = match exponent {
-            Node::Number(number) if (1.0..=16.0).contains(number) && number.fract() == 0.0 => *number as usize,
-            _ => {
-                return Err(Wrong::new(
-                    Code::Unsupported,
-                    "`^` takes a whole number from 1 to 16 as its right side",
-                    "give other powers as an input",
-                ));
+        match exponent {
+            Node::Number(number) if (0.0..=MAX_POWER).contains(number) && number.fract() == 0.0 => {
+                Ok((Expr::Power(Box::new(base), *number as u32), Some(Type::Number)))
             }
-        };
-        if !matches!(base, Expr::Literal(_) | Expr::Value(_)) && times > 1 {
-            return Err(Wrong::new(
+            _ => Err(Wrong::new(
                 Code::Unsupported,
-                "`^` takes a name or a number as its left side",
-                "compute it in an expression node before",
-            ));
+                format!("`^` takes a whole number from 0 to {MAX_POWER} as its right side"),
+                "give other powers as an input",
+            )),
         }
-        let product = (1..times).fold(base.clone(), |product, _| {
-            Expr::Arithmetic(Arithmetic::Multiply, Box::new(product), Box::new(base.clone()))
-        });
-        // A power of what is missing fails, as the product does.
-        let product = if times == 1 { Expr::Negate(Box::new(Expr::Negate(Box::new(product)))) } else { product };
-        Ok((product, Some(Type::Number)))
     }
 
     fn call(&mut self, name: &str, arguments: &[Node]) -> Result<Typed, Wrong> {
@@ -296,21 +279,27 @@ impl Checker<'_> {
     }
 }
 
-/// Whether `value` is a text the rules do not know, where it is compared with texts that may be such, too: all of them have
-/// one number, and are not the same for that.
-fn unknown_texts<'e>(kind: Option<Type>, value: &Expr, others: impl IntoIterator<Item = &'e Expr>) -> Option<Expr> {
+/// How `value` is compared with `others`: where both sides may be a text that the rules do not know, it is none of them.
+fn texts<'e>(kind: Option<Type>, value: &Expr, others: impl IntoIterator<Item = &'e Expr>) -> Texts {
     let written = |expr: &Expr| matches!(expr, Expr::Literal(_) | Expr::Missing);
-    let known = written(value) || others.into_iter().all(|other| written(other) || other == value);
-    if kind != Some(Type::Text) || known {
-        return None;
-    }
-    Some(Expr::Same(Box::new(value.clone()), Box::new(Expr::Literal(Literal::Number(-1.0)))))
+    let by_number =
+        kind != Some(Type::Text) || written(value) || others.into_iter().all(|other| written(other) || other == value);
+    if by_number { Texts::ByNumber } else { Texts::KnownAlone }
 }
 
-fn and_not(expr: Expr, but: Option<Expr>) -> Expr {
-    match but {
-        Some(but) => Expr::And(Box::new(expr), Box::new(Expr::Not(Box::new(but)))),
-        None => expr,
+fn of_type(typed: Typed, expected: Type, place: &str) -> Result<Expr, Wrong> {
+    match typed {
+        (expr, None) => Ok(expr),
+        (expr, Some(kind)) if kind == expected => Ok(expr),
+        (_, Some(kind)) => Err(Wrong::types(
+            format!("a {kind} stands {place}, where a {expected} is needed"),
+            match (expected, kind) {
+                (Type::Number, Type::Text) => "write a number without quotes",
+                (Type::Text, _) => "write a text in quotes",
+                (Type::Flag, _) => "compare it, such as `x > 0` or `x == \"a\"`",
+                (Type::Number, _) => "choose a number by a condition: `x ? 1 : 0`",
+            },
+        )),
     }
 }
 

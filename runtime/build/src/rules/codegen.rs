@@ -14,6 +14,8 @@ use wasm_encoder::{
 };
 
 use self::emit::Emit;
+use super::check::Wrong;
+use super::finding::Code;
 use super::program::Program;
 
 /// Where the answer's head stands: tag, address, length.
@@ -24,6 +26,9 @@ const TEXT: &str = "rows are not as the manifest says";
 /// Where arguments and answers begin.
 const BASE: i32 = 64;
 const PAGE_BYTES: u64 = 1 << 16;
+
+/// The most bytes of instructions: an engine compiles so many in seconds.
+const MAX_CODE_BYTES: usize = 2 << 20;
 
 /// The functions, by number.
 const REALLOC: u32 = 0;
@@ -47,8 +52,8 @@ const NUMBERS: u32 = 8;
 ///
 /// # Errors
 ///
-/// When its largest call needs more memory than a module may have.
-pub(super) fn core(program: &Program) -> Result<Vec<u8>, String> {
+/// When its largest call needs more memory than a module may have, or its code is too large.
+pub(super) fn core(program: &Program) -> Result<Vec<u8>, Wrong> {
     let widths = widths(program);
     let pages = pages(program, widths)?;
     let mut types = TypeSection::new();
@@ -77,7 +82,7 @@ pub(super) fn core(program: &Program) -> Result<Vec<u8>, String> {
         .export(name, ExportKind::Func, EVALUATE)
         .export(&format!("cabi_post_{name}"), ExportKind::Func, POST);
     let mut code = CodeSection::new();
-    let (evaluate, divides) = evaluate(program, widths);
+    let (evaluate, divides) = evaluate(program, widths)?;
     code.function(&realloc((pages * PAGE_BYTES) as i64)).function(&evaluate).function(&post());
     if divides {
         functions.function(3);
@@ -103,13 +108,14 @@ fn widths(program: &Program) -> [u32; 2] {
         .map(|scope| program.inputs.iter().filter(|input| input.scope == scope).count() as u32)
 }
 
-fn pages(program: &Program, [shared, candidate]: [u32; 2]) -> Result<u64, String> {
+fn pages(program: &Program, [shared, candidate]: [u32; 2]) -> Result<u64, Wrong> {
     let rows = u64::from(program.rows);
     let numbers = u64::from(shared) + rows * (u64::from(candidate) + program.outputs.len() as u64);
     let bytes = BASE as u64 + 8 * numbers;
     let pages = bytes.div_ceil(PAGE_BYTES);
     if pages > 1 << 15 {
-        return Err(format!("{bytes} bytes of memory for {rows} rows, at most 2 GiB"));
+        let message = format!("{bytes} bytes of memory for {rows} rows, at most 2 GiB");
+        return Err(Wrong::new(Code::Limit, message, "lower `rows`"));
     }
     Ok(pages)
 }
@@ -162,7 +168,7 @@ fn number(at: u32) -> MemArg {
 }
 
 /// `evaluate`, and whether it calls [`REMAINDER`].
-fn evaluate(program: &Program, [shared, candidate]: [u32; 2]) -> (Function, bool) {
+fn evaluate(program: &Program, [shared, candidate]: [u32; 2]) -> Result<(Function, bool), Wrong> {
     let outputs = program.outputs.len() as u32;
     let mut emit = Emit::new(program, NUMBERS);
     // The rows must be what the memory was sized for.
@@ -201,7 +207,11 @@ fn evaluate(program: &Program, [shared, candidate]: [u32; 2]) -> (Function, bool
     emit.all([I::I32Const(HEAD), I::I32Const(1), I::I32Store(word(0)), I::I32Const(HEAD), I::I32Const(TEXT_AT)]);
     emit.all([I::I32Store(word(4)), I::I32Const(HEAD), I::I32Const(TEXT.len() as i32), I::I32Store(word(8))]);
     emit.all([I::I32Const(HEAD), I::End]);
-    emit.finish()
+    if emit.bytes() > MAX_CODE_BYTES {
+        let message = format!("{} bytes of instructions, at most {MAX_CODE_BYTES}", emit.bytes());
+        return Err(Wrong::new(Code::Limit, message, "split it into several modules"));
+    }
+    Ok(emit.finish())
 }
 
 /// The exact remainder of two numbers, with the sign of the first: subtract the divisor, doubled as often as it fits, and

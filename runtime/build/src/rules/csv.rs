@@ -2,157 +2,234 @@
 //! itself becomes a JDM file of one table, so everything else is said once.
 //!
 //! The first line that is no comment names the columns: `user.segment: symbol` is an input, `> boost` an output, `note`,
-//! `from` and `until` are what they say. Lines that begin with `#` set what concerns the whole table.
+//! `from` and `until` are what they say. Lines before it that begin with `#` set what concerns the whole table.
 
 mod cells;
 mod head;
+mod options;
 mod records;
+mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use selvedge_decision::manifest::Kind;
 use serde_json::{Value, json};
 
+use self::cells::Inputs;
 use self::head::{Head, Role};
-use super::finding::{BadRules, Code, Finding, Place};
-use super::jdm::{self, Content, File, TableDef};
-use super::program::Aggregate;
-use super::settings::{AggregateWord, Settings};
+use self::options::Options;
+use self::records::{Cell, Sheet};
+use super::finding::{BadRules, Code, Finding, MAX_FINDINGS, Place};
+use super::graph::needed_kind;
+use super::jdm::{self, File};
+use super::settings::{InputDef, Settings};
 
-/// A table in the form of a file of one table.
-pub(super) fn read(name: &str, bytes: &[u8]) -> Result<(File, Settings), BadRules> {
-    let wrong =
-        |place: Place, message: String, advice: &str| BadRules::one(Finding::error(Code::Form, place, message, advice));
+pub(super) use self::write::{compare, write};
+
+/// A column with its type, where it has one.
+struct Column {
+    head: Head,
+    kind: Kind,
+}
+
+/// A table in the form of a file of one table; `beside` is what the TOML file beside it says.
+pub(super) fn read(name: &str, bytes: &[u8], beside: Option<Settings>) -> Result<(File, Settings), BadRules> {
+    let whole = |message: String, advice: &str| bad(Code::Form, Place::default(), message, advice);
     if bytes.len() > jdm::MAX_FILE_BYTES {
         let message = format!("{} bytes, at most {}", bytes.len(), jdm::MAX_FILE_BYTES);
-        return Err(BadRules::one(Finding::error(
-            Code::Limit,
-            Place::default(),
-            message,
-            "split it into several files",
-        )));
+        return Err(bad(Code::Limit, Place::default(), message, "split it into several files"));
     }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| wrong(Place::default(), format!("not UTF-8: {error}"), "save it as \"CSV UTF-8\""))?;
-    let mut records = records::read(text).map_err(|why| wrong(Place::default(), why, "close the quote"))?.into_iter();
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| whole(format!("not UTF-8: {error}"), "save it as \"CSV UTF-8\""))?;
+    let Sheet { between, records } = records::read(text).map_err(|why| whole(why, "close the quote"))?;
+    let mut records = records.into_iter();
     let mut settings = Settings::default();
-    let mut options = Options { name: name.to_owned(), collect: BTreeMap::new(), is_collect: false };
+    let mut options = Options::new(name);
     let names = loop {
         let Some(record) = records.next() else {
-            return Err(wrong(
-                Place::default(),
-                "has no line that names the columns".into(),
-                "begin with such as `user.segment,> boost`",
-            ));
+            let advice = "begin with such as `user.segment,> boost`";
+            return Err(whole("has no line that names the columns".into(), advice));
         };
-        match record.first().and_then(|cell| cell.trim().strip_prefix('#')) {
+        match record.first().and_then(|cell| cell.text().strip_prefix('#')) {
             Some(option) => options.take(option, &mut settings).map_err(|why| {
-                wrong(
-                    Place::default(),
-                    why,
-                    "known here: # name: …, # hit: first, # hit: collect boost=sum, # rows: 1024",
-                )
+                whole(why, "known here: # name: …, # hit: first, # hit: collect boost=sum, # rows: 1024")
             })?,
             None => break record,
         }
     };
-    let records: Vec<Vec<String>> =
-        records.filter(|record| !record.first().is_some_and(|cell| cell.trim_start().starts_with('#'))).collect();
-    let place = |column: &str| Place::table(&options.name).column(column);
+    let records: Vec<Vec<Cell>> = records.collect();
+    let table = Place::table(&options.name);
+    if names.len().saturating_mul(records.len() + 1) > jdm::MAX_CELLS {
+        let message = format!("{} columns and {} rows, at most {} cells", names.len(), records.len(), jdm::MAX_CELLS);
+        return Err(bad(Code::Limit, table, message, "split it into several modules"));
+    }
     let mut heads = Vec::new();
-    for (at, name) in names.iter().enumerate() {
-        let column = records.iter().map(|record| record.get(at).map_or("", String::as_str));
-        let head = Head::read(name, column)
-            .map_err(|why| wrong(place(name), why, "write an input as `item.price: number`, an output as `> boost`"))?;
-        heads.push(head);
+    for name in &names {
+        let read = Head::read(name.text());
+        let advice = "write an input as `item.price: number`, an output as `> boost`";
+        heads.push(read.map_err(|why| bad(Code::Form, table.clone().column(name.text()), why, advice))?);
     }
-    if let Some((row, record)) = records.iter().enumerate().find(|(_, record)| record.len() > heads.len()) {
-        let message = format!("has {} cells, the first line names {} columns", record.len(), heads.len());
-        return Err(wrong(Place::table(&options.name).row(row), message, "put cells with commas in quotes"));
-    }
-    for head in &heads {
-        if let Some((name, spec)) = head.input()
-            && settings.inputs.insert(name.to_owned(), spec).is_some()
+    for (row, record) in records.iter().enumerate() {
+        if record.len() > heads.len() {
+            let message = format!("has {} cells, the first line names {} columns", record.len(), heads.len());
+            return Err(bad(Code::Form, table.clone().row(row), message, "put cells with commas in quotes"));
+        }
+        let nothing =
+            heads.iter().zip(record).any(|(head, cell)| head.role == Role::Nothing && !cell.text().is_empty());
+        if nothing {
+            let advice = "name the column, `note` if it is for people";
+            return Err(bad(Code::Form, table.clone().row(row), "has a cell in a column without head".into(), advice));
+        }
+        if let [only] = &record[..]
+            && only.text().starts_with('#')
+            && !only.is_quoted
         {
-            let message = format!("the column `{name}` stands twice");
-            return Err(wrong(place(name), message, "write `> 5 and < 10` into one cell"));
+            let message = format!("`{}` and nothing else: a comment or a row?", only.text());
+            let advice =
+                "comments stand above the line that names the columns; a text that begins with # stands in quotes";
+            return Err(bad(Code::Form, table.clone().row(row), message, advice));
         }
     }
+    let mut seen = BTreeSet::new();
+    for (head, name) in heads.iter().zip(&names) {
+        if matches!(head.role, Role::Input(_)) && !seen.insert(&head.name) {
+            let message = format!("the column `{}` stands twice", head.name);
+            let place = table.column(name.text());
+            return Err(bad(Code::Form, place, message, "write `> 5 and < 10` into one cell"));
+        }
+    }
+    let columns = columns(&options.name, heads, &records, beside.as_ref(), &mut settings)?;
     if options.is_collect {
         settings.collect.insert(options.name.clone(), std::mem::take(&mut options.collect));
     }
-    Ok((file(&options, &heads, &records)?, settings))
+    let file = file(&options, &columns, &records, between)?;
+    Ok((file, settings.with(beside)))
 }
 
-/// What `#` lines say.
-struct Options {
-    name: String,
-    is_collect: bool,
-    collect: BTreeMap<String, AggregateWord>,
+fn bad(code: Code, place: Place, message: String, advice: &str) -> BadRules {
+    BadRules::one(Finding::error(code, place, message, advice))
 }
 
-// === impl Options ===
-
-impl Options {
-    fn take(&mut self, option: &str, settings: &mut Settings) -> Result<(), String> {
-        // A `#` line without a known word is a comment.
-        let Some((key, value)) = option.split_once(':') else { return Ok(()) };
-        let value = value.trim();
-        match key.trim() {
-            "name" => value.clone_into(&mut self.name),
-            "rows" => settings.rows = value.parse().map_err(|_| format!("`# rows: {value}` is no number of rows"))?,
-            "hit" => {
-                let mut words = value.split_whitespace();
-                self.is_collect = match words.next() {
-                    Some("first") => false,
-                    Some("collect") => true,
-                    _ => return Err(format!("`# hit: {value}` is neither first nor collect")),
-                };
-                for word in words {
-                    let aggregate = word.split_once('=').and_then(|(output, word)| {
-                        let word = match word {
-                            "sum" => AggregateWord::Sum,
-                            "min" => AggregateWord::Min,
-                            "max" => AggregateWord::Max,
-                            "count" => AggregateWord::Count,
-                            _ => return None,
-                        };
-                        Some((output.to_owned(), word))
-                    });
-                    self.collect.extend([aggregate.ok_or_else(|| format!("`{word}` is not such as boost=sum"))?]);
-                }
-            }
-            _ => {}
+/// The types of all columns: the head's, that of the file beside, or what the cells look like.
+fn columns(
+    table: &str,
+    heads: Vec<Head>,
+    records: &[Vec<Cell>],
+    beside: Option<&Settings>,
+    settings: &mut Settings,
+) -> Result<Vec<Column>, BadRules> {
+    let declared = beside.iter().flat_map(|beside| beside.inputs.iter());
+    let declared: BTreeMap<&str, Kind> = declared.map(|(name, def)| (name.as_str(), def.spec().kind)).collect();
+    let mut inputs = declared.clone();
+    for head in &heads {
+        let Role::Input(said) = &head.role else { continue };
+        let Some(kind) = said.kind else { continue };
+        if let Some(other) = declared.get(head.name.as_str()).filter(|other| **other != kind) {
+            let message = format!("its head says {kind}, and the .toml beside the file says {other}");
+            return Err(bad(Code::Type, Place::table(table).column(&head.name), message, "keep one of them"));
         }
-        Ok(())
+        inputs.insert(&head.name, kind);
     }
+    let cells = |at: usize| records.iter().map(move |record| record.get(at).map_or("", Cell::text));
+    let drift = |at: usize, is_output: bool, rows: [usize; 2]| {
+        let [a, b] = rows.map(|row| cells(at).nth(row).unwrap_or_default());
+        let name = &heads[at].name;
+        let place = Place::table(table).row(rows[1]).column(name).cell(b);
+        let message = format!("is of another type than `{a}` in row {}", rows[0] + 1);
+        let (code, sign) = if is_output { (Code::OutputType, "> ") } else { (Code::Type, "") };
+        let advice = format!("mend the cell, or say the type in the head: `{sign}{name}: symbol`");
+        bad(code, place, message, &advice)
+    };
+    let mut kinds: Vec<Option<Kind>> = vec![None; heads.len()];
+    for (at, head) in heads.iter().enumerate() {
+        if let Role::Input(_) = &head.role {
+            let known = inputs.get(head.name.as_str()).copied();
+            let kind = match known {
+                Some(kind) => kind,
+                None => {
+                    let looks = cells::kind_of_inputs(cells(at), &inputs).map_err(|rows| drift(at, false, rows))?;
+                    looks.unwrap_or(Kind::Number)
+                }
+            };
+            inputs.insert(&head.name, kind);
+            kinds[at] = Some(kind);
+        }
+    }
+    for (at, head) in heads.iter().enumerate() {
+        if let Role::Output(said) = &head.role {
+            kinds[at] = match said.or_else(|| needed_kind(&head.name)) {
+                Some(kind) => Some(kind),
+                None => cells::kind_of_outputs(cells(at), &inputs).map_err(|rows| drift(at, true, rows))?,
+            };
+        }
+    }
+    let mut columns = Vec::new();
+    for (head, kind) in heads.iter().zip(&kinds) {
+        let kind = kind.unwrap_or(Kind::Number);
+        if let Role::Input(said) = &head.role {
+            let spec = said.spec(kind).map_err(|why| {
+                bad(Code::Form, Place::table(table).column(&head.name), why, "write a value of the column's type")
+            })?;
+            settings.inputs.insert(head.name.clone(), InputDef::Spec(spec));
+        }
+        columns.push(Column { head: head.clone(), kind });
+    }
+    Ok(columns)
 }
 
-fn file(options: &Options, heads: &[Head], records: &[Vec<String>]) -> Result<File, BadRules> {
+fn file(options: &Options, columns: &[Column], records: &[Vec<Cell>], between: char) -> Result<File, BadRules> {
     let id = |at: usize| format!("c{at}");
     let of = |wanted: fn(&Role) -> bool| -> Vec<Value> {
-        let columns = heads.iter().enumerate().filter(|(_, head)| wanted(&head.role));
-        columns.map(|(at, head)| json!({ "id": id(at), "name": head.name, "field": head.name })).collect()
+        let columns = columns.iter().enumerate().filter(|(_, column)| wanted(&column.head.role));
+        columns
+            .map(|(at, column)| json!({ "id": id(at), "name": column.head.name, "field": column.head.name }))
+            .collect()
     };
-    let rules: Vec<BTreeMap<String, String>> = records
+    let inputs: Inputs<'_> = columns
         .iter()
-        .enumerate()
-        .map(|(row, record)| {
-            let mut rule = BTreeMap::from([("_id".to_owned(), format!("r{}", row + 1))]);
-            for (at, head) in heads.iter().enumerate() {
-                let cell = record.get(at).map_or("", |cell| cell.trim());
-                let (key, cell) = match &head.role {
-                    Role::Input(spec) => (id(at), cells::input(cell, spec.kind)),
-                    Role::Output(kind) => (id(at), cells::output(cell, *kind)),
-                    Role::Note => ("_description".to_owned(), cell.to_owned()),
-                    Role::From => ("_from".to_owned(), cell.to_owned()),
-                    Role::Until => ("_until".to_owned(), cell.to_owned()),
-                    Role::Nothing => continue,
-                };
-                rule.insert(key, cell);
-            }
-            rule
-        })
+        .filter(|column| matches!(column.head.role, Role::Input(_)))
+        .map(|column| (column.head.name.as_str(), column.kind))
         .collect();
+    let mut rules: Vec<BTreeMap<String, String>> = Vec::new();
+    let mut written = Vec::new();
+    let mut findings = Vec::new();
+    for (row, record) in records.iter().enumerate() {
+        let mut rule = BTreeMap::from([("_id".to_owned(), format!("r{}", row + 1))]);
+        let mut as_written = BTreeMap::new();
+        for (at, Column { head, kind }) in columns.iter().enumerate() {
+            let cell = record.get(at).map_or("", Cell::text);
+            let (key, read) = match &head.role {
+                Role::Input(_) => (id(at), cells::input(cell, *kind, &inputs)),
+                Role::Output(_) => (id(at), cells::output(cell, *kind, &inputs)),
+                Role::Note => ("_description".to_owned(), Ok(cell.to_owned())),
+                Role::From => ("_from".to_owned(), Ok(cell.to_owned())),
+                Role::Until => ("_until".to_owned(), Ok(cell.to_owned())),
+                Role::Nothing => continue,
+            };
+            let is_number = matches!(head.role, Role::Input(_) | Role::Output(_)) && *kind == Kind::Number;
+            let read = match read {
+                // Where a comma does not part cells, it may be meant to part a number.
+                Ok(_) if is_number && between != ',' && cells::has_decimal_comma(cell) => {
+                    Err("a number has a point, `1.5`; in a list a space stands behind the comma, `1, 5`".to_owned())
+                }
+                read => read,
+            };
+            match read {
+                Ok(read) => drop(rule.insert(key.clone(), read)),
+                Err(why) if findings.len() < MAX_FINDINGS => {
+                    let place = Place::table(&options.name).row(row).column(&head.name).cell(cell);
+                    findings.push(Finding::error(Code::Syntax, place, why, ""));
+                }
+                Err(_) => {}
+            }
+            as_written.insert(key, cell.to_owned());
+        }
+        rules.push(rule);
+        written.push(as_written);
+    }
+    if !findings.is_empty() {
+        return Err(BadRules { findings });
+    }
     let content = json!({
         "hitPolicy": if options.is_collect { "collect" } else { "first" },
         "inputs": of(|role| matches!(role, Role::Input(_))),
@@ -170,81 +247,7 @@ fn file(options: &Options, heads: &[Head], records: &[Vec<String>]) -> Result<Fi
             { "id": "e2", "type": "edge", "sourceId": "table", "targetId": "out" },
         ],
     });
-    serde_json::from_value(whole)
-        .map_err(|error| BadRules::one(Finding::error(Code::Form, Place::default(), error.to_string(), "")))
-}
-
-/// The table of a JDM file as CSV.
-///
-/// # Errors
-///
-/// When the file is more than one table between input and output, or its settings are more than heads can say.
-pub(super) fn write(file: &File, settings: &Settings) -> Result<String, BadRules> {
-    let wrong =
-        |message: &str| BadRules::one(Finding::error(Code::Unsupported, Place::default(), message, "keep it as JDM"));
-    let mut tables = Vec::new();
-    for node in &file.nodes {
-        match node.content()? {
-            Content::Table(table) => tables.push((node.name.as_str(), table)),
-            Content::Input | Content::Output => {}
-            Content::Expressions(_) | Content::Switch(_) => {
-                return Err(wrong("has expressions or a switch: a CSV file holds one table"));
-            }
-        }
-    }
-    let [(name, table)] = tables.as_slice() else {
-        return Err(wrong("has not exactly one table: a CSV file holds one"));
-    };
-    if table.transform.input_field.is_some() || table.transform.output_path.is_some() {
-        return Err(wrong("its table has an input field or an output path"));
-    }
-    if !settings.outputs.is_empty() {
-        return Err(wrong("x-selvedge says more of outputs than a head of CSV can"));
-    }
-    let heads = head::write(table, settings).map_err(|why| wrong(&why))?;
-    let collect = settings.collect.get(*name);
-    let mut out = String::new();
-    records::push(&mut out, &[format!("# name: {name}")]);
-    if table.hit_policy.as_deref() == Some("collect") {
-        let words =
-            collect.into_iter().flatten().map(|(output, word)| format!(" {output}={}", word_of((*word).into())));
-        records::push(&mut out, &[format!("# hit: collect{}", words.collect::<String>())]);
-    }
-    if settings.rows != Settings::default().rows {
-        records::push(&mut out, &[format!("# rows: {}", settings.rows)]);
-    }
-    let extra = [("_description", "note"), ("_from", "from"), ("_until", "until")];
-    let dated = |rule: &BTreeMap<String, Value>, key: &str| -> String {
-        let dates = rule.get("_id").and_then(Value::as_str).and_then(|id| settings.dates.get(id));
-        let date = dates.and_then(|dates| if key == "_from" { dates.from.clone() } else { dates.until.clone() });
-        let written = rule.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        if key == "_description" { written } else { date.unwrap_or(written) }
-    };
-    let used: Vec<_> =
-        extra.into_iter().filter(|(key, _)| table.rules.iter().any(|rule| !dated(rule, key).is_empty())).collect();
-    let names = heads.iter().map(|head| head.written.clone());
-    records::push(&mut out, &names.chain(used.iter().map(|(_, name)| (*name).to_owned())).collect::<Vec<_>>());
-    for rule in &table.rules {
-        let cells = heads.iter().map(|head| {
-            let cell = rule.get(&head.id).and_then(Value::as_str).unwrap_or_default().trim();
-            if head.is_output { cells::bare_output(cell, head.kind) } else { cells::bare_input(cell, head.kind) }
-        });
-        let cells: Vec<String> = cells.chain(used.iter().map(|(key, _)| dated(rule, key))).collect();
-        records::push(&mut out, &cells);
-    }
-    Ok(out)
-}
-
-fn word_of(aggregate: Aggregate) -> &'static str {
-    match aggregate {
-        Aggregate::Sum => "sum",
-        Aggregate::Min => "min",
-        Aggregate::Max => "max",
-        Aggregate::Count => "count",
-    }
-}
-
-/// The output columns' types of a table that was written by hand: what the cells look like.
-fn kind_of_outputs(table: &TableDef, id: &str) -> Option<selvedge_decision::manifest::Kind> {
-    cells::kind(table.rules.iter().filter_map(|rule| rule.get(id).and_then(Value::as_str)))
+    let read = serde_json::from_value::<File>(whole);
+    let file = read.map_err(|error| bad(Code::Form, Place::default(), error.to_string(), ""))?;
+    Ok(File { written, ..file })
 }

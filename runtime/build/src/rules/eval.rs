@@ -1,7 +1,11 @@
 //! The reference: evaluates a program on rows of numbers as the module must, by plain recursion over the typed tree. Owns
 //! the meaning of every expression; shares no code with the code generator.
 
-use super::program::{Aggregate, Arithmetic, Expr, Order, Program, Rounding, Step, Table, Target, ValueId};
+use std::cell::Cell;
+
+use super::program::{
+    Aggregate, Arithmetic, Expr, Initial, Order, Program, Rounding, Step, Table, Target, Texts, ValueId,
+};
 use selvedge_decision::manifest::Scope;
 
 /// What one candidate's evaluation came to.
@@ -13,6 +17,15 @@ pub struct Evaluated {
     pub fired: Vec<(usize, Vec<usize>)>,
 }
 
+// === impl Evaluated ===
+
+impl Evaluated {
+    /// The rows that fired: table, row.
+    pub fn fired_rows(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.fired.iter().flat_map(|(table, rows)| rows.iter().map(|row| (*table, *row)))
+    }
+}
+
 /// ZEN would stop with an error.
 struct Fails;
 
@@ -20,7 +33,12 @@ type Outcome<T> = Result<T, Fails>;
 
 /// Evaluates one candidate.
 pub fn evaluate(program: &Program, shared: &[f64], candidate: &[f64]) -> Evaluated {
-    let mut run = Run { program, values: vec![f64::NAN; program.values.len()] };
+    evaluate_counted(program, shared, candidate).0
+}
+
+/// As [`evaluate`], with how many values and parts of expressions were gone through.
+pub(super) fn evaluate_counted(program: &Program, shared: &[f64], candidate: &[f64]) -> (Evaluated, usize) {
+    let mut run = Run::new(program);
     let (mut shared, mut candidate) = (shared.iter(), candidate.iter());
     for (input, id) in program.inputs.iter().zip(&program.input_values) {
         let row = if input.scope == Scope::Shared { &mut shared } else { &mut candidate };
@@ -38,28 +56,51 @@ pub fn evaluate(program: &Program, shared: &[f64], candidate: &[f64]) -> Evaluat
             _ => value,
         }
     });
-    Evaluated { outputs: outputs.collect(), fired }
+    let evaluated = Evaluated { outputs: outputs.collect(), fired };
+    (evaluated, run.values.len() + run.visited.get())
 }
 
-struct Run<'p> {
+/// An evaluation under way.
+pub(super) struct Run<'p> {
     program: &'p Program,
     values: Vec<f64>,
+    /// How many parts of expressions were gone through.
+    visited: Cell<usize>,
 }
 
 // === impl Run ===
 
-impl Run<'_> {
+impl<'p> Run<'p> {
+    fn new(program: &'p Program) -> Self {
+        Self { program, values: vec![f64::NAN; program.values.len()], visited: Cell::new(0) }
+    }
+
+    /// With inputs in the manifest's order; values that steps give are missing.
+    pub(super) fn of_inputs(program: &'p Program, inputs: &[f64]) -> Self {
+        let mut run = Self::new(program);
+        inputs.iter().enumerate().for_each(|(input, number)| run.set_input(input, *number));
+        run
+    }
+
+    pub(super) fn set_input(&mut self, input: usize, number: f64) {
+        self.values[self.program.input_values[input].at()] = number;
+    }
+
+    pub(super) fn visited(&self) -> usize {
+        self.visited.get()
+    }
+
     fn step(&mut self, step: &Step, tables: &mut usize, fired: &mut Vec<(usize, Vec<usize>)>) {
         match step {
             Step::Let { value, expr, failed, active } => {
-                let found = if self.is_active(active.as_ref()) { self.value(expr) } else { Ok(f64::NAN) };
+                let found = if self.is_active(*active) { self.value(expr) } else { Ok(f64::NAN) };
                 if let Some(failed) = failed {
                     self.values[failed.at()] = f64::from(found.is_err());
                 }
                 self.values[value.at()] = found.unwrap_or(f64::NAN);
             }
             Step::Switch { branches, first, active } => {
-                let mut open = self.is_active(active.as_ref());
+                let mut open = self.is_active(*active);
                 for (flag, condition) in branches {
                     let holds = open && condition.as_ref().is_none_or(|condition| self.holds(condition));
                     self.values[flag.at()] = f64::from(holds);
@@ -67,11 +108,12 @@ impl Run<'_> {
                 }
             }
             Step::Table(table) => {
+                let active = self.is_active(table.active);
                 for target in &table.targets {
-                    self.values[target.value.at()] = self.start(target);
+                    self.values[target.value.at()] = if active { self.start(target) } else { f64::NAN };
                 }
                 self.values[table.row.at()] = f64::NAN;
-                if self.is_active(table.active.as_ref()) {
+                if active {
                     fired.push((*tables, self.table(table)));
                 }
                 *tables += 1;
@@ -79,15 +121,15 @@ impl Run<'_> {
         }
     }
 
-    fn is_active(&self, active: Option<&Expr>) -> bool {
-        active.is_none_or(|active| self.holds(active))
+    fn is_active(&self, active: Option<ValueId>) -> bool {
+        active.is_none_or(|active| self.values[active.at()] == 1.0)
     }
 
     fn start(&self, target: &Target) -> f64 {
-        match (target.aggregate, target.initial) {
-            (Some(Aggregate::Sum | Aggregate::Count), _) => 0.0,
-            (None, Some(before)) => self.values[before.at()],
-            _ => f64::NAN,
+        match target.initial {
+            Initial::Missing => f64::NAN,
+            Initial::Zero => 0.0,
+            Initial::Value(before) => self.values[before.at()],
         }
     }
 
@@ -122,7 +164,7 @@ impl Run<'_> {
     }
 
     /// Whether a statement holds; one that fails or is missing does not.
-    fn holds(&self, expr: &Expr) -> bool {
+    pub(super) fn holds(&self, expr: &Expr) -> bool {
         matches!(self.flag(expr), Ok(true))
     }
 
@@ -138,12 +180,18 @@ impl Run<'_> {
     }
 
     fn value(&self, expr: &Expr) -> Outcome<f64> {
+        self.visited.set(self.visited.get() + 1);
         let flag = |flag: bool| Ok(f64::from(flag));
         match expr {
             Expr::Literal(literal) => Ok(self.program.number(literal)),
             Expr::Missing => Ok(f64::NAN),
             Expr::Value(id) => Ok(self.values[id.at()]),
             Expr::Negate(a) => Ok(-self.number(a)?),
+            Expr::Power(a, times) => {
+                let a = self.number(a)?;
+                let power = (0..*times).fold(1.0, |power, _| power * a);
+                if power.is_finite() { Ok(power) } else { Err(Fails) }
+            }
             Expr::Abs(a) => Ok(self.number(a)?.abs()),
             Expr::Round(how, a) => {
                 let a = self.number(a)?;
@@ -168,11 +216,14 @@ impl Run<'_> {
                     Order::MoreOrEqual => a >= b,
                 })
             }
-            Expr::Same(a, b) => flag(same(self.value(a)?, self.value(b)?)),
-            Expr::OneOf(value, of) => {
+            Expr::Same(a, b, texts) => {
+                let (a, b) = (self.value(a)?, self.value(b)?);
+                flag(same(a, b) && is_known(a, *texts))
+            }
+            Expr::OneOf(value, of, texts) => {
                 let value = self.value(value)?;
                 let of = of.iter().map(|expr| self.value(expr)).collect::<Outcome<Vec<_>>>()?;
-                flag(of.into_iter().any(|other| same(value, other)))
+                flag(of.into_iter().any(|other| same(value, other)) && is_known(value, *texts))
             }
             Expr::Between(between) => {
                 let (value, low, high) =
@@ -211,6 +262,11 @@ fn same(a: f64, b: f64) -> bool {
     a == b || a.is_nan() && b.is_nan()
 }
 
+/// Whether a value may be the same as another at all.
+fn is_known(value: f64, texts: Texts) -> bool {
+    texts == Texts::ByNumber || value != -1.0
+}
+
 fn arithmetic(op: Arithmetic, a: f64, b: f64) -> Outcome<f64> {
     let (value, divides) = match op {
         Arithmetic::Add => (a + b, false),
@@ -229,7 +285,9 @@ fn arithmetic(op: Arithmetic, a: f64, b: f64) -> Outcome<f64> {
 fn add(aggregate: Aggregate, before: f64, value: f64) -> f64 {
     match aggregate {
         _ if value.is_nan() => before,
+        Aggregate::Sum if before.is_nan() => value,
         Aggregate::Sum => before + value,
+        Aggregate::Count if before.is_nan() => 1.0,
         Aggregate::Count => before + 1.0,
         Aggregate::Min if before.is_nan() => value,
         Aggregate::Min => lesser(before, value),
@@ -255,18 +313,9 @@ fn greater(a: f64, b: f64) -> f64 {
     }
 }
 
-/// Whether a statement over inputs alone holds; values that steps give are missing.
-pub(super) fn holds(program: &Program, expr: &Expr, inputs: &[f64]) -> bool {
-    let mut run = Run { program, values: vec![f64::NAN; program.values.len()] };
-    for (value, number) in program.input_values.iter().zip(inputs) {
-        run.values[value.at()] = *number;
-    }
-    run.holds(expr)
-}
-
 /// Whether a statement that reads one value alone holds for `number`.
 pub(super) fn holds_for(program: &Program, expr: &Expr, value: ValueId, number: f64) -> bool {
     let mut values = vec![f64::NAN; value.at() + 1];
     values[value.at()] = number;
-    Run { program, values }.holds(expr)
+    Run { program, values, visited: Cell::new(0) }.holds(expr)
 }

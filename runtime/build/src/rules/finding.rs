@@ -88,6 +88,8 @@ pub enum Code {
     OutputType,
     /// A node from which no way leads to the answer.
     UnusedNode,
+    /// A table that is too large for something that is looked for.
+    Skipped,
 }
 
 /// Why rules cannot be built: at least one error.
@@ -180,6 +182,7 @@ impl Code {
             Self::UnknownFeature => "unknown-feature",
             Self::OutputType => "output-type",
             Self::UnusedNode => "unused-node",
+            Self::Skipped => "skipped",
         }
     }
 }

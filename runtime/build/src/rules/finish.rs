@@ -5,20 +5,20 @@ use std::collections::BTreeSet;
 
 use selvedge_decision::manifest::{Kind, Missing, Scalar, Scope};
 
-use super::check::Wrong;
-use super::finding::Code;
-use super::program::{Program, Step, ValueId};
+use super::finding::{BadRules, Code, Finding, Place};
+use super::program::{Initial, Program, Step, Type, ValueId};
 
 // === impl Program ===
 
 impl Program {
     /// Drops what no output needs, sorts shared from candidate values, and gives text inputs their list.
-    pub(super) fn finish(&mut self) -> Result<(), Wrong> {
+    pub(super) fn finish(&mut self) -> Result<(), BadRules> {
         self.drop_unneeded();
         self.spread_scopes();
         if self.texts.len() > 65_536 {
             let message = format!("{} different texts, at most 65,536", self.texts.len());
-            return Err(Wrong::new(Code::Limit, message, "split it into several modules"));
+            let finding = Finding::error(Code::Limit, Place::default(), message, "split it into several modules");
+            return Err(BadRules::one(finding));
         }
         for input in self.inputs.iter_mut().filter(|input| input.kind == Kind::Symbol) {
             if let Missing::Default { default: Scalar::Text(text) } = &input.missing
@@ -30,14 +30,19 @@ impl Program {
             }
         }
         let is_text = |kind: Kind| kind == Kind::Symbol;
-        let needs_texts = self.inputs.iter().any(|input| is_text(input.kind))
-            || self.outputs.iter().any(|output| output.kind == super::program::Type::Text);
-        if needs_texts && self.texts.is_empty() {
-            return Err(Wrong::new(
-                Code::Type,
-                "a text is passed on, but no cell names any text",
-                "list the texts it may have: \"symbols\": [\"…\"]",
-            ));
+        if self.texts.is_empty() {
+            if let Some(output) = self.outputs.iter().find(|output| output.kind == Type::Text) {
+                return Err(BadRules::one(Finding::error(
+                    Code::Type,
+                    Place::default().column(&output.name),
+                    "hands a text on, but no cell names any text",
+                    "list the texts it may have in x-selvedge: \"symbols\": [\"…\"]",
+                )));
+            }
+            // It matters only whether it is there; a list of symbols may not be empty.
+            if self.inputs.iter().any(|input| is_text(input.kind)) {
+                self.texts.push(String::new());
+            }
         }
         for input in self.inputs.iter_mut().filter(|input| is_text(input.kind)) {
             input.symbols.clone_from(&self.texts);
@@ -87,9 +92,14 @@ impl Program {
 impl Step {
     /// Calls `visit` with every value it reads.
     pub(super) fn each_read(&self, visit: &mut impl FnMut(ValueId)) {
+        self.active().into_iter().for_each(&mut *visit);
         self.each_expr(&mut |expr| expr.each_value(visit));
         if let Self::Table(table) = self {
-            table.targets.iter().filter_map(|target| target.initial).for_each(visit);
+            for target in &table.targets {
+                if let Initial::Value(before) = target.initial {
+                    visit(before);
+                }
+            }
         }
     }
 

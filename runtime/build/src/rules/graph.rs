@@ -4,22 +4,29 @@
 mod flow;
 mod nodes;
 mod outputs;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{Builder, Names, Wrong};
 use super::finding::{BadRules, Code, Finding, Level, MAX_FINDINGS, Place};
 use super::jdm::{Content, Edge, File, NodeDef};
-use super::program::{Expr, Program, Step, Type, ValueId};
-use super::settings::Settings;
+use super::program::{Program, Step, ValueId};
+use super::settings::{Settings, scope_of};
+use crate::definitions::nearest;
+
+pub(super) use self::outputs::needed_kind;
+
+/// The most known names that one not known is compared with.
+const MAX_NEAR: usize = 1_000;
 
 /// What a node does to the rest.
 #[derive(Debug, Default)]
 struct Done {
-    /// What it hands on.
+    /// What it hands on, until every node behind it has run.
     names: Names,
-    /// When it runs at all; `None` for always.
-    active: Option<Expr>,
+    /// The flag without which it does not run.
+    active: Option<ValueId>,
     /// For a switch: the flag of each statement, by its id.
     branches: BTreeMap<String, ValueId>,
     /// The statements that must have been chosen: by switch, which.
@@ -33,15 +40,33 @@ struct Done {
 /// The making of a program.
 pub(super) struct Graph<'f> {
     nodes: &'f [NodeDef],
-    edges: &'f [Edge],
     contents: Vec<Content>,
+    /// The edges that lead to each node: from which one, and by which of its handles.
+    incoming: Vec<Vec<(usize, &'f str)>>,
+    /// How many edges of each node lead to nodes that have not run.
+    ahead: Vec<usize>,
     settings: &'f Settings,
     builder: Builder,
     steps: Vec<Step>,
     done: Vec<Done>,
+    /// The step that gives a value.
+    given_by: BTreeMap<ValueId, usize>,
+    /// For a value that is missing unless a flag is true, the flag.
+    missing_unless: BTreeMap<ValueId, ValueId>,
+    /// Flags that are true when all flags of one of these sets are.
+    either: BTreeMap<BTreeSet<Vec<ValueId>>, ValueId>,
+    /// How many rows have an `_id`.
+    row_ids: BTreeMap<String, usize>,
+    /// Cells as written, where the file is not what people wrote.
+    written: &'f [BTreeMap<String, String>],
     /// Errors, and what only `check` tells.
     findings: Vec<Finding>,
     cells: usize,
+}
+
+/// The name that was probably meant, as the end of a message.
+fn near<'n>(word: &str, known: impl Iterator<Item = &'n str>) -> String {
+    nearest(word, known.take(MAX_NEAR)).map(|known| format!("; did you mean {known:?}?")).unwrap_or_default()
 }
 
 /// A program and what is to be told of its file although it can be built.
@@ -68,28 +93,37 @@ pub(super) fn build(file: &File, settings: &Settings) -> Result<Built, BadRules>
     let declared = settings.inputs.iter().map(|(name, def)| (name.clone(), def.spec())).collect();
     let mut graph = Graph {
         nodes: &file.nodes,
-        edges: &file.edges,
         contents,
+        incoming: Vec::new(),
+        ahead: Vec::new(),
         settings,
         builder: Builder::new(declared),
         steps: Vec::new(),
         done: file.nodes.iter().map(|_| Done::default()).collect(),
+        given_by: BTreeMap::new(),
+        missing_unless: BTreeMap::new(),
+        either: BTreeMap::new(),
+        row_ids: BTreeMap::new(),
+        written: &file.written,
         findings,
         cells: 0,
     };
-    graph.run()
+    graph.run(&file.edges)
 }
 
 // === impl Graph ===
 
-impl Graph<'_> {
-    fn run(&mut self) -> Result<Built, BadRules> {
-        let order = self.order()?;
+impl<'f> Graph<'f> {
+    fn run(&mut self, edges: &'f [Edge]) -> Result<Built, BadRules> {
+        let order = self.order(edges)?;
         for at in order {
             self.node(at);
             if self.findings.len() >= MAX_FINDINGS {
                 break;
             }
+        }
+        if !self.is_bad() {
+            self.check_settings();
         }
         let outputs = if self.is_bad() { Vec::new() } else { self.outputs() };
         if self.is_bad() {
@@ -100,6 +134,10 @@ impl Graph<'_> {
         }
         self.tell_unused();
         let builder = std::mem::take(&mut self.builder);
+        let work = builder.worked();
+        let declared = builder.declared.iter();
+        let declared = declared.map(|(name, spec)| (name.clone(), spec.scope.unwrap_or_else(|| scope_of(name))));
+        let declared = declared.collect();
         let mut program = Program {
             inputs: builder.inputs,
             input_values: builder.input_values,
@@ -107,10 +145,11 @@ impl Graph<'_> {
             steps: std::mem::take(&mut self.steps),
             outputs,
             texts: builder.texts.into_iter().collect(),
-            rows: self.settings.rows,
-            declared: self.settings.inputs.keys().cloned().collect(),
+            rows: self.settings.rows(),
+            declared,
+            work,
         };
-        program.finish().map_err(|wrong| BadRules::one(wrong.at(Place::default())))?;
+        program.finish()?;
         Ok(Built { program, findings: std::mem::take(&mut self.findings) })
     }
 
@@ -119,13 +158,69 @@ impl Graph<'_> {
     }
 
     fn tell(&mut self, wrong: Wrong, place: Place) {
-        self.findings.push(wrong.at(place));
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(wrong.at(place));
+        }
+    }
+
+    /// What settings say of tables, columns and rows that are not there would silently do nothing.
+    fn check_settings(&mut self) {
+        let settings = self.settings;
+        for id in settings.dates.keys() {
+            let wrong = match self.row_ids.get(id) {
+                Some(1) => continue,
+                Some(rows) => Wrong::new(
+                    Code::Graph,
+                    format!("`dates` names the row {id:?}, and {rows} rows have this `_id`"),
+                    "give each row its own, or write `_from` and `_until` into the row",
+                ),
+                None => {
+                    let hint = near(id, self.row_ids.keys().map(String::as_str));
+                    let message = format!("`dates` names the row {id:?}, and no row has this `_id`{hint}");
+                    Wrong::new(Code::UnknownName, message, "name a row by its `_id`")
+                }
+            };
+            self.tell(wrong, Place::default());
+        }
+        for (table, columns) in &settings.collect {
+            let defs = self.nodes.iter().zip(&self.contents).filter_map(|(node, content)| match content {
+                Content::Table(def) => Some((node.name.as_str(), def)),
+                _ => None,
+            });
+            let Some((_, def)) = defs.clone().find(|(name, _)| name == table) else {
+                let hint = near(table, defs.map(|(name, _)| name));
+                let message = format!("`collect` names {table:?}, which is no table{hint}");
+                self.tell(Wrong::new(Code::UnknownName, message, "name a decision table"), Place::default());
+                continue;
+            };
+            if def.hit_policy.as_deref() != Some("collect") {
+                let message = "`collect` says how rows become one, but only the first row that matches counts";
+                let advice = "turn on hit policy collect, or leave it out";
+                self.tell(Wrong::new(Code::Form, message, advice), Place::table(table));
+                continue;
+            }
+            let fields = || def.outputs.iter().map(|output| output.field.as_deref().unwrap_or_default().trim());
+            let unknown: Vec<_> = columns.keys().filter(|name| !fields().any(|field| field == *name)).collect();
+            let told = unknown.into_iter().map(|name| {
+                let hint = near(name, fields());
+                let message = format!("`collect` names `{name}`, which is no output column{hint}");
+                (Wrong::new(Code::UnknownName, message, "name a column by its field"), name)
+            });
+            for (wrong, name) in told.collect::<Vec<_>>() {
+                self.tell(wrong, Place::table(table).column(name));
+            }
+        }
+    }
+
+    fn written(&self, row: usize, column: &str) -> Option<&'f str> {
+        Some(self.written.get(row)?.get(column)?.as_str())
     }
 
     /// Declared inputs that nothing reads, and nodes that lead nowhere.
     fn tell_unused(&mut self) {
         let used: BTreeSet<&str> = self.builder.inputs.iter().map(|input| input.name.as_str()).collect();
-        for name in self.settings.inputs.keys().filter(|name| !used.contains(name.as_str())) {
+        let unused = self.settings.inputs.keys().filter(|name| !used.contains(name.as_str()));
+        for name in unused.take(MAX_FINDINGS) {
             let place = Place::default().column(name);
             let message = format!("the input `{name}` is declared, and no cell speaks of it");
             let mut finding = Finding::error(Code::UnusedInput, place, message, "leave it out of x-selvedge");
@@ -141,14 +236,24 @@ impl Graph<'_> {
         }
     }
 
-    fn active_value(&mut self, parts: Vec<Expr>) -> Result<Option<Expr>, Wrong> {
-        let mut parts = parts.into_iter();
-        let Some(first) = parts.next() else { return Ok(None) };
-        let Some(second) = parts.next() else { return Ok(Some(first)) };
-        let either = |a: Expr, b: Expr| Expr::Or(Box::new(a), Box::new(b));
-        let expr = parts.fold(either(first, second), either);
-        let value = self.builder.value("", Type::Flag)?;
-        self.steps.push(Step::Let { value, expr, failed: None, active: None });
-        Ok(Some(Expr::Value(value)))
+    /// Adds a step, after those that resolving its names asked for.
+    fn step(&mut self, step: Step) {
+        self.add_asked();
+        self.add(step);
+    }
+
+    fn add_asked(&mut self) {
+        for asked in std::mem::take(&mut self.builder.asked) {
+            self.add(asked);
+        }
+    }
+
+    fn add(&mut self, step: Step) {
+        if let Some(active) = step.active() {
+            self.missing_unless.extend(step.gives().into_iter().map(|value| (value, active)));
+        }
+        let at = self.steps.len();
+        self.given_by.extend(step.gives().into_iter().map(|value| (value, at)));
+        self.steps.push(step);
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::finding::{BadRules, Code, Finding, Place};
 use super::settings::Settings;
+use crate::definitions::expected;
 
 /// The largest file of rules, in bytes.
 pub(super) const MAX_FILE_BYTES: usize = 4 << 20;
@@ -25,6 +26,9 @@ pub(super) struct File {
     pub(super) edges: Vec<Edge>,
     #[serde(rename = "x-selvedge")]
     pub(super) settings: Option<Settings>,
+    /// For the one table of a CSV file: the cells as they were written there, by row and column.
+    #[serde(skip)]
+    pub(super) written: Vec<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,7 +148,14 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], advice: &str) -> Result<T,
     }
     let wrong = |message: String| BadRules::one(Finding::error(Code::Form, Place::default(), message, advice));
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| wrong(error.to_string()))?;
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (path, why) = (error.path().to_string(), error.inner());
+        // The place in the file stands behind the words.
+        let text = why.to_string();
+        let words = text.split(" at line ").next().unwrap_or_default();
+        let expected = expected(words).map(|expected| format!("{path}: {expected}{}", &text[words.len()..]));
+        wrong(expected.unwrap_or_else(|| error.to_string()))
+    })?;
     reader.end().map_err(|error| wrong(error.to_string()))?;
     Ok(read)
 }

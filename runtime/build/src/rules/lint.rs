@@ -2,10 +2,11 @@
 //! Owns the analysis. It splits each column's values into classes that no cell tells apart, and looks at every combination;
 //! where there are too many, it compares rows in pairs.
 //!
-//! Cells that read more than their own column, dates and statements of their own may hold or not; nothing is concluded from
-//! them.
+//! Cells that read more than their own column or compute with it, dates, statements of their own, and outputs that may fail
+//! may hold or not; nothing is concluded from them.
 
 mod classes;
+mod rows;
 
 use std::collections::BTreeSet;
 
@@ -18,11 +19,14 @@ use super::program::{Program, Table};
 use crate::definitions::nearest;
 
 use self::classes::{Class, Grid};
+use self::rows::Rows;
 
 /// The most combinations of classes that are looked at.
 const MAX_COMBINATIONS: usize = 200_000;
 /// Tables with more rows are not compared row by row.
 const MAX_PAIRED_ROWS: usize = 400;
+/// The most words of row sets that one way of looking at a table goes through.
+const MAX_WORDS: usize = 50_000_000;
 
 /// Everything there is to say about rules that can be built.
 pub fn lint(rules: &Rules) -> Vec<Finding> {
@@ -82,26 +86,42 @@ struct Lint<'p> {
 
 impl Lint<'_> {
     fn table(&mut self) {
-        let grid = Grid::new(self.program, self.table);
+        let Some(grid) = Grid::new(self.program, self.table) else {
+            return self.skipped("it has more values than can be looked at: nothing is said of its rows");
+        };
         let contradictory = self.contradictions(&grid);
         let combinations = grid.columns.iter().try_fold(1usize, |all, column| all.checked_mul(column.len()));
-        if combinations.is_some_and(|all| all <= MAX_COMBINATIONS) {
-            let mut seen = Seen { reachable: vec![false; self.table.rows.len()], gap: None };
-            walk(&grid, &mut Vec::new(), &grid.every.clone(), &grid.sure.clone(), &mut seen, self.table.collect);
-            for row in (0..seen.reachable.len()).filter(|row| !seen.reachable[*row] && !contradictory.contains(row)) {
+        let combinations = combinations.filter(|all| {
+            *all <= MAX_COMBINATIONS && all.saturating_mul(grid.every.words() * grid.columns.len().max(1)) <= MAX_WORDS
+        });
+        if combinations.is_some() {
+            let mut seen = Seen { reachable: Rows::new(self.table.rows.len(), |_| false), gap: None };
+            walk(&grid, &mut Vec::new(), &grid.every, &grid.sure, &mut seen, self.table.collect);
+            for row in (0..self.table.rows.len()).filter(|row| !seen.reachable.has(*row) && !contradictory.has(*row)) {
                 self.unreachable(row, "the rows before it take everything that it takes");
             }
             if let Some(gap) = seen.gap.filter(|_| !self.table.collect) {
                 self.gap(&grid, &gap);
             }
+        } else {
+            self.skipped(
+                "its cells tell too many cases apart: gaps, and rows that several rows hide, are not looked for",
+            );
         }
         if self.table.rows.len() <= MAX_PAIRED_ROWS && !self.table.collect {
-            self.pairs(&grid, combinations.is_none_or(|all| all > MAX_COMBINATIONS), &contradictory);
+            self.pairs(&grid, combinations.is_none(), &contradictory);
         }
     }
 
     fn tell(&mut self, code: Code, level: Level, place: Place, message: String, advice: &str) {
-        self.findings.push(Finding { level, ..Finding::error(code, place, message, advice) });
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(Finding { level, ..Finding::error(code, place, message, advice) });
+        }
+    }
+
+    fn skipped(&mut self, why: &str) {
+        let place = Place::table(&self.table.name);
+        self.tell(Code::Skipped, Level::Information, place, why.to_owned(), "");
     }
 
     fn place(&self, row: usize) -> Place {
@@ -109,22 +129,21 @@ impl Lint<'_> {
     }
 
     /// Rows with a cell that no value passes.
-    fn contradictions(&mut self, grid: &Grid) -> BTreeSet<usize> {
-        let mut rows = BTreeSet::new();
+    fn contradictions(&mut self, grid: &Grid) -> Rows {
+        let mut rows = Rows::new(self.table.rows.len(), |_| false);
         for (at, column) in grid.columns.iter().enumerate() {
-            for row in 0..self.table.rows.len() {
-                if column.iter().all(|class| !class.may.has(row)) {
-                    rows.insert(row);
-                    let place =
-                        self.place(row).column(&self.table.columns[at].name).cell(&self.table.rows[row].cells[at]);
-                    self.tell(
-                        Code::Contradiction,
-                        Level::Warning,
-                        place,
-                        "no value passes this cell".into(),
-                        "the row never fires: mend the cell or remove the row",
-                    );
-                }
+            let mut passed = Rows::new(self.table.rows.len(), |_| false);
+            column.iter().for_each(|class| passed.add(&class.may));
+            for row in (0..self.table.rows.len()).filter(|row| !passed.has(*row)) {
+                rows.insert(row);
+                let place = self.place(row).column(&self.table.columns[at].name).cell(&self.table.rows[row].cells[at]);
+                self.tell(
+                    Code::Contradiction,
+                    Level::Warning,
+                    place,
+                    "no value passes this cell".into(),
+                    "the row never fires: mend the cell or remove the row",
+                );
             }
         }
         rows
@@ -162,15 +181,24 @@ impl Lint<'_> {
     }
 
     /// Rows that overlap in part, and, when combinations were too many, rows that one row before hides.
-    fn pairs(&mut self, grid: &Grid, look_for_hidden: bool, contradictory: &BTreeSet<usize>) {
+    fn pairs(&mut self, grid: &Grid, look_for_hidden: bool, contradictory: &Rows) {
         let rows = self.table.rows.len();
-        for later in (1..rows).filter(|row| !contradictory.contains(row)) {
-            let of =
-                |row: usize| grid.columns.iter().map(move |column| column.iter().map(move |class| class.may.has(row)));
-            let within = |inner: usize, outer: usize| {
-                of(inner).zip(of(outer)).all(|(inner, outer)| inner.zip(outer).all(|(inner, outer)| !inner || outer))
-            };
-            let meets = |a: usize, b: usize| of(a).zip(of(b)).all(|(a, b)| a.zip(b).any(|(a, b)| a && b));
+        // The classes that each row takes, column by column.
+        let taken: Vec<Vec<Rows>> = (0..rows)
+            .map(|row| {
+                let of = |column: &Vec<Class>| Rows::new(column.len(), |class| column[class].may.has(row));
+                grid.columns.iter().map(of).collect()
+            })
+            .collect();
+        let words: usize = taken.first().map_or(0, |row| row.iter().map(Rows::words).sum());
+        if rows * rows * words > MAX_WORDS {
+            return self.skipped("its cells tell too many cases apart: overlaps are not looked for");
+        }
+        let within = |inner: usize, outer: usize| {
+            taken[inner].iter().zip(&taken[outer]).all(|(inner, outer)| inner.is_within(outer))
+        };
+        let meets = |a: usize, b: usize| taken[a].iter().zip(&taken[b]).all(|(a, b)| a.meets(b));
+        for later in (1..rows).filter(|row| !contradictory.has(*row)) {
             if look_for_hidden
                 && let Some(hides) = (0..later).find(|earlier| grid.sure.has(*earlier) && within(later, *earlier))
             {
@@ -178,7 +206,7 @@ impl Lint<'_> {
                 continue;
             }
             let partly = (0..later).find(|earlier| {
-                !contradictory.contains(earlier)
+                !contradictory.has(*earlier)
                     && meets(*earlier, later)
                     && !within(*earlier, later)
                     && !within(later, *earlier)
@@ -194,25 +222,17 @@ impl Lint<'_> {
 
 /// What walking over all combinations finds.
 struct Seen {
-    reachable: Vec<bool>,
+    reachable: Rows,
     /// The classes of a combination that no row takes.
     gap: Option<Vec<usize>>,
 }
 
-fn walk(
-    grid: &Grid,
-    chosen: &mut Vec<usize>,
-    may: &classes::Rows,
-    sure: &classes::Rows,
-    seen: &mut Seen,
-    collect: bool,
-) {
+fn walk(grid: &Grid, chosen: &mut Vec<usize>, may: &Rows, sure: &Rows, seen: &mut Seen, collect: bool) {
     let Some(column) = grid.columns.get(chosen.len()) else {
-        for row in may.iter() {
-            seen.reachable[row] = true;
-            if sure.has(row) && !collect {
-                break;
-            }
+        if collect {
+            seen.reachable.add(may);
+        } else {
+            seen.reachable.add(&may.up_to(sure));
         }
         let missing = chosen.iter().zip(&grid.columns).any(|(class, column)| column[*class].is_missing);
         if may.is_empty() && !missing && seen.gap.is_none() {

@@ -9,6 +9,9 @@ const MAX_DEPTH: usize = 64;
 /// How many words a cell may have: a chain of them makes a tree as deep.
 const MAX_TOKENS: usize = 1000;
 
+/// What to do about `]1..5[`, which some read as the inside, and ZEN as the outside.
+const TURNED: &str = "turned brackets mean different things to different people: write `(1..5)` for between, `not in (1..5)` for outside";
+
 /// Reads an expression.
 pub(super) fn expression(text: &str) -> Result<Node, BadSyntax> {
     let mut parser = Parser::new(text)?;
@@ -236,14 +239,14 @@ impl<'t> Parser<'t> {
             _ => {
                 self.at = before;
                 return Err(match self.peek() {
-                    Some(Kind::CloseSquare) => BadSyntax::new(
-                        format!("found {}", self.here()),
-                        "a range that leaves its bounds out is written with round brackets: `(1..5)`",
-                    ),
+                    Some(Kind::CloseSquare) => BadSyntax::new(format!("found {}", self.here()), TURNED),
                     _ => self.expected("a value"),
                 });
             }
         };
+        if self.peek() == Some(&Kind::OpenSquare) && matches!(node, Node::Number(_)) {
+            return Err(BadSyntax::new(format!("found {}", self.here()), TURNED));
+        }
         if self.peek() == Some(&Kind::OpenSquare) {
             return Err(BadSyntax::new(
                 format!("found {}: parts of lists and texts are not in the profile", self.here()),
@@ -355,6 +358,7 @@ mod tests {
         check("> ", "found the end, expected a value");
         check("1 2", "found `2` at character 3");
         check("]1..5[", "found `]` at character 1");
+        check("[1..5[", "found `[` at character 6");
         check("in 5", "neither a list nor a range");
         check("a[0]", "not in the profile");
         check("min([1, 2)", "a comma or the end of the list");

@@ -4,7 +4,11 @@
 //! A value is a number, a flag or a text, or missing. An expression *fails* where ZEN's would stop with an error (arithmetic or
 //! an order with what is missing); what a failure means is the step's to say.
 
+mod expr;
+
 use selvedge_decision::manifest::{Input, Scope};
+
+pub(super) use self::expr::{Arithmetic, Between, Expr, Order, Rounding, Texts};
 
 /// Checked rules.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +27,10 @@ pub struct Program {
     pub texts: Vec<String>,
     /// The most candidate rows of one call.
     pub rows: u32,
-    /// The names of all declared inputs, needed or not.
-    pub(super) declared: Vec<String>,
+    /// The names of all declared inputs, needed or not, and where each belongs.
+    pub(super) declared: Vec<(String, Scope)>,
+    /// How many parts of expressions, and names handed on, were looked at to make it.
+    pub(super) work: usize,
 }
 
 /// Which value of a program.
@@ -71,6 +77,7 @@ pub(super) enum Literal {
     Text(String),
 }
 
+/// What computes values. One with an `active` flag runs when the flag is true; else what it gives is missing.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
     /// A value by an expression. When it fails, the value is missing, and `failed` true where one is named.
@@ -78,13 +85,13 @@ pub(super) enum Step {
         value: ValueId,
         expr: Expr,
         failed: Option<ValueId>,
-        active: Option<Expr>,
+        active: Option<ValueId>,
     },
-    /// The branches of a switch: a flag each, never missing.
+    /// The branches of a switch: a flag each, never missing; false when it does not run.
     Switch {
         branches: Vec<(ValueId, Option<Expr>)>,
         first: bool,
-        active: Option<Expr>,
+        active: Option<ValueId>,
     },
     Table(Table),
 }
@@ -104,7 +111,7 @@ pub struct Table {
     pub(super) row: ValueId,
     /// Whether all rows that match count, each into its target's aggregate.
     pub(super) collect: bool,
-    pub(super) active: Option<Expr>,
+    pub(super) active: Option<ValueId>,
 }
 
 /// A column of a table, for people and for analysis.
@@ -121,8 +128,18 @@ pub struct Column {
 pub(super) struct Target {
     pub(super) value: ValueId,
     pub(super) aggregate: Option<Aggregate>,
-    /// What it is when no row says otherwise: the value that a node before gave the same name.
-    pub(super) initial: Option<ValueId>,
+    /// What it is when no row says otherwise.
+    pub(super) initial: Initial,
+}
+
+/// What a target is before any row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Initial {
+    Missing,
+    /// For a sum or a count.
+    Zero,
+    /// The value that a node before gave the same name.
+    Value(ValueId),
 }
 
 /// How the values of all matching rows become one.
@@ -148,77 +165,6 @@ pub struct Row {
     pub note: String,
 }
 
-/// A typed expression. Where a type is not said, it follows from the parts.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Expr {
-    Literal(Literal),
-    /// Nothing, of any type.
-    Missing,
-    Value(ValueId),
-    Negate(Box<Expr>),
-    Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
-    Round(Rounding, Box<Expr>),
-    Abs(Box<Expr>),
-    /// The least or greatest of one or more numbers.
-    Extreme {
-        greatest: bool,
-        of: Vec<Expr>,
-    },
-    /// An order of two numbers; fails when either is missing.
-    Order(Order, Box<Expr>, Box<Expr>),
-    /// Whether two values of one type are the same; two missing ones are.
-    Same(Box<Expr>, Box<Expr>),
-    /// Whether a value is one of several.
-    OneOf(Box<Expr>, Vec<Expr>),
-    /// Whether a number lies between two; fails when one of the three is missing.
-    Between(Box<Between>),
-    /// The right side, when the left one is true; it may be missing.
-    And(Box<Expr>, Box<Expr>),
-    /// The right side, when the left one is false; it may be missing.
-    Or(Box<Expr>, Box<Expr>),
-    Not(Box<Expr>),
-    /// Condition, then, otherwise.
-    If(Box<[Expr; 3]>),
-    /// The second when the first is missing.
-    Otherwise(Box<Expr>, Box<Expr>),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Between {
-    pub(super) value: Expr,
-    pub(super) low: Expr,
-    pub(super) high: Expr,
-    pub(super) low_open: bool,
-    pub(super) high_open: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arithmetic {
-    Add,
-    Subtract,
-    Multiply,
-    /// Missing when the divisor is 0.
-    Divide,
-    /// With the sign of the dividend; missing when the divisor is 0.
-    Modulo,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rounding {
-    /// To the nearest whole number, a half away from 0.
-    Nearest,
-    Down,
-    Up,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    Less,
-    LessOrEqual,
-    More,
-    MoreOrEqual,
-}
-
 // === impl Program ===
 
 impl Program {
@@ -229,6 +175,13 @@ impl Program {
     /// The tables, in the order of their evaluation.
     pub fn tables(&self) -> impl Iterator<Item = &Table> {
         self.steps.iter().filter_map(|step| match step {
+            Step::Table(table) => Some(table),
+            Step::Let { .. } | Step::Switch { .. } => None,
+        })
+    }
+
+    pub(super) fn tables_mut(&mut self) -> impl Iterator<Item = &mut Table> {
+        self.steps.iter_mut().filter_map(|step| match step {
             Step::Table(table) => Some(table),
             Step::Let { .. } | Step::Switch { .. } => None,
         })
@@ -271,15 +224,22 @@ impl Step {
         }
     }
 
+    /// The flag without which it does not run.
+    pub(super) fn active(&self) -> Option<ValueId> {
+        match self {
+            Self::Let { active, .. } | Self::Switch { active, .. } => *active,
+            Self::Table(table) => table.active,
+        }
+    }
+
     /// Calls `visit` with every expression in it.
     pub(super) fn each_expr<'e>(&'e self, visit: &mut impl FnMut(&'e Expr)) {
         match self {
-            Self::Let { expr, active, .. } => active.iter().chain([expr]).for_each(visit),
-            Self::Switch { branches, active, .. } => {
-                active.iter().chain(branches.iter().filter_map(|(_, condition)| condition.as_ref())).for_each(visit);
+            Self::Let { expr, .. } => visit(expr),
+            Self::Switch { branches, .. } => {
+                branches.iter().filter_map(|(_, condition)| condition.as_ref()).for_each(visit);
             }
             Self::Table(table) => {
-                table.active.iter().for_each(&mut *visit);
                 for row in &table.rows {
                     row.tests
                         .iter()
@@ -302,66 +262,5 @@ impl std::fmt::Display for Type {
             Self::Flag => "flag",
             Self::Text => "text",
         })
-    }
-}
-
-// === impl Expr ===
-
-impl Expr {
-    /// The expressions it is made of.
-    pub(super) fn parts(&self) -> Vec<&Expr> {
-        match self {
-            Self::Literal(_) | Self::Missing | Self::Value(_) => Vec::new(),
-            Self::Negate(a) | Self::Round(_, a) | Self::Abs(a) | Self::Not(a) => vec![a],
-            Self::Arithmetic(_, a, b)
-            | Self::Order(_, a, b)
-            | Self::Same(a, b)
-            | Self::And(a, b)
-            | Self::Or(a, b)
-            | Self::Otherwise(a, b) => vec![a, b],
-            Self::Extreme { of, .. } => of.iter().collect(),
-            Self::OneOf(value, of) => std::iter::once(&**value).chain(of).collect(),
-            Self::Between(between) => vec![&between.value, &between.low, &between.high],
-            Self::If(parts) => parts.iter().collect(),
-        }
-    }
-
-    /// Calls `visit` with every value it reads.
-    pub(super) fn each_value(&self, visit: &mut impl FnMut(ValueId)) {
-        if let Self::Value(id) = self {
-            visit(*id);
-        }
-        for part in self.parts() {
-            part.each_value(visit);
-        }
-    }
-
-    /// Whether it can fail, as far as its form tells.
-    pub(super) fn can_fail(&self) -> bool {
-        let own = match self {
-            Self::Literal(_)
-            | Self::Missing
-            | Self::Value(_)
-            | Self::Same(..)
-            | Self::OneOf(..)
-            | Self::Otherwise(..) => false,
-            Self::And(a, _) | Self::Or(a, _) => a.can_be_missing(),
-            Self::Not(a) => a.can_be_missing(),
-            Self::If(parts) => parts[0].can_be_missing(),
-            Self::Order(_, a, b) => a.can_be_missing() || b.can_be_missing(),
-            _ => true,
-        };
-        own || self.parts().into_iter().any(Self::can_fail)
-    }
-
-    /// Whether its value can be missing when it does not fail.
-    pub(super) fn can_be_missing(&self) -> bool {
-        match self {
-            Self::Missing | Self::Value(_) => true,
-            Self::Arithmetic(op, ..) => matches!(op, Arithmetic::Divide | Arithmetic::Modulo),
-            Self::If(parts) => parts[1].can_be_missing() || parts[2].can_be_missing(),
-            Self::Otherwise(_, b) | Self::And(_, b) | Self::Or(_, b) => b.can_be_missing(),
-            _ => false,
-        }
     }
 }

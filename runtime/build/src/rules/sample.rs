@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use selvedge_decision::manifest::{Kind, Scope};
 use selvedge_decision::vector::Vector;
 
-use super::eval::{self, Evaluated};
+use super::eval::{self, Evaluated, Run};
 use super::program::{Expr, Literal, Program, Row, Table};
 
 /// How many golden vectors there are at least, and at most when rows need more.
@@ -16,14 +16,18 @@ const MAX_VECTORS: usize = 256;
 const VECTOR_ROWS: u32 = 4;
 /// How often a row is aimed at before it is given up.
 const TRIES: usize = 6;
-/// The most numbers that are tried for one input.
+/// The most numbers that are tried for one input, and the most that are taken from cells for that.
 const MAX_TRIED: usize = 200;
+const MAX_NAMED: usize = 4096;
+/// How many parts of expressions may be gone through to make rows fire.
+const MAX_VISITED: usize = 100_000_000;
 
 /// What is tried for each input, in the manifest's order.
 pub(super) struct Samples<'p> {
     program: &'p Program,
     tried: Vec<Vec<f64>>,
     state: u64,
+    visited: usize,
 }
 
 /// One candidate's inputs, in the manifest's order.
@@ -46,20 +50,23 @@ pub(super) fn vectors(program: &Program) -> Vec<Vector> {
 
 impl<'p> Samples<'p> {
     pub(super) fn new(program: &'p Program) -> Self {
-        let tried = program.inputs.iter().zip(&program.input_values).map(|(input, value)| {
-            let mut numbers = BTreeSet::new();
-            for step in &program.steps {
-                step.each_expr(&mut |expr| {
-                    let mut reads = false;
-                    expr.each_value(&mut |read| reads |= read == *value);
-                    if reads {
-                        literals(expr, &mut numbers);
+        let mut named = vec![BTreeSet::new(); program.inputs.len()];
+        let mut taken = 0;
+        for step in &program.steps {
+            step.each_expr(&mut |expr| {
+                let mut numbers = BTreeSet::new();
+                literals(expr, &mut numbers);
+                for input in inputs_of(program, expr) {
+                    if named[input].len() < MAX_NAMED && taken < MAX_VISITED / 10 {
+                        taken += numbers.len();
+                        named[input].extend(&numbers);
                     }
-                });
-            }
-            around(input.kind, program.texts.len(), numbers)
-        });
-        Self { program, tried: tried.collect(), state: 0x5e1f_ed9e }
+                }
+            });
+        }
+        let tried = program.inputs.iter().zip(named);
+        let tried = tried.map(|(input, numbers)| around(input.kind, program.texts.len(), numbers)).collect();
+        Self { program, tried, state: 0x5e1f_ed9e, visited: 0 }
     }
 
     /// Any inputs.
@@ -89,7 +96,7 @@ impl<'p> Samples<'p> {
         let mut fired = BTreeSet::new();
         for (at, table) in program.tables().enumerate() {
             for row in 0..table.rows.len() {
-                if found.len() == limit {
+                if found.len() == limit || self.visited > MAX_VISITED {
                     return found;
                 }
                 if fired.contains(&(at, row)) {
@@ -97,8 +104,7 @@ impl<'p> Samples<'p> {
                 }
                 if let Some(inputs) = self.aim(at, table, row) {
                     let evaluated = self.evaluate(&inputs);
-                    fired
-                        .extend(evaluated.fired.iter().flat_map(|(table, rows)| rows.iter().map(|row| (*table, *row))));
+                    fired.extend(evaluated.fired_rows());
                     found.push(inputs);
                 }
             }
@@ -118,29 +124,30 @@ impl<'p> Samples<'p> {
 
     /// Changes the inputs that the row's tests read directly, until each test holds.
     fn satisfy(&mut self, row: &Row, inputs: &mut Inputs) {
-        let program = self.program;
+        let mut run = Run::of_inputs(self.program, inputs);
         for test in row.also.iter().chain(row.tests.iter().flatten()) {
-            let mut read = BTreeSet::new();
-            test.each_value(&mut |value| read.extend(program.input_values.iter().position(|input| *input == value)));
-            for input in read {
-                if eval::holds(program, test, inputs) {
+            for input in inputs_of(self.program, test) {
+                if run.holds(test) || self.visited + run.visited() > MAX_VISITED {
                     break;
                 }
                 let start = self.draw() as usize;
                 let tried = &self.tried[input];
-                let before = inputs[input];
                 let fits = (0..tried.len()).map(|i| tried[(start + i) % tried.len()]).find(|number| {
-                    inputs[input] = *number;
-                    eval::holds(program, test, inputs)
+                    run.set_input(input, *number);
+                    run.holds(test)
                 });
-                inputs[input] = fits.unwrap_or(before);
+                inputs[input] = fits.unwrap_or(inputs[input]);
+                run.set_input(input, inputs[input]);
             }
         }
+        self.visited += run.visited() + self.program.values.len();
     }
 
-    fn evaluate(&self, inputs: &Inputs) -> Evaluated {
+    fn evaluate(&mut self, inputs: &Inputs) -> Evaluated {
         let [shared, candidate] = split(self.program, inputs);
-        eval::evaluate(self.program, &shared, &candidate)
+        let (evaluated, visited) = eval::evaluate_counted(self.program, &shared, &candidate);
+        self.visited += visited;
+        evaluated
     }
 
     /// A call with these inputs for the first candidate, and any for the others.
@@ -164,6 +171,14 @@ pub(super) fn split(program: &Program, inputs: &[f64]) -> [Vec<f64>; 2] {
         let of_row = program.inputs.iter().zip(inputs).filter(|(input, _)| input.scope == scope);
         of_row.map(|(_, number)| *number).collect()
     })
+}
+
+/// The inputs that an expression reads directly.
+fn inputs_of(program: &Program, expr: &Expr) -> BTreeSet<usize> {
+    let mut inputs = BTreeSet::new();
+    // The values of inputs are in the order of their numbers.
+    expr.each_value(&mut |value| inputs.extend(program.input_values.binary_search(&value)));
+    inputs
 }
 
 fn literals(expr: &Expr, numbers: &mut BTreeSet<u64>) {

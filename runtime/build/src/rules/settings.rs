@@ -1,19 +1,23 @@
-//! What a JDM file does not say itself: the `x-selvedge` block of the file, or the `.rules.toml` beside it. Owns their shape,
-//! which is one, and what holds when something is not said.
+//! What a file of rules does not say itself: the `x-selvedge` block of a JDM file, or the TOML file beside it. Owns their
+//! shape, which is one, and what holds when something is not said.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use selvedge_decision::manifest::{Derive, Kind, Missing, Scalar, Scope};
-use serde::{Deserialize, Serialize};
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::program::Aggregate;
 use super::trial::Case;
+use crate::derived::moment_us;
 
 /// The most candidate rows of one call, when the file does not say.
 const ROWS: u32 = 1024;
 
 /// `x-selvedge`.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Settings {
     /// The inputs by name.
@@ -29,8 +33,8 @@ pub(super) struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) row: Option<String>,
     /// The most candidate rows of one call.
-    #[serde(default = "default_rows")]
-    pub(super) rows: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rows: Option<u32>,
     /// By the `_id` of a row: when it holds.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) dates: BTreeMap<String, Dates>,
@@ -40,7 +44,7 @@ pub(super) struct Settings {
 }
 
 /// An input: its type alone, or more.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum InputDef {
     Kind(Kind),
@@ -104,25 +108,7 @@ pub(super) struct Dates {
     pub(super) until: Option<String>,
 }
 
-fn default_rows() -> u32 {
-    ROWS
-}
-
 // === impl Settings ===
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            inputs: BTreeMap::new(),
-            outputs: BTreeMap::new(),
-            collect: BTreeMap::new(),
-            row: None,
-            rows: ROWS,
-            dates: BTreeMap::new(),
-            tests: Vec::new(),
-        }
-    }
-}
 
 impl Settings {
     /// What a file's own heads say, and what the file beside it says over them.
@@ -131,17 +117,48 @@ impl Settings {
         for (name, def) in self.inputs {
             beside.inputs.entry(name).or_insert(def);
         }
-        for (name, def) in self.collect {
-            beside.collect.entry(name).or_insert(def);
+        for (table, columns) in self.collect {
+            let said = beside.collect.entry(table).or_default();
+            for (column, word) in columns {
+                said.entry(column).or_insert(word);
+            }
         }
-        if beside.rows == ROWS {
-            beside.rows = self.rows;
-        }
+        beside.rows = beside.rows.or(self.rows);
         beside
+    }
+
+    /// The most candidate rows of one call.
+    pub(super) fn rows(&self) -> u32 {
+        self.rows.unwrap_or(ROWS)
     }
 }
 
 // === impl InputDef ===
+
+impl<'de> Deserialize<'de> for InputDef {
+    /// By its form, so that what is wrong inside of it is told where it is.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ByForm;
+
+        impl<'de> Visitor<'de> for ByForm {
+            type Value = InputDef;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a type such as \"number\", or more, such as `type` and `missing`,")
+            }
+
+            fn visit_str<E: de::Error>(self, kind: &str) -> Result<InputDef, E> {
+                Kind::deserialize(StrDeserializer::new(kind)).map(InputDef::Kind)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<InputDef, A::Error> {
+                InputSpec::deserialize(MapAccessDeserializer::new(map)).map(InputDef::Spec)
+            }
+        }
+
+        deserializer.deserialize_any(ByForm)
+    }
+}
 
 impl InputDef {
     pub(super) fn spec(&self) -> InputSpec {
@@ -181,15 +198,7 @@ impl Dates {
     }
 }
 
-/// A moment in seconds since 1970, exact to the second.
-pub(super) fn moment(text: &str) -> Result<f64, String> {
-    use time::format_description::well_known::Rfc3339;
-    let text = text.trim();
-    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
-    match time::OffsetDateTime::parse(&whole, &Rfc3339) {
-        Ok(moment) => Ok(moment.unix_timestamp() as f64),
-        Err(_) => {
-            Err(format!("{text:?} is neither a date such as 2026-11-25 nor a moment such as 2026-11-25T08:00:00Z"))
-        }
-    }
+/// A moment in seconds since 1970.
+fn moment(text: &str) -> Result<f64, String> {
+    Ok(moment_us(text)? as f64 / 1e6)
 }

@@ -2,14 +2,19 @@
 //! and what a named input means; runs them by the reference evaluation, or says what a module would be called with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use selvedge_decision::manifest::{Derive, Input, Kind, Scalar, Scope};
-use serde::{Deserialize, Serialize};
+use selvedge_decision::manifest::{Input, Kind, Scalar, Scope};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::finding::BadRules;
 use super::program::{Program, Type};
-use super::{eval, jdm, settings};
+use super::{eval, jdm};
 use crate::definitions::nearest;
+use crate::derived::{self, moment_us};
 
 /// One test.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -31,7 +36,7 @@ pub struct Case {
 }
 
 /// Outputs that must come out.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Expect {
     /// Of the one candidate.
@@ -74,10 +79,8 @@ pub fn run(program: &Program, case: &Case) -> Result<Tried, String> {
     let mut fired = BTreeSet::new();
     for row in 0..call.count as usize {
         let evaluated = eval::evaluate(program, &call.shared, &call.candidates[row * width..(row + 1) * width]);
+        fired.extend(evaluated.fired_rows());
         outputs.extend(evaluated.outputs);
-        fired.extend(
-            evaluated.fired.into_iter().flat_map(|(table, rows)| rows.into_iter().map(move |row| (table, row))),
-        );
     }
     Ok(Tried { wrong: judge(program, case, &outputs)?, fired })
 }
@@ -88,10 +91,8 @@ pub fn run(program: &Program, case: &Case) -> Result<Tried, String> {
 ///
 /// As [`run`].
 pub fn call(program: &Program, case: &Case) -> Result<Call, String> {
-    let now = match &case.now {
-        Some(now) => Some(settings::moment(now)?),
-        None => None,
-    };
+    check_names(program, case)?;
+    let now_us = case.now.as_deref().map(moment_us).transpose()?;
     let one = [Given::new()];
     let candidates = if case.candidates.is_empty() { &one[..] } else { &case.candidates };
     let mut call = Call { shared: Vec::new(), candidates: Vec::new(), count: candidates.len() as u32 };
@@ -99,70 +100,80 @@ pub fn call(program: &Program, case: &Case) -> Result<Call, String> {
         return Err(format!("{} candidates, the rules take {}", call.count, program.rows));
     }
     for (at, own) in candidates.iter().enumerate() {
-        let given = |name: &str| own.get(name).or_else(|| case.input.get(name)).cloned().flatten();
-        for (input, scope) in program.inputs.iter().map(|input| (input, input.scope)) {
-            let number = number(program, input, now, &given)?;
-            match scope {
-                Scope::Shared if at == 0 => call.shared.push(number),
-                Scope::Shared => {}
-                Scope::Candidate => call.candidates.push(number),
+        let given = |name: &str| own.get(name).or_else(|| case.input.get(name)).and_then(Option::as_ref);
+        for input in &program.inputs {
+            if input.scope == Scope::Shared && at > 0 {
+                continue;
             }
+            let number = number(program, input, now_us, &given)?;
+            let row = if input.scope == Scope::Shared { &mut call.shared } else { &mut call.candidates };
+            row.push(number);
         }
     }
-    check_names(program, case)?;
     Ok(call)
 }
 
-/// Every name a test gives must be one the rules know, or it would test nothing.
+/// Every name a test gives must be one the rules know and stand where it counts, or it would test nothing.
 fn check_names(program: &Program, case: &Case) -> Result<(), String> {
-    let mut known: BTreeSet<&str> = program.inputs.iter().map(|input| input.name.as_str()).collect();
-    known.extend(program.declared.iter().map(String::as_str));
-    for derive in program.inputs.iter().filter_map(|input| input.derive.as_ref()) {
-        if let Derive::StartsWith { of, .. } | Derive::EndsWith { of, .. } | Derive::Contains { of, .. } = derive {
-            known.insert(of);
+    let mut known: BTreeMap<&str, Scope> =
+        program.declared.iter().map(|(name, scope)| (name.as_str(), *scope)).collect();
+    for input in &program.inputs {
+        known.insert(&input.name, input.scope);
+        for part in input.derive.iter().flat_map(derived::parts) {
+            known.entry(part).or_insert(input.scope);
         }
     }
     for name in case.input.keys().chain(case.candidates.iter().flat_map(BTreeMap::keys)) {
-        if !known.contains(name.as_str()) {
-            let hint = nearest(name, known.iter().copied()).map(|known| format!("; did you mean {known:?}?"));
+        if !known.contains_key(name.as_str()) {
+            let hint = nearest(name, known.keys().copied()).map(|known| format!("; did you mean {known:?}?"));
             return Err(format!("{name:?} is no input of the rules{}", hint.unwrap_or_default()));
+        }
+    }
+    for (at, own) in case.candidates.iter().enumerate() {
+        if let Some(name) = own.keys().find(|name| known.get(name.as_str()) == Some(&Scope::Shared)) {
+            return Err(format!("candidates[{at}]: {name:?} belongs to the request; write it into `input`"));
         }
     }
     Ok(())
 }
 
-fn number(
+fn number<'g>(
     program: &Program,
     input: &Input,
-    now: Option<f64>,
-    given: &impl Fn(&str) -> Option<Scalar>,
+    now_us: Option<i64>,
+    given: &impl Fn(&str) -> Option<&'g Scalar>,
 ) -> Result<f64, String> {
-    let text = |of: &str, test: &dyn Fn(&str) -> bool| match given(of) {
-        None => Ok(f64::NAN),
-        Some(Scalar::Text(text)) => Ok(f64::from(test(&text))),
-        Some(other) => Err(format!("{of:?}: {other:?} is no text")),
-    };
-    if given(&input.name).is_none() {
-        let minutes = now.map(|now| (now / 60.0).floor());
-        match &input.derive {
-            Some(Derive::StartsWith { of, text: part }) => return text(of, &|text| text.starts_with(part.as_str())),
-            Some(Derive::EndsWith { of, text: part }) => return text(of, &|text| text.ends_with(part.as_str())),
-            Some(Derive::Contains { of, text: part }) => return text(of, &|text| text.contains(part.as_str())),
-            Some(Derive::EpochSeconds) => return Ok(now.unwrap_or(f64::NAN)),
-            Some(Derive::MinuteOfDay) => return Ok(minutes.map_or(f64::NAN, |minutes| minutes.rem_euclid(1_440.0))),
-            // Day 0 of the Unix epoch was a Thursday.
-            Some(Derive::DayOfWeek) => {
-                return Ok(minutes.map_or(f64::NAN, |minutes| ((minutes / 1_440.0).floor() + 3.0).rem_euclid(7.0)));
+    let number = match (given(&input.name), input.kind, &input.derive) {
+        (None, _, Some(derive)) => {
+            if now_us.is_none() && derived::reads_time(derive) {
+                return Err("the rules read the time: say it, such as \"now\": \"2026-11-25T08:00:00Z\"".to_owned());
             }
-            Some(Derive::Includes { .. } | Derive::Age { .. } | Derive::Dot { .. } | Derive::Cosine { .. }) | None => {}
+            let parts: BTreeMap<&str, Value> =
+                derived::parts(derive).into_iter().map(|part| (part, json(given(part)))).collect();
+            derived::compute(derive, now_us.unwrap_or(0), |name| parts.get(name))?
         }
+        (None, _, None) => f64::NAN,
+        (Some(Scalar::Number(number)), Kind::Number, _) => *number,
+        (Some(Scalar::Flag(flag)), Kind::Flag, _) => f64::from(*flag),
+        (Some(Scalar::Text(text)), Kind::Symbol, _) => program.text(text),
+        (Some(other), kind, _) => return Err(format!("{:?}: {} is no {kind}", input.name, told_scalar(other))),
+    };
+    if !number.is_nan() {
+        return Ok(number);
     }
-    match (given(&input.name), input.kind) {
-        (None, _) => input.default_value().map(|default| default.unwrap_or(f64::NAN)),
-        (Some(Scalar::Number(number)), Kind::Number) => Ok(number),
-        (Some(Scalar::Flag(flag)), Kind::Flag) => Ok(f64::from(flag)),
-        (Some(Scalar::Text(text)), Kind::Symbol) => Ok(program.text(&text)),
-        (Some(other), kind) => Err(format!("{:?}: {} is no {kind}", input.name, told_scalar(&other))),
+    if input.missing.is_error() {
+        return Err(format!("{:?} is missing, which a node takes as an error", input.name));
+    }
+    input.default_value().map(|default| default.unwrap_or(f64::NAN))
+}
+
+/// What is not given is missing.
+fn json(given: Option<&Scalar>) -> Value {
+    match given {
+        None => Value::Null,
+        Some(Scalar::Flag(flag)) => Value::from(*flag),
+        Some(Scalar::Number(number)) => Value::from(*number),
+        Some(Scalar::Text(text)) => Value::from(text.as_str()),
     }
 }
 
@@ -232,6 +243,34 @@ fn told_scalar(scalar: &Scalar) -> String {
 /// # Errors
 ///
 /// With the place in the file.
-pub fn read(bytes: &[u8]) -> Result<Vec<Case>, BadRules> {
-    jdm::json(bytes, "write [{ \"name\": \"…\", \"input\": { … }, \"expect\": { … } }]")
+pub fn read(file_name: &str, bytes: &[u8]) -> Result<Vec<Case>, BadRules> {
+    let advice = "write [{ \"name\": \"…\", \"input\": { … }, \"expect\": { … } }]";
+    jdm::json(bytes, advice).map_err(|bad: BadRules| bad.in_file(file_name))
+}
+
+// === impl Expect ===
+
+impl<'de> Deserialize<'de> for Expect {
+    /// By its form, so that what is wrong inside of it is told where it is.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ByForm;
+
+        impl<'de> Visitor<'de> for ByForm {
+            type Value = Expect;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("outputs by name, or a list of them, one for each candidate")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Expect, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(map)).map(Expect::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Expect, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(Expect::Each)
+            }
+        }
+
+        deserializer.deserialize_any(ByForm)
+    }
 }

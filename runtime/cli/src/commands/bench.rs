@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use selvedge_build::module::ModuleFile;
 use selvedge_host::Module;
+use selvedge_node::clock::Clock;
 use serde::Serialize;
 
 use self::measure::{Quantiles, Samples};
+use super::eval::now_us;
 use super::eval::rows::{Row, Rows};
 use crate::files::read_file;
 use crate::modules::{self, Built, MAX_FILE_BYTES, read_or_build};
@@ -37,6 +39,9 @@ pub(crate) struct Args {
     /// Rows to call it with, one JSON object a line as `selvedge eval` reads them.
     #[arg(long, value_name = "FILE")]
     rows: Option<PathBuf>,
+    /// The time of the decisions, such as 2026-11-25T08:00:00Z; the current time when it is not said.
+    #[arg(long, value_name = "TIME", value_parser = now_us)]
+    now: Option<i64>,
     /// Candidates of each call; those of the rows, over and over.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     candidates: Option<u32>,
@@ -107,7 +112,7 @@ impl Args {
     fn calls(&self, file: &ModuleFile) -> anyhow::Result<(&'static str, Vec<Row>)> {
         let width = file.manifest.candidate_width();
         let (from, calls) = match &self.rows {
-            Some(path) => ("file", read_rows(path, file)?),
+            Some(path) => ("file", read_rows(path, file, self.now.unwrap_or_else(|| Clock::new().now_us()))?),
             None => {
                 let vectors = file.vectors.iter().filter(|vector| vector.count > 0).map(|vector| Row {
                     shared: vector.shared.clone(),
@@ -129,9 +134,9 @@ impl Args {
     }
 }
 
-fn read_rows(path: &std::path::Path, file: &ModuleFile) -> anyhow::Result<Vec<Row>> {
+fn read_rows(path: &std::path::Path, file: &ModuleFile, now_us: i64) -> anyhow::Result<Vec<Row>> {
     let text = read_file(path, MAX_FILE_BYTES)?;
-    let mut rows = Rows::new(&file.manifest);
+    let mut rows = Rows::new(&file.manifest, now_us);
     let lines = text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
     let mut read = |(i, line): (usize, &[u8])| {
         rows.read(line).map_err(|why| anyhow::anyhow!("{}:{}: {why}", path.display(), i + 1))

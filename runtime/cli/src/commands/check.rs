@@ -9,9 +9,9 @@ use selvedge_build::module;
 use selvedge_build::rules::{self, BadRules, Finding, Level, Rules};
 use serde::Serialize;
 
-use crate::files::{read_file, read_rules};
+use crate::files::{RulesSource, read_rules};
 use crate::modules::{self, read_or_build};
-use crate::output::{Outcome, Output};
+use crate::output::{Outcome, Output, Usage};
 
 /// The largest file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Files of rules, modules, other sources, or folders of a release.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Print the table of a right JDM file as CSV, instead of findings.
+    /// Print the table of a JDM file as CSV, instead of findings; what a CSV file cannot say is refused.
     #[arg(long)]
     csv: bool,
     /// Tell what is merely good to know, too.
@@ -66,9 +66,14 @@ impl Args {
     }
 
     fn print_csv(&self, output: &Output) -> anyhow::Result<Outcome> {
-        for path in &self.paths {
-            let text = rules::to_csv(&path.display().to_string(), &read_file(path, MAX_FILE_BYTES)?)?;
-            output.bytes(text.as_bytes())?;
+        let [path] = &self.paths[..] else {
+            return Err(Usage("--csv prints one file: name one".into()).into());
+        };
+        anyhow::ensure!(is_rules(&path.display().to_string()), "{}: no rules; --csv takes .jdm.json", path.display());
+        let csv = RulesSource::open(path)?.to_csv()?;
+        output.bytes(csv.text.as_bytes())?;
+        for what in csv.left_out {
+            output.talk(format_args!("left out: {what}"));
         }
         Ok(Outcome::Ok)
     }

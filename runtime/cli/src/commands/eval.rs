@@ -6,8 +6,10 @@ pub(super) mod rows;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use selvedge_build::derived;
 use selvedge_decision::Manifest;
 use selvedge_decision::manifest::{Kind, Role};
+use selvedge_node::clock::Clock;
 use serde_json::{Map, Value, json};
 
 use self::explain::Explainer;
@@ -19,7 +21,7 @@ use crate::output::{Outcome, Output};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Each line of the rows is {\"shared\":{…},\"candidates\":[{…}]} by feature name, or a flat object for \
-    one row; missing is null. A line is answered by {\"scores\":[…]} when `score` is the module's only \
+    one row; missing is null. Inputs that a node computes (tests of texts, the time) are computed of the row. A line is answered by {\"scores\":[…]} when `score` is the module's only \
     output, by {\"outputs\":[{…}]} otherwise, and by {\"error\":\"…\"} when it has no answer, which is a \
     finding."
 )]
@@ -32,6 +34,9 @@ pub(crate) struct Args {
     /// How long one line may take, in milliseconds.
     #[arg(long, default_value_t = 1_000, value_name = "MS")]
     budget_ms: u64,
+    /// The time of the decisions, such as 2026-11-25T08:00:00Z; the current time when it is not said.
+    #[arg(long, value_name = "TIME", value_parser = now_us)]
+    now: Option<i64>,
     /// Say how each answer came about, too: what groups of trees or columns of a linear model added, or which rows fired.
     /// Needs the model file or the rules, not the module made of them.
     #[arg(long)]
@@ -49,7 +54,7 @@ impl Args {
         let stdin = self.rows.as_os_str() == "-";
         let text = read_file(if stdin { "/dev/stdin".as_ref() } else { &self.rows }, MAX_FILE_BYTES)?;
 
-        let mut rows = Rows::new(&file.manifest);
+        let mut rows = Rows::new(&file.manifest, self.now.unwrap_or_else(|| Clock::new().now_us()));
         let mut failed = 0;
         for (i, line) in text.split(|byte| *byte == b'\n').enumerate() {
             if line.trim_ascii().is_empty() {
@@ -78,6 +83,11 @@ impl Args {
         }
         Ok(Outcome::of(failed == 0))
     }
+}
+
+/// `--now`.
+pub(super) fn now_us(text: &str) -> Result<i64, String> {
+    derived::moment_us(text)
 }
 
 /// The answer as JSON. NaN is null, which JSON has no other word for.

@@ -7,10 +7,13 @@
 use std::collections::BTreeMap;
 
 use selvedge_decision::manifest::Scope;
-use wasm_encoder::{BlockType, Function, Instruction as I, MemArg, ValType};
+use wasm_encoder::{BlockType, Encode as _, Function, Instruction as I, MemArg, ValType};
 
-use super::super::program::{Aggregate, Answer, Expr, Program, Row, Step, Table, Target, ValueId};
+use super::super::program::{Aggregate, Answer, Expr, Initial, Program, Row, Step, Table, Target, ValueId};
 use super::REMAINDER;
+
+/// How many rows share one way out of them.
+const RUN: usize = 64;
 
 /// A block that is open, by how many were open with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +22,10 @@ pub(super) struct Label(u32);
 /// Instructions being written.
 pub(super) struct Emit<'p> {
     pub(super) program: &'p Program,
-    code: Vec<I<'static>>,
+    /// Instructions as they stand in the module: a tenth of what they are apart.
+    code: Vec<u8>,
+    /// Whether one of them calls the remainder.
+    divides: bool,
     /// The local of each value.
     locals: BTreeMap<ValueId, u32>,
     /// The first local for numbers, how many there are, and those free to hold a number for a while.
@@ -37,26 +43,29 @@ impl<'p> Emit<'p> {
         let values: Vec<ValueId> = program.input_values.iter().copied().chain(given).collect();
         let locals = values.iter().enumerate().map(|(at, value)| (*value, first + at as u32)).collect();
         let count = values.len() as u32;
-        Self { program, code: Vec::new(), locals, first, count, free: Vec::new(), depth: 0 }
+        Self { program, code: Vec::new(), divides: false, locals, first, count, free: Vec::new(), depth: 0 }
     }
 
     /// The function, and whether it calls the remainder.
     pub(super) fn finish(self) -> (Function, bool) {
         let ints = self.first - 5;
         let mut function = Function::new([(ints, ValType::I32), (self.count, ValType::F64)]);
-        for instruction in &self.code {
-            function.instruction(instruction);
-        }
-        let divides = self.code.iter().any(|instruction| matches!(instruction, I::Call(REMAINDER)));
-        (function, divides)
+        function.raw(self.code);
+        (function, self.divides)
+    }
+
+    /// How many bytes were written.
+    pub(super) fn bytes(&self) -> usize {
+        self.code.len()
     }
 
     pub(super) fn one(&mut self, instruction: I<'static>) {
-        self.code.push(instruction);
+        self.divides |= matches!(instruction, I::Call(REMAINDER));
+        instruction.encode(&mut self.code);
     }
 
     pub(super) fn all<const N: usize>(&mut self, instructions: [I<'static>; N]) {
-        self.code.extend(instructions);
+        instructions.into_iter().for_each(|instruction| self.one(instruction));
     }
 
     // === labels ===
@@ -132,8 +141,8 @@ impl<'p> Emit<'p> {
         let program = self.program;
         for step in program.steps.iter().filter(|step| step.scope(program) == scope) {
             match step {
-                Step::Let { value, expr, failed, active } => self.key(*value, expr, *failed, active.as_ref()),
-                Step::Switch { branches, first, active } => self.switch(branches, *first, active.as_ref()),
+                Step::Let { value, expr, failed, active } => self.key(*value, expr, *failed, *active),
+                Step::Switch { branches, first, active } => self.switch(branches, *first, *active),
                 Step::Table(table) => self.table(table),
             }
         }
@@ -149,13 +158,22 @@ impl<'p> Emit<'p> {
         }
     }
 
-    fn key(&mut self, value: ValueId, expr: &Expr, failed: Option<ValueId>, active: Option<&Expr>) {
+    /// Jumps to `out` when a step does not run.
+    fn run_when(&mut self, active: Option<ValueId>, out: Label) {
+        if let Some(active) = active {
+            let local = self.local(active);
+            self.all([I::LocalGet(local), I::F64Const(0.0.into()), I::F64Eq]);
+            self.jump_if(out);
+        }
+    }
+
+    fn key(&mut self, value: ValueId, expr: &Expr, failed: Option<ValueId>, active: Option<ValueId>) {
         if active.is_some() || expr.can_fail() {
             self.set(value, f64::NAN);
         }
         failed.into_iter().for_each(|failed| self.set(failed, 0.0));
         let out = self.open();
-        active.into_iter().for_each(|active| self.require(active, out));
+        self.run_when(active, out);
         failed.into_iter().for_each(|failed| self.set(failed, 1.0));
         self.value(expr, out);
         let local = self.local(value);
@@ -164,10 +182,10 @@ impl<'p> Emit<'p> {
         self.close();
     }
 
-    fn switch(&mut self, branches: &[(ValueId, Option<Expr>)], first: bool, active: Option<&Expr>) {
+    fn switch(&mut self, branches: &[(ValueId, Option<Expr>)], first: bool, active: Option<ValueId>) {
         branches.iter().for_each(|(flag, _)| self.set(*flag, 0.0));
         let out = self.open();
-        active.into_iter().for_each(|active| self.require(active, out));
+        self.run_when(active, out);
         for (flag, condition) in branches {
             let next = self.open();
             condition.iter().for_each(|condition| self.require(condition, next));
@@ -181,37 +199,58 @@ impl<'p> Emit<'p> {
     }
 
     fn table(&mut self, table: &Table) {
+        self.set(table.row, f64::NAN);
+        // What the local holds otherwise is the candidate's before.
+        for target in &table.targets {
+            if table.active.is_some() || target.initial == Initial::Missing {
+                self.set(target.value, f64::NAN);
+            }
+        }
+        let done = self.open();
+        self.run_when(table.active, done);
         for target in &table.targets {
             self.start(target);
         }
-        self.set(table.row, f64::NAN);
-        let done = self.open();
-        table.active.iter().for_each(|active| self.require(active, done));
-        for (at, row) in table.rows.iter().enumerate() {
-            let next = self.open();
-            row.also.iter().chain(row.tests.iter().flatten()).for_each(|test| self.require(test, next));
-            self.answer(table, row, next);
-            if table.collect {
-                let local = self.local(table.row);
-                self.all([I::LocalGet(local), I::F64Const((at as f64).into()), I::LocalGet(local), I::LocalGet(local)]);
-                self.all([I::F64Eq, I::Select, I::LocalSet(local)]);
-            } else {
-                self.set(table.row, at as f64);
-                self.jump(done);
+        // A row that fires leaves its run of rows, and each run leaves the table: a way out with thousands of ways to it
+        // would make the engine's compiler slow.
+        for (run, rows) in table.rows.chunks(RUN).enumerate() {
+            let fired = self.open();
+            for (at, row) in rows.iter().enumerate() {
+                self.row(table, run * RUN + at, row, fired);
             }
             self.close();
+            if !table.collect && table.rows.len() > RUN {
+                let local = self.local(table.row);
+                self.all([I::LocalGet(local), I::LocalGet(local), I::F64Eq]);
+                self.jump_if(done);
+            }
+        }
+        self.close();
+    }
+
+    fn row(&mut self, table: &Table, at: usize, row: &Row, fired: Label) {
+        let next = self.open();
+        row.also.iter().chain(row.tests.iter().flatten()).for_each(|test| self.require(test, next));
+        self.answer(table, row, next);
+        if table.collect {
+            let local = self.local(table.row);
+            self.all([I::LocalGet(local), I::F64Const((at as f64).into()), I::LocalGet(local), I::LocalGet(local)]);
+            self.all([I::F64Eq, I::Select, I::LocalSet(local)]);
+        } else {
+            self.set(table.row, at as f64);
+            self.jump(fired);
         }
         self.close();
     }
 
     fn start(&mut self, target: &Target) {
-        match (target.aggregate, target.initial) {
-            (Some(Aggregate::Sum | Aggregate::Count), _) => self.set(target.value, 0.0),
-            (None, Some(before)) => {
+        match target.initial {
+            Initial::Missing => {}
+            Initial::Zero => self.set(target.value, 0.0),
+            Initial::Value(before) => {
                 let (before, local) = (self.local(before), self.local(target.value));
                 self.all([I::LocalGet(before), I::LocalSet(local)]);
             }
-            _ => self.set(target.value, f64::NAN),
         }
     }
 
@@ -230,26 +269,30 @@ impl<'p> Emit<'p> {
             let local = self.local(target.value);
             match target.aggregate {
                 None => self.one(I::LocalSet(local)),
-                Some(aggregate) => self.add(aggregate, local, expr.can_be_missing()),
+                Some(aggregate) => self.add(aggregate, target.initial, local, expr.can_be_missing()),
             }
         }
     }
 
     /// Adds the number on the stack to an aggregate.
-    fn add(&mut self, aggregate: Aggregate, local: u32, can_be_missing: bool) {
+    fn add(&mut self, aggregate: Aggregate, initial: Initial, local: u32, can_be_missing: bool) {
         let value = self.hold();
         self.one(I::LocalSet(value));
         let missing = |local: u32| [I::LocalGet(local), I::LocalGet(local), I::F64Ne];
+        let (first, with) = match aggregate {
+            Aggregate::Sum => (I::LocalGet(value), [I::LocalGet(local), I::LocalGet(value), I::F64Add]),
+            Aggregate::Count => (I::F64Const(1.0.into()), [I::LocalGet(local), I::F64Const(1.0.into()), I::F64Add]),
+            Aggregate::Min => (I::LocalGet(value), [I::LocalGet(local), I::LocalGet(value), I::F64Min]),
+            Aggregate::Max => (I::LocalGet(value), [I::LocalGet(local), I::LocalGet(value), I::F64Max]),
+        };
         // New, or what was there when the value is missing.
-        match aggregate {
-            Aggregate::Sum => self.all([I::LocalGet(local), I::LocalGet(value), I::F64Add]),
-            Aggregate::Count => self.all([I::LocalGet(local), I::F64Const(1.0.into()), I::F64Add]),
-            Aggregate::Min | Aggregate::Max => {
-                let both = if aggregate == Aggregate::Min { I::F64Min } else { I::F64Max };
-                self.all([I::LocalGet(value), I::LocalGet(local), I::LocalGet(value), both]);
-                self.all(missing(local));
-                self.one(I::Select);
-            }
+        if initial == Initial::Missing {
+            self.one(first);
+            self.all(with);
+            self.all(missing(local));
+            self.one(I::Select);
+        } else {
+            self.all(with);
         }
         if can_be_missing {
             let new = self.hold();

@@ -3,7 +3,7 @@
 
 use wasm_encoder::{BlockType, Instruction as I, ValType};
 
-use super::super::program::{Arithmetic, Between, Expr, Literal, Order, Rounding};
+use super::super::program::{Arithmetic, Between, Expr, Literal, Order, Rounding, Texts};
 use super::REMAINDER;
 use super::emit::{Emit, Label};
 
@@ -65,8 +65,8 @@ impl Emit<'_> {
                 self.number(b, fail);
                 self.one(compare(*order));
             }
-            Expr::Same(a, b) => self.same(a, b, fail),
-            Expr::OneOf(value, of) => self.one_of(value, of, fail),
+            Expr::Same(a, b, texts) => self.same(a, b, *texts, fail),
+            Expr::OneOf(value, of, texts) => self.one_of(value, of, *texts, fail),
             Expr::Between(between) => self.between(between, fail),
             Expr::And(a, b) => self.both(a, b, true, fail),
             Expr::Or(a, b) => self.both(a, b, false, fail),
@@ -101,6 +101,7 @@ impl Emit<'_> {
                 self.number(a, fail);
                 self.one(I::F64Abs);
             }
+            Expr::Power(a, times) => self.power(a, *times, fail),
             Expr::Round(how, a) => self.round(*how, a, fail),
             Expr::Arithmetic(op, a, b) => self.arithmetic(*op, a, b, fail),
             Expr::Extreme { greatest, of } => {
@@ -206,7 +207,7 @@ impl Emit<'_> {
 
     // === statements ===
 
-    fn same(&mut self, a: &Expr, b: &Expr, fail: Label) {
+    fn same(&mut self, a: &Expr, b: &Expr, texts: Texts, fail: Label) {
         let (a_place, b_place) = (self.place(a, fail), self.place(b, fail));
         self.get(&a_place);
         self.get(&b_place);
@@ -219,11 +220,20 @@ impl Emit<'_> {
             }
             self.all([I::I32And, I::I32Or]);
         }
+        self.known(&a_place, texts);
         self.give_back(a_place);
         self.give_back(b_place);
     }
 
-    fn one_of(&mut self, value: &Expr, of: &[Expr], fail: Label) {
+    /// And the value is no text that the rules do not know, where that counts.
+    fn known(&mut self, place: &Place, texts: Texts) {
+        if texts == Texts::KnownAlone {
+            self.get(place);
+            self.all([I::F64Const((-1.0).into()), I::F64Ne, I::I32And]);
+        }
+    }
+
+    fn one_of(&mut self, value: &Expr, of: &[Expr], texts: Texts, fail: Label) {
         let place = self.place(value, fail);
         let value_missing = value.can_be_missing();
         self.one(I::I32Const(0));
@@ -242,6 +252,7 @@ impl Emit<'_> {
             }
             self.give_back(item_place);
         }
+        self.known(&place, texts);
         self.give_back(place);
     }
 
@@ -303,18 +314,32 @@ impl Emit<'_> {
             Arithmetic::Divide => I::F64Div,
             Arithmetic::Modulo => I::Call(REMAINDER),
         });
-        let result = self.hold();
-        self.one(I::LocalSet(result));
-        let is_no_number = [I::LocalGet(result), I::LocalGet(result), I::F64Sub, I::F64Const(0.0.into()), I::F64Ne];
-        if divides {
-            self.all([I::F64Const(f64::NAN.into()), I::LocalGet(result)]);
-            self.all(is_no_number);
-            self.one(I::Select);
-        } else {
-            self.all(is_no_number);
-            self.jump_if(fail);
-            self.one(I::LocalGet(result));
+        if !divides {
+            return self.finite(fail);
         }
+        let result = self.hold();
+        self.all([I::LocalSet(result), I::F64Const(f64::NAN.into()), I::LocalGet(result)]);
+        self.all([I::LocalGet(result), I::LocalGet(result), I::F64Sub, I::F64Const(0.0.into()), I::F64Ne, I::Select]);
+        self.release(result);
+    }
+
+    fn power(&mut self, a: &Expr, times: u32, fail: Label) {
+        self.number(a, fail);
+        let base = self.hold();
+        self.all([I::LocalSet(base), I::F64Const(1.0.into())]);
+        for _ in 0..times {
+            self.all([I::LocalGet(base), I::F64Mul]);
+        }
+        self.release(base);
+        self.finite(fail);
+    }
+
+    /// What is no number makes the expression fail.
+    fn finite(&mut self, fail: Label) {
+        let result = self.hold();
+        self.all([I::LocalTee(result), I::LocalGet(result), I::F64Sub, I::F64Const(0.0.into()), I::F64Ne]);
+        self.jump_if(fail);
+        self.one(I::LocalGet(result));
         self.release(result);
     }
 

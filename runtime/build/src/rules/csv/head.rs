@@ -2,11 +2,9 @@
 
 use selvedge_decision::manifest::{Kind, Missing, MissingWord, Scalar, Scope};
 
-use super::super::jdm::{ColumnDef, TableDef};
-use super::super::settings::{InputDef, InputSpec, Settings, scope_of};
-use super::cells;
+use super::super::settings::{InputDef, InputSpec, scope_of};
 
-/// A column that was read.
+/// A head that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Head {
     pub(super) name: String,
@@ -16,8 +14,9 @@ pub(super) struct Head {
 /// What a column is for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Role {
-    Input(InputSpec),
-    Output(Kind),
+    Input(Said),
+    /// Its type, when it is said.
+    Output(Option<Kind>),
     Note,
     From,
     Until,
@@ -25,55 +24,48 @@ pub(super) enum Role {
     Nothing,
 }
 
-/// A column to write.
-pub(super) struct Written {
-    pub(super) id: String,
-    pub(super) written: String,
-    pub(super) kind: Kind,
-    pub(super) is_output: bool,
+/// What the head of an input says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Said {
+    pub(super) kind: Option<Kind>,
+    scope: Option<Scope>,
+    required: bool,
+    default: Option<String>,
 }
 
 // === impl Head ===
 
 impl Head {
-    /// Reads a head; `cells` are the column's, by which a type that is not said is known.
-    pub(super) fn read<'c>(written: &str, cells: impl Iterator<Item = &'c str>) -> Result<Self, String> {
+    pub(super) fn read(written: &str) -> Result<Self, String> {
         let written = written.trim();
         let role = match written {
             "note" => Role::Note,
             "from" => Role::From,
             "until" => Role::Until,
             "" => Role::Nothing,
-            _ => return Self::column(written, cells),
+            _ => return Self::column(written),
         };
-        let mut cells = cells;
-        if role == Role::Nothing && cells.any(|cell| !cell.trim().is_empty()) {
-            return Err("a column has cells and no head".into());
-        }
         Ok(Self { name: written.to_owned(), role })
     }
 
-    fn column<'c>(written: &str, cells: impl Iterator<Item = &'c str>) -> Result<Self, String> {
+    fn column(written: &str) -> Result<Self, String> {
         let (is_output, written) = match written.strip_prefix('>') {
             Some(rest) => (true, rest),
             None => (false, written),
         };
         let (name, words) = written.split_once(':').unwrap_or((written, ""));
         let name = name.trim().to_owned();
-        let mut kind = None;
-        let mut spec =
-            InputSpec { kind: Kind::Number, scope: None, missing: Missing::Unsaid, symbols: Vec::new(), derive: None };
-        let mut default = None;
+        let mut said = Said::default();
         for word in words.split_whitespace() {
             match word {
-                "number" => kind = Some(Kind::Number),
-                "flag" => kind = Some(Kind::Flag),
-                "symbol" => kind = Some(Kind::Symbol),
-                "shared" => spec.scope = Some(Scope::Shared),
-                "candidate" => spec.scope = Some(Scope::Candidate),
-                "required" => spec.missing = Missing::Word(MissingWord::Error),
+                "number" => said.kind = Some(Kind::Number),
+                "flag" => said.kind = Some(Kind::Flag),
+                "symbol" => said.kind = Some(Kind::Symbol),
+                "shared" => said.scope = Some(Scope::Shared),
+                "candidate" => said.scope = Some(Scope::Candidate),
+                "required" => said.required = true,
                 _ => match word.split_once('=') {
-                    Some(("default", value)) => default = Some(value.to_owned()),
+                    Some(("default", value)) => said.default = Some(value.to_owned()),
                     _ => {
                         return Err(format!(
                             "the word {word:?} of its head is not known; known here: number, flag, symbol, shared, \
@@ -83,83 +75,65 @@ impl Head {
                 },
             }
         }
-        let kind = kind.or_else(|| cells::kind(cells)).unwrap_or(Kind::Number);
-        if let Some(default) = default {
-            spec.missing = Missing::Default { default: scalar(&default, kind)? };
+        if said.required && said.default.is_some() {
+            return Err("its head says `required` and a default: one of them would never count".into());
         }
-        if is_output && spec != (InputSpec { kind: spec.kind, ..unsaid() }) {
+        if !is_output {
+            return Ok(Self { name, role: Role::Input(said) });
+        }
+        if said != (Said { kind: said.kind, ..Said::default() }) {
             return Err("an output has a type at most: `> boost: number`".into());
         }
-        let role = if is_output { Role::Output(kind) } else { Role::Input(InputSpec { kind, ..spec }) };
-        Ok(Self { name, role })
-    }
-
-    /// Its name and what is known of it, when it is an input.
-    pub(super) fn input(&self) -> Option<(&str, InputDef)> {
-        match &self.role {
-            Role::Input(spec) => Some((&self.name, InputDef::Spec(spec.clone()))),
-            _ => None,
-        }
+        Ok(Self { name, role: Role::Output(said.kind) })
     }
 }
 
-fn unsaid() -> InputSpec {
-    InputDef::Kind(Kind::Number).spec()
+// === impl Said ===
+
+impl Said {
+    /// All that is known of the input when its type is.
+    pub(super) fn spec(&self, kind: Kind) -> Result<InputSpec, String> {
+        let missing = match &self.default {
+            Some(default) => Missing::Default { default: scalar(default, kind)? },
+            None if self.required => Missing::Word(MissingWord::Error),
+            None => Missing::Unsaid,
+        };
+        Ok(InputSpec { scope: self.scope, missing, ..InputDef::Kind(kind).spec() })
+    }
 }
 
 fn scalar(text: &str, kind: Kind) -> Result<Scalar, String> {
     match kind {
         Kind::Symbol => Ok(Scalar::Text(text.to_owned())),
         Kind::Flag => text.parse().map(Scalar::Flag).map_err(|_| format!("default={text} is neither true nor false")),
-        Kind::Number | Kind::Vector => {
-            text.parse().map(Scalar::Number).map_err(|_| format!("default={text} is no number"))
-        }
+        Kind::Number | Kind::Vector => match text.parse() {
+            Ok(number) if f64::is_finite(number) => Ok(Scalar::Number(number)),
+            _ => Err(format!("default={text} is no number")),
+        },
     }
 }
 
-/// The heads of a table.
-pub(super) fn write(table: &TableDef, settings: &Settings) -> Result<Vec<Written>, String> {
-    let field = |column: &ColumnDef| column.field.as_deref().unwrap_or_default().trim().to_owned();
-    let mut heads = Vec::new();
-    for column in &table.inputs {
-        let name = field(column);
-        let spec = settings.inputs.get(&name).map(InputDef::spec);
-        let Some(spec) = spec else {
-            return Err(format!("the column `{name}` is no declared input; CSV has inputs as they come"));
-        };
-        if spec.derive.is_some() || !spec.symbols.is_empty() {
-            return Err(format!("`{name}` has a function or a list of symbols, which a head of CSV cannot say"));
-        }
-        let mut written = format!("{name}: {}", spec.kind);
-        if let Some(scope) = spec.scope.filter(|scope| *scope != scope_of(&name)) {
-            written.push_str(if scope == Scope::Shared { " shared" } else { " candidate" });
-        }
-        match &spec.missing {
-            Missing::Word(MissingWord::Error) => written.push_str(" required"),
-            Missing::Default { default } => written.push_str(&format!(" default={}", told(default)?)),
-            Missing::Word(MissingWord::NoMatch) | Missing::Unsaid => {}
-        }
-        heads.push(Written { id: column.id.clone(), written, kind: spec.kind, is_output: false });
+/// The head of an input column.
+pub(super) fn write(name: &str, spec: &InputSpec) -> Result<String, String> {
+    let mut written = format!("{name}: {}", spec.kind);
+    if let Some(scope) = spec.scope.filter(|scope| *scope != scope_of(name)) {
+        written.push_str(if scope == Scope::Shared { " shared" } else { " candidate" });
     }
-    for column in &table.outputs {
-        let name = field(column);
-        let kind = super::kind_of_outputs(table, &column.id).unwrap_or(Kind::Number);
-        heads.push(Written { id: column.id.clone(), written: format!("> {name}: {kind}"), kind, is_output: true });
+    match &spec.missing {
+        Missing::Word(MissingWord::Error) => written.push_str(" required"),
+        Missing::Default { default } => written.push_str(&format!(" default={}", told(default)?)),
+        Missing::Word(MissingWord::NoMatch) | Missing::Unsaid => {}
     }
-    let columns = heads.iter().map(|head| head.written.split(':').next().unwrap_or_default());
-    for name in settings.inputs.keys() {
-        if !columns.clone().any(|column| column == name) {
-            return Err(format!("`{name}` is no column of its own; CSV has one for every input"));
-        }
-    }
-    Ok(heads)
+    Ok(written)
 }
 
 fn told(default: &Scalar) -> Result<String, String> {
     match default {
         Scalar::Flag(flag) => Ok(flag.to_string()),
         Scalar::Number(number) => Ok(number.to_string()),
-        Scalar::Text(text) if !text.contains(char::is_whitespace) => Ok(text.clone()),
-        Scalar::Text(text) => Err(format!("the default {text:?} has spaces, which a head of CSV cannot say")),
+        Scalar::Text(text) if !text.is_empty() && !text.contains(char::is_whitespace) => Ok(text.clone()),
+        Scalar::Text(text) => {
+            Err(format!("the default {text:?} is empty or has spaces, which a head of CSV cannot say"))
+        }
     }
 }

@@ -1,13 +1,38 @@
 //! Lines and cells of CSV (RFC 4180): quotes, doubled quotes in them, either end of line, a byte order mark, and whichever of
 //! `,` `;` and tab the spreadsheet puts between cells. Owns nothing of what they mean.
 
+/// What a file holds.
+#[derive(Debug, PartialEq)]
+pub(super) struct Sheet {
+    /// What stands between cells.
+    pub(super) between: char,
+    /// The lines that are not empty.
+    pub(super) records: Vec<Vec<Cell>>,
+}
+
+/// One cell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub(super) text: String,
+    /// Whether it stood in quotes.
+    pub(super) is_quoted: bool,
+}
+
+// === impl Cell ===
+
+impl Cell {
+    pub(super) fn text(&self) -> &str {
+        self.text.trim()
+    }
+}
+
 /// Reads the records; empty lines are passed over.
-pub(super) fn read(text: &str) -> Result<Vec<Vec<String>>, String> {
+pub(super) fn read(text: &str) -> Result<Sheet, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let between = separator(text);
     let mut records = Vec::new();
     let mut record = Vec::new();
-    let mut cell = String::new();
+    let mut cell = Cell::default();
     let mut quoted_at = None;
     let mut line = 1;
     let mut rest = text.chars().peekable();
@@ -16,14 +41,14 @@ pub(super) fn read(text: &str) -> Result<Vec<Vec<String>>, String> {
         match c {
             '"' if quoted_at.is_some() => {
                 if rest.next_if_eq(&'"').is_some() {
-                    cell.push('"');
+                    cell.text.push('"');
                 } else {
                     quoted_at = None;
                 }
             }
-            _ if quoted_at.is_some() => cell.push(c),
-            '"' if cell.trim().is_empty() => {
-                cell.clear();
+            _ if quoted_at.is_some() => cell.text.push(c),
+            '"' if cell.text.trim().is_empty() => {
+                cell = Cell { text: String::new(), is_quoted: true };
                 quoted_at = Some(line);
             }
             '\r' if rest.peek() == Some(&'\n') => {}
@@ -32,7 +57,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Vec<String>>, String> {
                 end(&mut records, &mut record);
             }
             _ if c == between => record.push(std::mem::take(&mut cell)),
-            _ => cell.push(c),
+            _ => cell.text.push(c),
         }
     }
     if let Some(line) = quoted_at {
@@ -40,12 +65,12 @@ pub(super) fn read(text: &str) -> Result<Vec<Vec<String>>, String> {
     }
     record.push(cell);
     end(&mut records, &mut record);
-    Ok(records)
+    Ok(Sheet { between, records })
 }
 
-fn end(records: &mut Vec<Vec<String>>, record: &mut Vec<String>) {
+fn end(records: &mut Vec<Vec<Cell>>, record: &mut Vec<Cell>) {
     // Spreadsheets pad lines with empty cells.
-    while record.last().is_some_and(|cell| cell.trim().is_empty()) {
+    while record.last().is_some_and(|cell| cell.text().is_empty()) {
         record.pop();
     }
     if !record.is_empty() {
@@ -73,16 +98,25 @@ pub(super) fn push(out: &mut String, cells: &[String]) {
         if at > 0 {
             out.push(',');
         }
-        let plain = !cell.contains([',', ';', '\t', '"', '\n', '\r']) && cell.trim() == cell;
-        if plain {
-            out.push_str(cell);
-        } else {
-            out.push('"');
-            out.push_str(&cell.replace('"', "\"\""));
-            out.push('"');
-        }
+        push_cell(out, cell, cell.starts_with('#'));
     }
     out.push('\n');
+}
+
+/// Adds a line that begins with `#`.
+pub(super) fn push_option(out: &mut String, option: &str) {
+    push_cell(out, option, false);
+    out.push('\n');
+}
+
+fn push_cell(out: &mut String, cell: &str, quoted: bool) {
+    if quoted || cell.contains([',', ';', '\t', '"', '\n', '\r']) || cell.trim() != cell {
+        out.push('"');
+        out.push_str(&cell.replace('"', "\"\""));
+        out.push('"');
+    } else {
+        out.push_str(cell);
+    }
 }
 
 #[cfg(test)]
@@ -93,14 +127,22 @@ mod tests {
 
     use super::*;
 
+    fn texts(text: &str) -> Vec<Vec<String>> {
+        let records = read(text).unwrap().records.into_iter();
+        records.map(|record| record.into_iter().map(|cell| cell.text).collect()).collect()
+    }
+
     #[test]
     fn spreadsheets_are_read() {
-        let check = |text: &str, expected: &[&[&str]]| assert_eq!(read(text).unwrap(), expected, "{text:?}");
+        let check = |text: &str, expected: &[&[&str]]| assert_eq!(texts(text), expected, "{text:?}");
         check("a,b\r\n\"x, \"\"y\"\"\",2\r\n", &[&["a", "b"], &["x, \"y\"", "2"]]);
         check("\u{feff}a;b\n1,5;2\n", &[&["a", "b"], &["1,5", "2"]]);
         check("# name: x\na\tb\n\n1\t2", &[&["# name: x"], &["a", "b"], &["1", "2"]]);
         check("a,b,,\n1,,\n", &[&["a", "b"], &["1"]]);
         assert!(read("a\n\"b").unwrap_err().contains("line 2"));
+        let sheet = read("a;b\n\"#1\";#2\n").unwrap();
+        assert_eq!(sheet.between, ';');
+        assert_eq!(sheet.records[1].iter().map(|cell| cell.is_quoted).collect::<Vec<_>>(), [true, false]);
     }
 
     proptest! {
@@ -108,7 +150,7 @@ mod tests {
         fn what_is_written_is_read_back(records in prop::collection::vec(prop::collection::vec("[a-z,;\"\n\t #]{0,8}z", 2..5), 1..6)) {
             let mut out = "h1,h2\n".to_owned();
             records.iter().for_each(|record| push(&mut out, record));
-            prop_assert_eq!(&read(&out).unwrap()[1..], &records[..]);
+            prop_assert_eq!(&texts(&out)[1..], &records[..]);
         }
     }
 }

@@ -1,14 +1,17 @@
 //! The classes of a column's values: values that pass the same cells. Owns which values stand for all: every number that a
 //! cell names, what lies between and beyond; every text, and any other; true and false; and what is missing.
+//!
+//! Only cells are taken apart that compare their column with what is written in them: such a cell tells values apart at the
+//! numbers or texts it names and nowhere else, so it is evaluated there and once between.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::eval;
 use super::super::program::{Expr, Literal, Program, Table, Type, ValueId};
+use super::rows::Rows;
 
-/// A set of rows.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Rows(Vec<u64>);
+/// The most words of row sets that a table's values may need before equal ones become one class.
+const MAX_WORDS: usize = 8_000_000;
 
 /// Values of a column that the same rows take.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,32 +33,6 @@ pub(super) struct Grid {
     pub(super) sure: Rows,
 }
 
-// === impl Rows ===
-
-impl Rows {
-    fn new(count: usize, is_in: impl Fn(usize) -> bool) -> Self {
-        let mut words = vec![0u64; count.div_ceil(64)];
-        (0..count).filter(|row| is_in(*row)).for_each(|row| words[row / 64] |= 1 << (row % 64));
-        Self(words)
-    }
-
-    pub(super) fn has(&self, row: usize) -> bool {
-        self.0.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
-    }
-
-    pub(super) fn and(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
-        (0..self.0.len() * 64).filter(|row| self.has(*row))
-    }
-}
-
 // === impl Class ===
 
 impl Class {
@@ -74,63 +51,197 @@ impl Class {
 // === impl Grid ===
 
 impl Grid {
-    pub(super) fn new(program: &Program, table: &Table) -> Self {
+    /// `None` when the table is too large.
+    pub(super) fn new(program: &Program, table: &Table) -> Option<Self> {
         let count = table.rows.len();
-        let mut unsure: BTreeSet<usize> = (0..count).filter(|row| !table.rows[*row].also.is_empty()).collect();
+        // A row with dates, or with an output that may fail, may be passed over although its cells pass.
+        let mut unsure = Rows::new(count, |row| {
+            let row = &table.rows[row];
+            !row.also.is_empty() || row.outputs.iter().flatten().any(Expr::can_fail)
+        });
         let mut columns = Vec::new();
+        let mut words = 0;
         for (at, column) in table.columns.iter().enumerate() {
-            let cells: Vec<Option<&Expr>> = table.rows.iter().map(|row| row.tests[at].as_ref()).collect();
-            let own = |expr: &Expr| {
-                let mut only = column.value.is_some();
-                expr.each_value(&mut |value| only &= Some(value) == column.value);
-                only
-            };
-            unsure.extend((0..count).filter(|row| cells[*row].is_some_and(|cell| !own(cell))));
+            let cells: Vec<Cell<'_>> =
+                table.rows.iter().map(|row| Cell::new(program, row.tests[at].as_ref(), column.value)).collect();
+            for (row, cell) in cells.iter().enumerate() {
+                if matches!(cell, Cell::Unknown) {
+                    unsure.insert(row);
+                }
+            }
             let Some(value) = column.value else {
                 columns.push(vec![Class { value: 0.0, is_missing: false, may: Rows::new(count, |_| true) }]);
                 continue;
             };
-            let mut numbers = BTreeSet::new();
-            cells.iter().flatten().filter(|cell| own(cell)).for_each(|cell| literals(program, cell, &mut numbers));
-            let mut classes: Vec<Class> = Vec::new();
-            for number in standing(program.value(value).kind, numbers) {
-                let passes = |row: usize| {
-                    cells[row].is_none_or(|cell| !own(cell) || eval::holds_for(program, cell, value, number))
-                };
-                let class = Class { value: number, is_missing: number.is_nan(), may: Rows::new(count, passes) };
-                if !classes.iter().any(|other| other.may == class.may && other.is_missing == class.is_missing) {
-                    classes.push(class);
-                }
+            let values = Values::new(program.value(value).kind, &cells);
+            words += values.all.len() * count.div_ceil(64);
+            if words > MAX_WORDS {
+                return None;
             }
-            columns.push(classes);
+            columns.push(values.classes(program, value, &cells));
         }
-        Self { columns, every: Rows::new(count, |_| true), sure: Rows::new(count, |row| !unsure.contains(&row)) }
+        Some(Self { columns, every: Rows::new(count, |_| true), sure: Rows::new(count, |row| !unsure.has(row)) })
+    }
+}
+
+/// A cell, as far as its column's value alone decides it.
+enum Cell<'p> {
+    Blank,
+    /// It compares the column with these numbers and numbers of texts.
+    Plain(&'p Expr, BTreeSet<u64>),
+    /// It may hold or not.
+    Unknown,
+}
+
+// === impl Cell ===
+
+impl<'p> Cell<'p> {
+    fn new(program: &Program, test: Option<&'p Expr>, column: Option<ValueId>) -> Self {
+        let Some(test) = test else { return Self::Blank };
+        let Some(column) = column else { return Self::Unknown };
+        let mut only = true;
+        test.each_value(&mut |value| only &= value == column);
+        // Of a flag every value is looked at, so it does not matter what is computed of it.
+        if !only || program.value(column).kind != Type::Flag && !is_plain(test) {
+            return Self::Unknown;
+        }
+        let mut named = BTreeSet::new();
+        literals(program, test, &mut named);
+        Self::Plain(test, named)
+    }
+}
+
+/// Whether the column's value stands in it only as one side of a comparison with what is written down.
+fn is_plain(expr: &Expr) -> bool {
+    let written = |expr: &Expr| matches!(expr, Expr::Literal(_) | Expr::Missing);
+    let beside = |a: &Expr, b: &Expr| matches!(a, Expr::Value(_)) && written(b);
+    match expr {
+        Expr::Value(_) => false,
+        Expr::Order(_, a, b) | Expr::Same(a, b, _) if beside(a, b) || beside(b, a) => true,
+        Expr::OneOf(value, of, _) if matches!(**value, Expr::Value(_)) && of.iter().all(written) => true,
+        Expr::Between(between)
+            if matches!(between.value, Expr::Value(_)) && written(&between.low) && written(&between.high) =>
+        {
+            true
+        }
+        _ => expr.parts().into_iter().all(is_plain),
     }
 }
 
 fn literals(program: &Program, expr: &Expr, numbers: &mut BTreeSet<u64>) {
     if let Expr::Literal(literal @ (Literal::Number(_) | Literal::Text(_))) = expr {
-        numbers.insert(program.number(literal).to_bits());
+        // One zero: the two are equal.
+        numbers.insert((program.number(literal) + 0.0).to_bits());
     }
     expr.parts().into_iter().for_each(|part| literals(program, part, numbers));
 }
 
-/// A value for every class there can be.
-fn standing(kind: Type, numbers: BTreeSet<u64>) -> Vec<f64> {
-    let mut named: Vec<f64> = numbers.into_iter().map(f64::from_bits).collect();
-    named.sort_by(f64::total_cmp);
-    let mut values = match kind {
-        Type::Flag => vec![0.0, 1.0],
-        Type::Text => named.iter().copied().chain([-1.0]).collect(),
-        Type::Number => {
-            let mut values = Vec::new();
-            let ends = named.first().zip(named.last()).map(|(first, last)| [first - 1.0, last + 1.0]);
-            values.extend(ends.into_iter().flatten());
-            values.extend(named.windows(2).map(|pair| pair[0] + (pair[1] - pair[0]) / 2.0));
-            values.extend(named.iter().flat_map(|number| [*number, number.next_up(), number.next_down()]));
-            if values.is_empty() { vec![0.0] } else { values }
+/// A value for every class there can be, in an order in which what a cell does not tell apart stands side by side.
+struct Values {
+    all: Vec<f64>,
+    /// Where the named ones stand.
+    places: BTreeMap<u64, usize>,
+}
+
+// === impl Values ===
+
+impl Values {
+    fn new(kind: Type, cells: &[Cell<'_>]) -> Self {
+        let mut named: Vec<f64> = Vec::new();
+        for cell in cells {
+            if let Cell::Plain(_, numbers) = cell {
+                named.extend(numbers.iter().map(|bits| f64::from_bits(*bits)));
+            }
         }
-    };
-    values.push(f64::NAN);
-    values
+        named.sort_by(f64::total_cmp);
+        named.dedup();
+        let mut values = Self { all: Vec::new(), places: BTreeMap::new() };
+        match kind {
+            Type::Flag => values.all.extend([0.0, 1.0]),
+            Type::Text => {
+                // Any other text, and one more beside each that is named, so that no two of them stand side by side.
+                values.all.push(-1.0);
+                for text in named.into_iter().filter(|text| *text >= 0.0) {
+                    values.places.insert(text.to_bits(), values.all.len());
+                    values.all.extend([text, -1.0]);
+                }
+            }
+            Type::Number => {
+                values.all.push(named.first().map_or(0.0, |first| below(*first)));
+                for (at, number) in named.iter().enumerate() {
+                    values.places.insert(number.to_bits(), values.all.len());
+                    let next = named.get(at + 1);
+                    let beyond = next.map_or_else(|| above(*number), |next| number / 2.0 + next / 2.0);
+                    values.all.extend([*number, beyond]);
+                }
+            }
+        }
+        values.all.push(f64::NAN);
+        values
+    }
+
+    fn classes(&self, program: &Program, value: ValueId, cells: &[Cell<'_>]) -> Vec<Class> {
+        let always = Rows::new(cells.len(), |row| !matches!(cells[row], Cell::Plain(..)));
+        let mut passes = vec![always; self.all.len()];
+        for (row, cell) in cells.iter().enumerate() {
+            if let Cell::Plain(test, named) = cell {
+                self.mark(program, value, test, named, row, &mut passes);
+            }
+        }
+        let mut classes: Vec<Class> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for ((at, number), may) in self.all.iter().enumerate().zip(passes) {
+            let is_missing = number.is_nan();
+            if self.is_there(at) && seen.insert((is_missing, may.clone())) {
+                classes.push(Class { value: *number, is_missing, may });
+            }
+        }
+        classes
+    }
+
+    /// Whether a value stands at `at`: between two numbers that follow each other there is none.
+    fn is_there(&self, at: usize) -> bool {
+        let neighbours = [at.checked_sub(1), Some(at + 1)];
+        self.places.get(&self.all[at].to_bits()).is_some_and(|place| *place == at)
+            || !neighbours.into_iter().flatten().filter_map(|at| self.all.get(at)).any(|beside| *beside == self.all[at])
+    }
+
+    /// Adds `row` to the values that pass its cell.
+    fn mark(
+        &self,
+        program: &Program,
+        value: ValueId,
+        test: &Expr,
+        named: &BTreeSet<u64>,
+        row: usize,
+        passes: &mut [Rows],
+    ) {
+        let last = self.all.len() - 1;
+        let mut ends: Vec<usize> = named.iter().filter_map(|bits| self.places.get(bits)).copied().collect();
+        ends.sort_unstable();
+        // Flags have no places: each is looked at.
+        let single: Vec<usize> = if self.places.is_empty() { (0..last).collect() } else { ends };
+        let mut mark = |from: usize, to: usize| {
+            let Some(at) = (from..to).find(|at| self.is_there(*at)) else { return };
+            if eval::holds_for(program, test, value, self.all[at]) {
+                passes[from..to].iter_mut().for_each(|rows| rows.insert(row));
+            }
+        };
+        let mut from = 0;
+        for at in single {
+            mark(from, at);
+            mark(at, at + 1);
+            from = at + 1;
+        }
+        mark(from, last);
+        mark(last, last + 1);
+    }
+}
+
+fn below(number: f64) -> f64 {
+    if (number - 1.0) < number { number - 1.0 } else { number.next_down() }
+}
+
+fn above(number: f64) -> f64 {
+    if (number + 1.0) > number { number + 1.0 } else { number.next_up() }
 }

@@ -1,7 +1,9 @@
-//! Rows of JSON as a module's rows of numbers. Owns the meaning of a JSON value for an input of the manifest.
+//! Rows of JSON as a module's rows of numbers. Owns the meaning of a JSON value for an input of the manifest; derived inputs
+//! are computed, as a node does before the call.
 
 use std::collections::BTreeSet;
 
+use selvedge_build::derived;
 use selvedge_decision::Manifest;
 use selvedge_decision::manifest::{Input, Kind, Scope};
 use serde_json::{Map, Value};
@@ -13,7 +15,15 @@ const MAX_UNKNOWN: usize = 20;
 #[derive(Debug)]
 pub(in crate::commands) struct Rows<'m> {
     manifest: &'m Manifest,
+    /// The time of the decision.
+    now_us: i64,
     unknown: BTreeSet<String>,
+}
+
+/// Where the values of one row stand: the candidate's own before those of the request.
+struct Values<'v> {
+    own: &'v Map<String, Value>,
+    request: &'v Map<String, Value>,
 }
 
 /// The numbers of one call.
@@ -27,8 +37,8 @@ pub(in crate::commands) struct Row {
 // === impl Rows ===
 
 impl<'m> Rows<'m> {
-    pub(in crate::commands) fn new(manifest: &'m Manifest) -> Self {
-        Self { manifest, unknown: BTreeSet::new() }
+    pub(in crate::commands) fn new(manifest: &'m Manifest, now_us: i64) -> Self {
+        Self { manifest, now_us, unknown: BTreeSet::new() }
     }
 
     /// Names in the rows that are no inputs.
@@ -44,8 +54,9 @@ impl<'m> Rows<'m> {
         let is_structured = object.keys().all(|name| name == "shared" || name == "candidates") && !object.is_empty();
         if !is_structured {
             self.note_unknown(&object, None);
-            let shared = self.numbers(Scope::Shared, &object)?;
-            return Ok(Row { shared, candidates: self.numbers(Scope::Candidate, &object)?, count: 1 });
+            let values = Values { own: &object, request: &object };
+            let [shared, candidates] = [Scope::Shared, Scope::Candidate].map(|scope| self.numbers(scope, &values));
+            return Ok(Row { shared: shared?, candidates: candidates?, count: 1 });
         }
         let shared = match object.get("shared") {
             None | Some(Value::Null) => &nothing,
@@ -63,19 +74,23 @@ impl<'m> Rows<'m> {
         for (i, candidate) in candidates.iter().enumerate() {
             let Value::Object(candidate) = candidate else { return Err(format!("candidates[{i}] is not an object")) };
             self.note_unknown(candidate, Some(Scope::Candidate));
-            let row = self.numbers(Scope::Candidate, candidate).map_err(|why| format!("candidates[{i}]: {why}"))?;
+            let values = Values { own: candidate, request: shared };
+            let row = self.numbers(Scope::Candidate, &values).map_err(|why| format!("candidates[{i}]: {why}"))?;
             numbers.extend(row);
         }
         let count = u32::try_from(candidates.len()).map_err(|_| "too many candidates".to_owned())?;
-        Ok(Row { shared: self.numbers(Scope::Shared, shared)?, candidates: numbers, count })
+        let values = Values { own: shared, request: shared };
+        Ok(Row { shared: self.numbers(Scope::Shared, &values)?, candidates: numbers, count })
     }
 
     fn note_unknown(&mut self, object: &Map<String, Value>, scope: Option<Scope>) {
         let known = |name: &str| {
-            self.manifest
-                .inputs
-                .iter()
-                .any(|input| input.name == name && scope.is_none_or(|scope| input.scope == scope))
+            self.manifest.inputs.iter().any(|input| {
+                let is_part = || input.derive.iter().flat_map(derived::parts).any(|part| part == name);
+                // What a candidate's input is computed of may be the request's.
+                let is_seen = |scope: Scope| input.scope == scope || scope == Scope::Shared && is_part();
+                (input.name == name || is_part()) && scope.is_none_or(is_seen)
+            })
         };
         let unknown: Vec<_> = object.keys().filter(|name| !known(name)).cloned().collect();
         for name in unknown {
@@ -85,13 +100,21 @@ impl<'m> Rows<'m> {
         }
     }
 
-    fn numbers(&self, scope: Scope, object: &Map<String, Value>) -> Result<Vec<f64>, String> {
+    fn numbers(&self, scope: Scope, values: &Values<'_>) -> Result<Vec<f64>, String> {
         let mut numbers = Vec::new();
         for input in self.manifest.inputs.iter().filter(|input| input.scope == scope) {
-            let value = object.get(&input.name).filter(|value| !value.is_null());
-            match value {
-                Some(value) => push(input, value, &mut numbers).map_err(|why| format!("{:?}: {why}", input.name))?,
-                None => numbers.extend(std::iter::repeat_n(missing(input)?, input.width())),
+            let value = values.own.get(&input.name).filter(|value| !value.is_null());
+            match (value, &input.derive) {
+                (Some(value), _) => {
+                    push(input, value, &mut numbers).map_err(|why| format!("{:?}: {why}", input.name))?
+                }
+                (None, Some(derive)) => {
+                    let part = |name: &str| values.own.get(name).or_else(|| values.request.get(name));
+                    let number = derived::compute(derive, self.now_us, part);
+                    let number = number.map_err(|why| format!("{:?}: {why}", input.name))?;
+                    numbers.push(if number.is_nan() { missing(input)? } else { number });
+                }
+                (None, None) => numbers.extend(std::iter::repeat_n(missing(input)?, input.width())),
             }
         }
         Ok(numbers)
@@ -151,6 +174,9 @@ mod tests {
         {"name":"new","scope":"candidate","type":"flag"},
         {"name":"taste","scope":"candidate","type":"vector","len":2}]}"#;
 
+    /// 2026-11-25T08:00:00Z, a Wednesday.
+    const NOW_US: i64 = 1_795_593_600_000_000;
+
     fn same(a: &[f64], b: &[f64]) -> bool {
         a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan())
     }
@@ -159,7 +185,7 @@ mod tests {
     fn a_line_becomes_the_rows_of_a_call() {
         let manifest: Manifest = serde_json::from_str(MANIFEST).unwrap();
         let check = |line: &str, shared: &[f64], candidates: &[f64], count: u32| {
-            let row = Rows::new(&manifest).read(line.as_bytes()).unwrap();
+            let row = Rows::new(&manifest, NOW_US).read(line.as_bytes()).unwrap();
             assert!(
                 same(&row.shared, shared) && same(&row.candidates, candidates) && row.count == count,
                 "{line}: {row:?}"
@@ -188,7 +214,7 @@ mod tests {
     fn a_wrong_line_says_what_is_wrong() {
         let manifest: Manifest = serde_json::from_str(MANIFEST).unwrap();
         let check = |line: &str, expected: &str| {
-            let why = Rows::new(&manifest).read(line.as_bytes()).unwrap_err();
+            let why = Rows::new(&manifest, NOW_US).read(line.as_bytes()).unwrap_err();
             assert!(why.contains(expected), "{why:?} does not say {expected:?}");
         };
         check("[1]", "not a JSON object");
@@ -200,9 +226,41 @@ mod tests {
     }
 
     #[test]
+    fn derived_inputs_are_computed() {
+        let manifest = r#"{"manifest":1,"name":"m","outputs":[],"limits":{"rows":9,"memory_bytes":1},"inputs":[
+            {"name":"v","scope":"shared","type":"flag","derive":{"fn":"starts_with","of":"user.segment","text":"v"}},
+            {"name":"now","scope":"shared","type":"number","derive":{"fn":"epoch_seconds"}},
+            {"name":"new","scope":"candidate","type":"flag","missing":"error",
+             "derive":{"fn":"contains","of":"item.name","text":"new"}}]}"#;
+        let manifest: Manifest = serde_json::from_str(manifest).unwrap();
+        let check = |line: &str, shared: &[f64], candidates: &[f64]| {
+            let mut rows = Rows::new(&manifest, NOW_US);
+            let row = rows.read(line.as_bytes()).unwrap();
+            assert!(same(&row.shared, shared) && same(&row.candidates, candidates), "{line}: {row:?}");
+            assert_eq!(rows.unknown().count(), 0, "{line}");
+        };
+        let now = NOW_US as f64 / 1e6;
+        check(r#"{"user.segment":"vip","item.name":"brand new"}"#, &[1.0, now], &[1.0]);
+        check(r#"{"user.segment":null,"item.name":"old"}"#, &[f64::NAN, now], &[0.0]);
+        check(
+            r#"{"shared":{"user.segment":"old"},"candidates":[{"item.name":"new"},{"item.name":"old"}]}"#,
+            &[0.0, now],
+            &[1.0, 0.0],
+        );
+        check(r#"{"shared":{"v":true,"now":5,"item.name":"new"},"candidates":[{}]}"#, &[1.0, 5.0], &[1.0]);
+        let wrong = |line: &str, expected: &str| {
+            let why = Rows::new(&manifest, NOW_US).read(line.as_bytes()).unwrap_err();
+            assert!(why.contains(expected), "{why}");
+        };
+        wrong(r#"{"item.name":"new"}"#, "\"v\": it is computed of \"user.segment\", which is not there");
+        wrong(r#"{"user.segment":"v","item.name":null}"#, "\"new\" is missing, and the module takes that as an error");
+        wrong(r#"{"user.segment":5,"item.name":"x"}"#, "\"v\": \"user.segment\": 5 is no text");
+    }
+
+    #[test]
     fn names_that_are_no_inputs_are_noted() {
         let manifest: Manifest = serde_json::from_str(MANIFEST).unwrap();
-        let mut rows = Rows::new(&manifest);
+        let mut rows = Rows::new(&manifest, NOW_US);
         rows.read(br#"{"prise":1,"shared":{}}"#).unwrap();
         rows.read(br#"{"shared":{"price":1}}"#).unwrap();
         assert_eq!(rows.unknown().collect::<Vec<_>>(), ["price", "prise", "shared"]);

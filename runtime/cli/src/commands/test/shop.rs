@@ -3,13 +3,15 @@
 
 mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use selvedge_build::build::module_name;
 use selvedge_build::keys::SigningKey;
-use selvedge_build::release::{self, Limits};
+use selvedge_build::release::{self, Limits, PackError};
+use selvedge_build::rules;
 use selvedge_decision::gather::{ContextValue, Request, Rows};
 use selvedge_decision::manifest::Kind;
 use selvedge_decision::plan::Placement;
@@ -22,6 +24,8 @@ use serde_json::{Map, Value, json};
 
 use self::tables::Tables;
 use super::Results;
+use super::files::Tested;
+use crate::modules::file_name;
 
 /// What a test's decision may take for each module.
 const AMPLE: Duration = Duration::from_secs(2);
@@ -63,17 +67,32 @@ struct Wanted {
     tz_offset_min: i32,
 }
 
-/// Runs the tests of a release folder.
-pub(super) fn run(host: &Host, dir: &Path, results: &mut Results) -> anyhow::Result<()> {
+/// Runs the tests of a release folder, of which `rules` were tested by themselves; a folder that is no release is a failed
+/// test.
+pub(super) fn run(host: &Host, dir: &Path, rules: &[Tested], results: &mut Results) -> anyhow::Result<()> {
     // Packed for the check of all of it; the key signs nothing that is kept.
-    let packed = release::pack(dir, &SigningKey::generate()?)?;
+    let packed = match release::pack(dir, &SigningKey::generate()?) {
+        Ok(packed) => packed,
+        Err(PackError::Bad(bad)) => {
+            let findings = bad.findings.iter().map(ToString::to_string);
+            // What is wrong in a file of rules was told with it.
+            let wrong: Vec<String> = findings.filter(|line| !results.has_told(line)).collect();
+            if !wrong.is_empty() {
+                results.add(dir, "the release", wrong);
+            }
+            return Ok(());
+        }
+        Err(error @ PackError::Read { .. }) => return Err(error.into()),
+    };
     let files = release::open(&packed.bytes, &Limits::default())?;
     let contents = release::definition(&files)?;
     let plan = contents.compile()?;
     let mut modules = Vec::new();
     for name in &plan.modules {
         let module = contents.modules.get(name).ok_or_else(|| anyhow::anyhow!("module {name:?} is missing"))?;
-        modules.push(host.load(module.bytes, &module.file.manifest)?);
+        let of_name = |tested: &&Tested| module_name(&file_name(Path::new(&tested.file))) == Some(name.as_str());
+        let rules = rules.iter().find(of_name);
+        modules.push(Loaded { module: host.load(module.bytes, &module.file.manifest)?, rules });
     }
     for (name, bytes) in &contents.tests {
         let path = dir.join(format!("tests/{name}.test.json"));
@@ -86,7 +105,13 @@ pub(super) fn run(host: &Host, dir: &Path, results: &mut Results) -> anyhow::Res
             }
         };
         for (at, case) in cases.iter().enumerate() {
-            let found = ask(&plan, &modules, case, &packed.digest, at as u32);
+            let mut calls = Calls { modules: &modules, fired: BTreeMap::new() };
+            let found = ask(&plan, &mut calls, case, &packed.digest, at as u32);
+            for (module, rows) in calls.fired {
+                if let Some(tested) = modules[module].rules {
+                    results.coverage(&tested.file, &tested.rules.program).fired(rows);
+                }
+            }
             let wrong = match found {
                 Ok(answer) => compare(&case.expect, &answer),
                 Err(why) => vec![why],
@@ -109,7 +134,7 @@ fn compare(expect: &Map<String, Value>, answer: &Value) -> Vec<String> {
 
 fn ask(
     plan: &Plan,
-    modules: &[Module],
+    calls: &mut Calls<'_>,
     case: &ShopCase,
     release: &selvedge_decision::Digest,
     count: u32,
@@ -136,7 +161,7 @@ fn ask(
     let time_us = case.now_us.unwrap_or(NOW_US);
     let moment = Moment { id: DecisionId::new(time_us, 0, count), time_us, release: *release, explain: false };
     let tables = Tables::new(plan, &case.features)?;
-    let decision = decide(plan, placement, &request, moment, &tables, &mut Loaded { modules }, &mut Rows::default());
+    let decision = decide(plan, placement, &request, moment, &tables, calls, &mut Rows::default());
     decision.map(|decision| answer(placement, &decision.record)).map_err(|bad| bad.to_string())
 }
 
@@ -170,12 +195,21 @@ fn answer(placement: &Placement, record: &Record) -> Value {
     })
 }
 
-/// The release's modules, by their place in the plan.
-struct Loaded<'m> {
-    modules: &'m [Module],
+/// A module of the release, and the rules that it was built from where it was.
+struct Loaded<'r> {
+    module: Module,
+    rules: Option<&'r Tested>,
 }
 
-impl Modules for Loaded<'_> {
+/// The calls of one test.
+struct Calls<'m> {
+    /// The release's modules, by their place in the plan.
+    modules: &'m [Loaded<'m>],
+    /// The rows of rules that fired, by module: table, row.
+    fired: BTreeMap<usize, BTreeSet<(usize, usize)>>,
+}
+
+impl Modules for Calls<'_> {
     fn evaluate(
         &mut self,
         _: Rung,
@@ -184,7 +218,16 @@ impl Modules for Loaded<'_> {
         rows: &[f64],
         count: u32,
     ) -> Result<Vec<f64>, Fault> {
-        self.modules.get(module).ok_or(Fault::Trap)?.evaluate(shared, rows, count, AMPLE)
+        let loaded = self.modules.get(module).ok_or(Fault::Trap)?;
+        if let Some(tested) = loaded.rules {
+            let width = rows.len() / count.max(1) as usize;
+            let fired = self.fired.entry(module).or_default();
+            for row in 0..count as usize {
+                let own = rows.get(row * width..(row + 1) * width).unwrap_or_default();
+                fired.extend(rules::evaluate(&tested.rules.program, shared, own).fired_rows());
+            }
+        }
+        loaded.module.evaluate(shared, rows, count, AMPLE)
     }
 }
 
