@@ -4,6 +4,7 @@
 use selvedge_build::import::{self, BadModel};
 use selvedge_build::pipeline::compile::{self, CompileError, Options};
 use selvedge_build::pipeline::{OutputKind, Pipeline, calibrate, reference};
+use selvedge_build::sidecar::Sidecar;
 use selvedge_build::{module, release, rules};
 use selvedge_decision::Manifest;
 use selvedge_decision::manifest::Scope;
@@ -23,7 +24,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 13] = [
+pub const ALL: [Target; 15] = [
     Target { name: "request", feed: request },
     Target { name: "events", feed: events },
     Target { name: "manifest", feed: manifest },
@@ -32,6 +33,8 @@ pub const ALL: [Target; 13] = [
     Target { name: "block", feed: block },
     Target { name: "rules", feed: rules },
     Target { name: "pipeline", feed: pipeline },
+    Target { name: "rules_tests", feed: rules_tests },
+    Target { name: "sidecar", feed: sidecar },
     Target { name: "xgboost", feed: xgboost },
     Target { name: "lightgbm", feed: lightgbm },
     Target { name: "onnx", feed: onnx },
@@ -115,17 +118,65 @@ pub fn block(bytes: &[u8]) {
     assert_eq!(text.ok().and_then(Result::ok), Some(format!("{items:?}")));
 }
 
-/// A decision table, as JDM or as CSV: rules that are read can be looked at and, now and then, built.
+/// A decision table, as JDM or as CSV: rules that are read can be looked at and, now and then, built and written as CSV, and
+/// the work and the code are in proportion to the file.
 pub fn rules(bytes: &[u8]) {
     let file = if bytes.first() == Some(&b'{') { "a.jdm.json" } else { "a.csv" };
-    let Ok(rules) = rules::read(file, bytes) else { return };
-    drop(rules::lint::lint(&rules));
+    let (rules, size) = match rules::read(file, bytes) {
+        Ok(rules) => (rules, bytes.len()),
+        Err(bad) => {
+            let bound = bad.findings.iter().any(|finding| finding.message.contains(rules::WORK_BOUND));
+            assert!(!bound || bytes.len() > 16 << 10, "a small file makes too much work");
+            return;
+        }
+    };
+    // Every word is looked at once or twice; each of n nodes may hand on n names.
+    let work = 4 * size + size * size / 1_000;
+    assert!(rules.work() <= work, "{} parts were looked at for {size} bytes", rules.work());
+    assert!(rules::lint::lint(&rules).len() <= 100);
     let sum: usize = bytes.iter().map(|byte| usize::from(*byte)).sum();
     // Sealing takes a hundred times as long as reading.
     if sum.is_multiple_of(16)
         && let Ok(module) = rules.module()
     {
         assert!(module::open(&module).is_ok(), "a module that was built opens");
+        let code = module::lift(&module).map_or(0, <[u8]>::len);
+        assert!(code <= 64 * size + (8 << 10), "{code} bytes of code for {size} bytes of rules");
+        drop(rules::to_csv(file, bytes, None));
+    }
+}
+
+/// A table that the targets below know.
+const TABLE: &[u8] = b"user.segment: symbol,item.price: number required,> boost,> badge\nvip,> 5,1.5,gold\n,,1,\n";
+
+/// Tests of rules: one that is read runs, or says why not.
+pub fn rules_tests(bytes: &[u8]) {
+    let (Ok(cases), Ok(rules)) = (rules::trial::read("a.test.json", bytes), rules::read("a.csv", TABLE)) else {
+        return;
+    };
+    for case in cases.iter().take(100) {
+        match rules::trial::run(&rules.program, case) {
+            Ok(tried) => assert!(tried.fired.iter().all(|(table, row)| *table == 0 && *row < 2)),
+            Err(why) => assert!(!why.is_empty()),
+        }
+    }
+}
+
+/// The TOML file beside rules, and beside a model.
+pub fn sidecar(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Err(bad) = rules::read_with("a.csv", TABLE, Some(("a.toml", text))) {
+        assert!(!bad.findings.is_empty());
+    }
+    if let Ok(sidecar) = Sidecar::read("a.toml", text) {
+        let model = serde_json::from_str::<Pipeline>(MODEL);
+        assert!(model.is_ok());
+        if let Ok(mut pipeline) = model
+            && sidecar.apply(&mut pipeline).is_ok()
+            && sidecar.calibrate(&mut pipeline).is_ok()
+        {
+            drop(pipeline.check());
+        }
     }
 }
 
@@ -154,11 +205,13 @@ pub fn embedding(bytes: &[u8]) {
     imported(import::embedding::read(bytes, None));
 }
 
+/// A model that sidecars and calibrations are put on.
+const MODEL: &str = r#"{"selvedge_pipeline":1,"kind":"linear","inputs":[{"name":"x","type":"number"}],"steps":
+    [{"step":"apply","columns":[0],"function":"sigmoid"}],"outputs":
+    {"margin":[{"name":"score","column":0}],"probability":[{"name":"score","column":1}]}}"#;
+
 /// A calibration: one that is accepted can be put on a model with one output.
 pub fn calibration(bytes: &[u8]) {
-    const MODEL: &str = r#"{"selvedge_pipeline":1,"kind":"linear","inputs":[{"name":"x","type":"number"}],"steps":
-        [{"step":"apply","columns":[0],"function":"sigmoid"}],"outputs":
-        {"margin":[{"name":"score","column":0}],"probability":[{"name":"score","column":1}]}}"#;
     let model = serde_json::from_str::<Pipeline>(MODEL);
     assert!(model.is_ok());
     let (Ok(calibration), Ok(mut pipeline)) = (calibrate::read(bytes), model) else { return };
