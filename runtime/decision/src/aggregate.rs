@@ -11,6 +11,7 @@
 
 mod compile;
 mod decay;
+mod slot;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::compile::{Feature, compile};
+pub use self::slot::Slot;
 use self::state::Cell;
 pub use self::state::State;
-use crate::TimeUs;
 use crate::layout::{FeatureKind, RowLayout};
 use crate::manifest::Scalar;
+use crate::{Digest, TimeUs};
 
 /// Buckets of a window, besides the current one.
 pub const WINDOW_BUCKETS: i64 = 12;
@@ -41,6 +43,8 @@ pub struct Aggregates {
     /// What events are asked for, each once.
     sources: Vec<Of>,
     layout: RowLayout,
+    /// The digest of what each means, by which slots name them.
+    meanings: Vec<String>,
 }
 
 /// One aggregate.
@@ -147,6 +151,17 @@ pub struct Happening<'a> {
 // === impl Aggregates ===
 
 impl Aggregates {
+    fn new(all: Vec<Aggregate>, sources: Vec<Of>, layout: RowLayout) -> Self {
+        let mut aggregates = Self { all, sources, layout, meanings: Vec::new() };
+        let meanings = aggregates.all.iter().map(|aggregate| {
+            let mut digest = Digest::of(aggregates.meaning(aggregate).as_bytes()).hex();
+            digest.truncate(16);
+            digest
+        });
+        aggregates.meanings = meanings.collect();
+        aggregates
+    }
+
     /// Where values come from; an event's are given in this order.
     pub fn sources(&self) -> &[Of] {
         &self.sources
@@ -207,9 +222,8 @@ impl Aggregates {
         adopted.fit(self);
         if state.fits(before) {
             adopted.widen(state);
-            for (aggregate, cell) in self.all.iter().zip(adopted.cells_mut()) {
-                let same = |(other, _): &(&Aggregate, &Cell)| self.same(aggregate, before, other);
-                if let Some((_, known)) = before.all.iter().zip(state.cells()).find(same) {
+            for (meaning, cell) in self.meanings.iter().zip(adopted.cells_mut()) {
+                if let Some((_, known)) = before.meanings.iter().zip(state.cells()).find(|(other, _)| *other == meaning) {
                     *cell = known.clone();
                 }
             }
@@ -217,26 +231,31 @@ impl Aggregates {
         adopted
     }
 
-    /// Whether an aggregate means what another one of `before` meant.
-    fn same(&self, aggregate: &Aggregate, before: &Self, other: &Aggregate) -> bool {
-        let field = |of: &Self, aggregate: &Aggregate| {
-            of.layout.fields().iter().find(|field| field.cell as usize == aggregate.cell).map(|field| field.kind)
+    /// What an aggregate means, in words that stay the same when a release numbers or names things otherwise: two that say the
+    /// same keep the same.
+    fn meaning(&self, aggregate: &Aggregate) -> String {
+        let source = |at: usize| match self.sources.get(at) {
+            Some(Of::Item) => "item".to_owned(),
+            Some(Of::Property(name)) => format!("property {name:?}"),
+            Some(Of::Feature { name, .. }) => format!("feature {name:?}"),
+            None => String::new(),
         };
-        let source =
-            |of: &Self, at: usize| of.sources.get(at).map(Of::name).map(|(kind, name)| (kind, name.to_owned()));
-        let filter = |of: &Self, filter: &Filter| {
-            let conditions = filter.conditions.iter().map(|(at, value)| (source(of, *at), value.clone()));
-            (filter.names.clone(), conditions.collect::<Vec<_>>())
+        let filter = |filter: &Filter| {
+            let conditions = filter.conditions.iter().map(|(at, wanted)| match wanted {
+                Scalar::Number(number) => format!("{} = {:016x}", source(*at), number.to_bits()),
+                Scalar::Flag(flag) => format!("{} = {flag}", source(*at)),
+                Scalar::Text(text) => format!("{} = {text:?}", source(*at)),
+            });
+            format!("{:?} where {:?}", filter.names, conditions.collect::<Vec<_>>())
         };
-        let rate = |of: &Self, function: &Function| match function {
-            Function::Rate { over, .. } => Some(filter(of, over)),
-            _ => None,
+        let over = match &aggregate.function {
+            Function::Rate { over, .. } => filter(over),
+            _ => String::new(),
         };
-        field(self, aggregate) == field(before, other)
-            && filter(self, &aggregate.filter) == filter(before, &other.filter)
-            && rate(self, &aggregate.function) == rate(before, &other.function)
-            && aggregate.source.map(|at| source(self, at)) == other.source.map(|at| source(before, at))
-            && aggregate.function.keeps_the_same_as(&other.function)
+        let kind = self.layout.fields().iter().find(|field| field.cell as usize == aggregate.cell).map(|field| field.kind);
+        let kind = kind.map(|kind| kind.to_string()).unwrap_or_default();
+        let of = aggregate.source.map(source).unwrap_or_default();
+        format!("{} {kind} of {of}; {}; {over}", aggregate.function.keeps(), filter(&aggregate.filter))
     }
 }
 
@@ -391,25 +410,27 @@ impl Function {
         }
     }
 
-    /// Whether states of both hold the same; filters and sources are compared apart. A sum and a mean do, a prior may change.
-    fn keeps_the_same_as(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Sum(a) | Self::Mean(a), Self::Sum(b) | Self::Mean(b)) => a == b,
-            (Self::Rate { window: a, .. }, Self::Rate { window: b, .. }) => a == b,
-            (a, b) => a == b,
-        }
-    }
-}
-
-// === impl Of ===
-
-impl Of {
-    /// What it is called, which stays the same when a release numbers its views otherwise.
-    fn name(&self) -> (u8, &str) {
+    /// What a state of it holds; filters and sources apart. A sum and a mean hold the same, and a prior may change.
+    fn keeps(&self) -> String {
+        let over = |word: &str, window: &Window| match window {
+            Window::All => word.to_owned(),
+            Window::Buckets(length) => format!("{word} in buckets of {length}"),
+        };
         match self {
-            Self::Item => (0, ""),
-            Self::Property(name) => (1, name),
-            Self::Feature { name, .. } => (2, name),
+            Self::Count(window) => over("count", window),
+            Self::Sum(window) | Self::Mean(window) => over("sum", window),
+            Self::Min(window) => over("min", window),
+            Self::Max(window) => over("max", window),
+            Self::Rate { window, .. } => over("rate", window),
+            Self::Last(window) => over("last", window),
+            Self::First => "first".to_owned(),
+            Self::TimeSince => "time since".to_owned(),
+            Self::Distinct(window) => over("distinct", window),
+            Self::DecayedCount(half_life) => format!("count by half in {half_life}"),
+            Self::DecayedMean(half_life, len) => format!("mean of {len} by half in {half_life}"),
+            Self::SessionStart => "start".to_owned(),
+            Self::SessionDepth => "depth".to_owned(),
+            Self::SessionDuration => "duration".to_owned(),
         }
     }
 }

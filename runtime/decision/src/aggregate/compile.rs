@@ -43,7 +43,7 @@ pub fn compile(
     for (aggregate, field) in all.iter_mut().zip(layout.fields()) {
         aggregate.cell = field.cell as usize;
     }
-    Ok(Aggregates { all, sources: compiler.sources, layout })
+    Ok(Aggregates::new(all, compiler.sources, layout))
 }
 
 struct Compiler<F> {

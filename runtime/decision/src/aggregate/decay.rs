@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::state::is_time;
 use crate::TimeUs;
 use crate::layout::pack;
 
@@ -79,6 +80,11 @@ impl Count {
         }
     }
 
+    /// Whether it has no more than is kept, at a time that is one.
+    pub(super) fn is_sound(&self) -> bool {
+        is_time(self.newest) && self.weights.len() <= HALF_LIVES as usize
+    }
+
     fn advance(&mut self, period: i64) {
         let newer = period.saturating_sub(self.newest);
         if newer <= 0 {
@@ -139,6 +145,12 @@ impl Mean {
         self.fade(half_life, other.at);
         self.weight += other.weight;
         self.sums.iter_mut().zip(&other.sums).for_each(|(sum, theirs)| *sum += theirs);
+    }
+
+    /// Whether it is one of vectors of so many numbers.
+    pub(super) fn is_sound(&self, len: usize) -> bool {
+        let finite = self.weight >= 0.0 && self.sums.iter().chain([&self.weight]).all(|number| number.is_finite());
+        finite && is_time(self.at) && self.sums.len() == len
     }
 
     /// Brings it to `now`, when that is later.

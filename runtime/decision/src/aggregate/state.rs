@@ -1,4 +1,4 @@
-//! What is kept of one entity. Owns its shape: it is stored and sent between nodes as it is.
+//! What is kept of one entity. Owns its shape; how it is stored and sent is a slot's.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{Aggregates, Function, MOST_DISTINCT, Value, Window};
 use crate::TimeUs;
 
 /// What the events of one entity have come to so far, for the aggregates of one view.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
     /// When the first event came and when the last one did.
     span: Option<(TimeUs, TimeUs)>,
@@ -41,6 +41,7 @@ pub(super) enum Cell {
 /// Different values and when each was last seen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Seen {
+    #[serde(with = "pairs")]
     last: BTreeMap<Key, TimeUs>,
 }
 
@@ -67,6 +68,14 @@ impl State {
     /// How many events came.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    pub(super) fn of(span: Option<(TimeUs, TimeUs)>, events: u64, cells: Vec<Cell>) -> Self {
+        Self { span, events, cells }
+    }
+
+    pub(super) fn span(&self) -> Option<(TimeUs, TimeUs)> {
+        self.span
     }
 
     pub(super) fn cells(&self) -> &[Cell] {
@@ -110,6 +119,25 @@ impl State {
 // === impl Cell ===
 
 impl Cell {
+    /// Whether it is one that the function could have come to.
+    pub(super) fn is_sound(&self, function: &Function) -> bool {
+        if std::mem::discriminant(self) != std::mem::discriminant(&function.empty()) {
+            return false;
+        }
+        match self {
+            Self::Nothing => true,
+            Self::Counts(ring) => ring.is_sound(),
+            Self::Sums(ring) => ring.is_sound(),
+            Self::Least(ring) => ring.is_sound(),
+            Self::Most(ring) => ring.is_sound(),
+            Self::Shares(ring) => ring.is_sound(),
+            Self::Moment(moment) => moment.as_ref().is_none_or(|(at, _)| is_time(*at)),
+            Self::Distinct(seen) => seen.last.len() <= MOST_DISTINCT && seen.last.values().all(|at| is_time(*at)),
+            Self::Decayed(count) => count.is_sound(),
+            Self::Taste(mean) => matches!(function, Function::DecayedMean(_, len) if mean.is_sound(*len)),
+        }
+    }
+
     /// Adds what another part of the same aggregate holds.
     pub(super) fn merge(&mut self, other: &Self, function: &Function) {
         match (self, other) {
@@ -171,5 +199,28 @@ impl Seen {
                 self.last.remove(&key);
             }
         }
+    }
+}
+
+/// Whether a time, or the number of a period of it, is one that sums with others cannot overflow: within 30,000 years of 1970.
+pub(super) fn is_time(at: i64) -> bool {
+    at.unsigned_abs() < 1 << 60
+}
+
+/// A map as a list of pairs: JSON has no keys but texts.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::Key;
+    use crate::TimeUs;
+
+    pub(super) fn serialize<S: Serializer>(map: &BTreeMap<Key, TimeUs>, to: S) -> Result<S::Ok, S::Error> {
+        map.iter().collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Key, TimeUs>, D::Error> {
+        Ok(Vec::<(Key, TimeUs)>::deserialize(from)?.into_iter().collect())
     }
 }

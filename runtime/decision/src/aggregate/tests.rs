@@ -291,6 +291,11 @@ fn parts_of_a_state_come_to_what_the_whole_does() {
     }
 }
 
+/// As JSON, to the bit.
+fn sent(slot: &Slot) -> Slot {
+    serde_json::from_slice(&serde_json::to_vec(slot).unwrap()).unwrap()
+}
+
 #[test]
 fn a_state_survives_being_stored() {
     let all = everything();
@@ -298,8 +303,57 @@ fn a_state_survives_being_stored() {
     for (name, time_us, price) in some_events() {
         session.event(name, time_us, values_of(price));
     }
-    let bytes = postcard::to_allocvec(&session.state).unwrap();
-    assert_eq!(postcard::from_bytes::<State>(&bytes).unwrap(), session.state);
+    let slot = sent(&all.slot(&session.state, 300));
+    assert_eq!((slot.seq, slot.last()), (300, session.state.last()));
+    assert_eq!(all.state(&slot), session.state);
+    let nothing = all.state(&sent(&all.slot(&State::default(), 0)));
+    assert_eq!(row(&all, &nothing, START).len(), row(&all, &State::default(), START).len());
+    assert_eq!((nothing.last(), nothing.events()), (0, 0));
+}
+
+/// Two nodes may run two releases.
+#[test]
+fn a_slot_is_read_by_what_its_aggregates_mean() {
+    let count = |name| AggregateDef { count: of(name), window: minutes(12), ..Default::default() };
+    let theirs = aggregates(&[("a", count("view")), ("b", count("buy"))]);
+    let ours = aggregates(&[("c", count("buy")), ("d", count("other"))]);
+    let mut session = session(&theirs);
+    session.plain("view", START);
+    session.plain("buy", START);
+    let state = ours.state(&sent(&theirs.slot(&session.state, 2)));
+    assert_eq!(row(&ours, &state, START)["c"], 1.0);
+    assert_eq!(row(&ours, &state, START)["d"], 0.0);
+    assert_eq!(state.events(), 2);
+}
+
+/// What lies in a core is not always what a node put there.
+#[test]
+fn a_slot_that_cannot_be_does_no_harm() {
+    let taste = AggregateDef {
+        decayed_mean: of("view"),
+        of: Some("item.taste".into()),
+        half_life: minutes(1),
+        ..Default::default()
+    };
+    let all = aggregates(&[("count", AggregateDef { count: of("view"), window: minutes(12), ..Default::default() }), ("taste", taste)]);
+    let mut session = session(&all);
+    session.event("view", START, |_| Some(Value::Vector([1.0, 2.0, 3.0].into())));
+    let good = serde_json::to_value(all.slot(&session.state, 1)).unwrap();
+    let text = good.to_string();
+    for (from, to) in [
+        ("\"newest\":", "\"newest\":-9223372036854775808, \"was\":"),
+        ("\"buckets\":[", "\"buckets\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"),
+        ("\"weight\":1.0", "\"weight\":-1.0"),
+        ("\"sums\":[", "\"sums\":[0.0,"),
+        ("\"Counts\"", "\"Shares\""),
+    ] {
+        assert!(text.contains(from), "{text}");
+        let Ok(slot) = serde_json::from_str::<Slot>(&text.replace(from, to)) else { continue };
+        let mut state = all.state(&slot);
+        assert_ne!(state, session.state, "{from} is {to}");
+        all.merge(&mut state, &session.state);
+        row(&all, &state, START);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::state::is_time;
 use super::{WINDOW_BUCKETS, Window};
 use crate::TimeUs;
 
@@ -88,6 +89,11 @@ impl<T: Merge> Ring<T> {
             let at = self.buckets.len() - 1 - back;
             self.buckets[at].merge(theirs);
         }
+    }
+
+    /// Whether it has no more than is kept, at a time that is one.
+    pub(super) fn is_sound(&self) -> bool {
+        is_time(self.newest) && self.buckets.len() <= WINDOW_BUCKETS as usize + 1
     }
 
     /// Makes `bucket` the newest, when it is newer.
