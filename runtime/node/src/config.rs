@@ -131,6 +131,7 @@ pub struct Features {
 pub struct Sessions {
     pub max: usize,
     pub keep: Span,
+    pub share: bool,
 }
 
 /// `[modules]`

@@ -15,8 +15,9 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::clock::Clock;
 use crate::link::Link;
+use crate::sessions::Slots;
 
-mod disk;
+pub(crate) mod disk;
 pub mod entity;
 pub(crate) mod feed;
 mod gauges;
@@ -191,6 +192,11 @@ impl Features {
         let symbols = Arc::new(Symbols::new(config.symbols));
         let (sources, turn) = (Mutex::default(), tokio::sync::Mutex::new(()));
         Ok(Self { inner: Arc::new(Inner { config, link, clock, stop, symbols, metrics, disk, sources, turn }) })
+    }
+
+    /// Where what is known of sessions is kept: with a link whose rows lie on disk.
+    pub(crate) fn slots(&self) -> Option<Slots> {
+        self.inner.disk.clone().map(Slots::new)
     }
 
     /// The node's symbols.

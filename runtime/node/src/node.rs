@@ -139,7 +139,14 @@ impl Node {
             Features::open(features_config(&config), link.clone(), clock.clone(), flows_stop.clone()).await?;
         features.register(&mut registry);
 
-        let sessions = Sessions::new(sessions_config(&config), features.symbols().clone());
+        let sessions = Sessions::new(
+            sessions_config(&config),
+            config.node.name.clone(),
+            features.symbols().clone(),
+            clock.clone(),
+            outbox.clone(),
+            features.slots(),
+        );
         sessions.register(&mut registry);
         if !outbox.follow(Arc::new(sessions.clone())) {
             tracing::error!("the outbox is followed twice");
@@ -155,7 +162,7 @@ impl Node {
         let stager = Stager {
             host,
             features: features.clone(),
-            sessions,
+            sessions: sessions.clone(),
             symbols: features.symbols().clone(),
             config: module_config,
             running: running.clone(),
@@ -168,6 +175,7 @@ impl Node {
 
         flows.spawn(follow.run(flows_stop.clone()));
         flows.spawn(outbox.clone().drain(link.clone(), flows_stop.clone()));
+        flows.spawn(sessions.travel(link.clone(), flows_stop.clone()));
         flows.spawn(watch_guard(releases.clone(), flows_stop.clone()));
 
         let decide_metrics = decide::Metrics::default();
@@ -375,7 +383,12 @@ fn features_config(config: &Config) -> FeaturesConfig {
 
 fn sessions_config(config: &Config) -> SessionsConfig {
     let keep = duration(config.sessions.keep);
-    SessionsConfig { max_sessions: config.sessions.max, keep_us: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX) }
+    SessionsConfig {
+        max_sessions: config.sessions.max,
+        keep_us: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX),
+        keep_slots: true,
+        share: config.sessions.share,
+    }
 }
 
 fn outbox_config(config: &Config) -> OutboxConfig {

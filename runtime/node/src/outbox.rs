@@ -69,8 +69,8 @@ pub struct Outbox {
 
 /// Whoever learns of events once they are durable.
 pub trait Follower: fmt::Debug + Send + Sync {
-    /// A group of one lane is on disk: its events in the order of their seqs. Called before their senders are told.
-    fn stored(&self, lane: Lane, events: &[Event]);
+    /// Events of one lane are on disk, numbered from `first_seq` on. Called in their order, before their senders are told.
+    fn stored(&self, lane: Lane, first_seq: u64, events: &[Event]);
 }
 
 /// The seqs that one lane gave to the events of a batch.
@@ -248,6 +248,40 @@ impl Outbox {
     /// Tells `follower` of every group from now on. There is one: a second is not told anything, which `false` says.
     pub fn follow(&self, follower: Arc<dyn Follower>) -> bool {
         self.shared.follower.set(follower).is_ok()
+    }
+
+    /// Holds the segments of a lane back, also those that the core has, until [`Outbox::kept`] and [`Outbox::kept_earlier`] say
+    /// that their items are kept elsewhere.
+    pub(crate) fn hold(&self, lane: Lane) {
+        self.shared.log(lane).hold(self.shared.epoch);
+    }
+
+    /// The items of this run below `seq` are kept elsewhere: their segments go once the core has them. Blocks.
+    pub(crate) fn kept(&self, lane: Lane, seq: u64) {
+        self.discard(self.shared.log(lane).kept(seq));
+    }
+
+    /// As [`Outbox::kept`], for all items of earlier runs.
+    pub(crate) fn kept_earlier(&self, lane: Lane) {
+        self.discard(self.shared.log(lane).kept_earlier());
+    }
+
+    fn discard(&self, done: Vec<log::Done>) {
+        done.iter().for_each(|done| self.shared.disk.discard(done));
+    }
+
+    /// The events of earlier runs that are still on disk, in their order, with the number of the first of each block. What
+    /// cannot be read is left out, and the publisher tells. Blocks.
+    pub(crate) fn earlier_events(&self, mut each: impl FnMut(&NodeId, Epoch, u64, Vec<Event>)) {
+        let segments = match reader::segments(&self.shared.config.dir) {
+            Ok(segments) => segments,
+            Err(error) => return tracing::error!(%error, "cannot list what earlier runs left"),
+        };
+        for bytes in segments.of(Lane::Events, self.shared.epoch).filter_map(Result::ok) {
+            if let Ok((header, block::Items::Events(events))) = block::decode(&bytes) {
+                each(&header.node, header.epoch, header.first_seq, events);
+            }
+        }
     }
 
     /// The epoch of this run.

@@ -2,25 +2,33 @@
 //! kept and that every one of them takes every event once, in the order of the outbox.
 //!
 //! The outbox's writer applies a group after it is on disk and before its senders have their 202, so whoever has the 202 decides
-//! on it.
+//! on it. What came of it is kept on disk (`slots`) and goes to other nodes and comes from them (`travel`): a slot for each
+//! session and run of a node, of which the one that knows more replaces the other, and which a reader puts together.
 
 mod join;
 mod metrics;
+mod slots;
+mod travel;
 mod view;
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use prometheus_client::registry::Registry;
-use selvedge_decision::TimeUs;
-use selvedge_decision::aggregate::{Aggregates, Of};
+use selvedge_decision::aggregate::{Aggregates, Of, Slot};
+use selvedge_decision::{Epoch, NodeId, TimeUs};
 
 pub use self::join::Join;
+pub(crate) use self::slots::Slots;
 pub use self::view::SessionView;
+use crate::clock::Clock;
 use crate::events::Event;
 use crate::features::{Symbols, View};
-use crate::outbox::{Follower, Lane};
+use crate::outbox::{Follower, Lane, Outbox};
 
 use self::metrics::Counters;
+use self::view::Change;
 
 /// The settings of the session flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +37,17 @@ pub struct SessionsConfig {
     pub max_sessions: usize,
     /// How long a session is kept after its last event, in microseconds.
     pub keep_us: i64,
+    /// Whether what is known is kept beyond this run: on disk, and where `share` says so by other nodes.
+    pub keep_slots: bool,
+    /// Whether sessions go to other nodes and come from them.
+    pub share: bool,
+}
+
+/// A run of a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Origin {
+    pub(crate) node: NodeId,
+    pub(crate) epoch: Epoch,
 }
 
 /// The node's sessions. Cheap to clone: all clones are one.
@@ -41,6 +60,15 @@ struct Inner {
     config: SessionsConfig,
     symbols: Arc<Symbols>,
     metrics: Counters,
+    me: Arc<Origin>,
+    clock: Clock,
+    outbox: Outbox,
+    /// None with a local link.
+    slots: Option<Slots>,
+    /// The number behind that of the last event that was applied.
+    applied: AtomicU64,
+    /// The views of a release are bound: what earlier runs left has been read.
+    settled: AtomicBool,
     /// Held while events are applied, and while a view takes over what another one knows.
     views: Mutex<Vec<Weak<SessionView>>>,
 }
@@ -48,9 +76,33 @@ struct Inner {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Nothing is known yet; `symbols` gives texts their cells.
-    pub fn new(config: SessionsConfig, symbols: Arc<Symbols>) -> Self {
-        Self { inner: Arc::new(Inner { config, symbols, metrics: Counters::default(), views: Mutex::default() }) }
+    /// Nothing is known yet; `symbols` gives texts their cells. With `slots`, what is known is kept there, and the outbox keeps
+    /// events until it is.
+    pub(crate) fn new(
+        config: SessionsConfig,
+        me: NodeId,
+        symbols: Arc<Symbols>,
+        clock: Clock,
+        outbox: Outbox,
+        slots: Option<Slots>,
+    ) -> Self {
+        let config = SessionsConfig { keep_slots: config.keep_slots && slots.is_some(), ..config };
+        if config.keep_slots {
+            outbox.hold(Lane::Events);
+        }
+        let inner = Inner {
+            config,
+            symbols,
+            metrics: Counters::default(),
+            me: Arc::new(Origin { node: me, epoch: outbox.epoch() }),
+            clock,
+            outbox,
+            slots: slots.filter(|_| config.keep_slots),
+            applied: AtomicU64::new(0),
+            settled: AtomicBool::new(false),
+            views: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Makes what it counts visible at `/metrics`.
@@ -70,6 +122,9 @@ impl Sessions {
         let view = SessionView::new(name, aggregates, joins, symbols, inner.config, known.as_deref());
         let view = Arc::new(view);
         self.views().push(Arc::downgrade(&view));
+        if known.is_none() {
+            self.recall(&view);
+        }
         // Part by part, so that no event waits for all of it. What is not taken over yet takes no events.
         for part in 0..view::PARTS {
             let _still = self.views();
@@ -78,13 +133,71 @@ impl Sessions {
         view
     }
 
+    /// All views of a release are bound: nobody asks any more for what earlier runs left in the outbox.
+    pub fn settled(&self) {
+        self.inner.settled.store(true, Ordering::Release);
+    }
+
+    /// What earlier runs and other nodes left of a view's sessions: slots on disk, and events that no slot counts yet. Blocks.
+    fn recall(&self, view: &SessionView) {
+        let inner = &self.inner;
+        let Some(slots) = &inner.slots else { return };
+        let now_us = inner.clock.now_us();
+        let mut count = 0u64;
+        for kept in slots.load(&view.name, now_us.saturating_sub(inner.config.keep_us)) {
+            if let Some(slot) = travel::read(&kept.json) {
+                // What this node knew may not have reached the core before it ended.
+                let is_ours = kept.origin.node == inner.me.node;
+                count += u64::from(view.arrive(&kept.session, &Arc::new(kept.origin), &slot, now_us, is_ours));
+            }
+        }
+        let mut events = 0u64;
+        inner.outbox.earlier_events(|node, epoch, first_seq, stored| {
+            let origin = Arc::new(Origin { node: node.clone(), epoch });
+            for (seq, event) in (first_seq..).zip(stored) {
+                if let Some(session) = &event.session {
+                    view.apply_earlier(&origin, session, &event, seq);
+                    events += 1;
+                }
+            }
+        });
+        if count + events > 0 {
+            tracing::info!(view = view.name, slots = count, events, "sessions of earlier runs and other nodes");
+        }
+    }
+
+    /// What another run knows of a session of a view. Whether a view took it.
+    fn arrive(&self, view: &str, session: &str, origin: &Arc<Origin>, slot: &Slot) -> bool {
+        let now_us = self.inner.clock.now_us();
+        let views: Vec<_> = self.views().iter().filter_map(Weak::upgrade).filter(|known| known.name == view).collect();
+        views.iter().fold(false, |taken, known| known.arrive(session, origin, slot, now_us, false) | taken)
+    }
+
+    /// What changed since this was asked last, by view. Of several views of one name the newest tells.
+    fn changes(&self) -> Vec<(String, Vec<Change>)> {
+        let mut all: Vec<(String, Vec<Change>)> = Vec::new();
+        let views: Vec<_> = self.views().iter().rev().filter_map(Weak::upgrade).collect();
+        for view in views {
+            let changes = view.changes();
+            if !all.iter().any(|(name, _)| *name == view.name) {
+                all.push((view.name.clone(), changes));
+            }
+        }
+        all
+    }
+
+    /// The names of the views that are bound.
+    fn names(&self) -> BTreeSet<String> {
+        self.views().iter().filter_map(Weak::upgrade).map(|view| view.name.clone()).collect()
+    }
+
     fn views(&self) -> MutexGuard<'_, Vec<Weak<SessionView>>> {
         self.inner.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Follower for Sessions {
-    fn stored(&self, lane: Lane, events: &[Event]) {
+    fn stored(&self, lane: Lane, first_seq: u64, events: &[Event]) {
         if lane != Lane::Events {
             return;
         }
@@ -92,14 +205,15 @@ impl Follower for Sessions {
         views.retain(|view| view.strong_count() > 0);
         let (mut applied, mut forgotten, mut known) = (0, 0, 0);
         for view in views.iter().filter_map(Weak::upgrade) {
-            for event in events {
+            for (seq, event) in (first_seq..).zip(events) {
                 if let Some(session) = &event.session {
-                    forgotten += view.apply(session, event);
+                    forgotten += view.apply(session, event, seq);
                     applied += 1;
                 }
             }
             known += view.len();
         }
+        self.inner.applied.store(first_seq + events.len() as u64, Ordering::Release);
         self.inner.metrics.applied(applied, forgotten, known);
     }
 }
@@ -114,7 +228,7 @@ impl std::fmt::Debug for Sessions {
 
 impl Default for SessionsConfig {
     fn default() -> Self {
-        Self { max_sessions: 200_000, keep_us: 24 * 3_600_000_000 }
+        Self { max_sessions: 200_000, keep_us: 24 * 3_600_000_000, keep_slots: true, share: true }
     }
 }
 

@@ -118,6 +118,7 @@ impl Stage for Stager {
         let sessions = self.sessions.clone();
         let (plan, views) = tokio::task::spawn_blocking(move || {
             let views = bind_all(&plan, tables, &sessions);
+            sessions.settled();
             (plan, views)
         })
         .await

@@ -151,6 +151,11 @@ impl Disk {
         Ok(DiskView { tree: self.db.open_tree(format!("{kind}:{name}"))? })
     }
 
+    /// The slots of a view of sessions.
+    pub(crate) fn slots(&self, view: &str) -> Result<DiskView, DiskError> {
+        Ok(DiskView { tree: self.db.open_tree(format!("slots:{view}"))? })
+    }
+
     /// Lets the next opening move the store aside: it failed, as `why` tells. Blocks.
     pub(crate) fn leave_mark(&self, why: &str) -> std::io::Result<()> {
         std::fs::write(self.dir.join(BROKEN_MARK), why)

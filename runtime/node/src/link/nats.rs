@@ -17,6 +17,7 @@ use crate::link::LinkState;
 pub mod events;
 pub mod features;
 pub mod releases;
+pub(crate) mod sessions;
 
 /// Where the core is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +111,11 @@ impl NatsConfig {
     /// The KV bucket of the channels.
     pub fn channels_bucket(&self) -> String {
         format!("{}channels", self.prefix)
+    }
+
+    /// The KV bucket of what nodes know of sessions.
+    pub fn sessions_bucket(&self) -> String {
+        format!("{}sessions", self.prefix)
     }
 
     /// The KV bucket in which nodes tell how they are.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use selvedge_decision::TimeUs;
+use selvedge_decision::{Epoch, TimeUs};
 use tokio::sync::Notify;
 
 use super::block::Header;
@@ -18,6 +18,7 @@ use super::segments::{Found, OldSegment, Scan, SegmentId, name_file};
 #[derive(Debug)]
 pub(super) struct LaneLog {
     segments: Mutex<VecDeque<Segment>>,
+    held: Mutex<Held>,
     backlog_bytes: AtomicU64,
     /// Told when more is durable.
     pub(super) grown: Notify,
@@ -39,6 +40,18 @@ struct Segment {
     oldest_us: TimeUs,
     /// Whether bytes of it were stepped over.
     damaged: bool,
+}
+
+/// Files of which nothing is left to send, and which somebody still needs.
+#[derive(Debug, Default)]
+struct Held {
+    /// The run whose items are held, if any are.
+    epoch: Option<Epoch>,
+    /// Items of this run from here on are held.
+    from_seq: u64,
+    /// Nothing of earlier runs is held any more.
+    earlier_kept: bool,
+    files: Vec<(SegmentId, Done)>,
 }
 
 /// A file of which nothing is left to send.
@@ -88,6 +101,7 @@ impl LaneLog {
         });
         let log = Self {
             segments: Mutex::new(segments.collect()),
+            held: Mutex::default(),
             backlog_bytes: AtomicU64::new(0),
             grown: Notify::new(),
             acked: Notify::new(),
@@ -130,15 +144,59 @@ impl LaneLog {
         self.grown.notify_one();
     }
 
-    /// The writer is done with the newest segment. Returns the file when nothing in it is still to be sent.
-    pub(super) fn seal(&self) -> Option<Done> {
+    /// Holds files of `epoch` and of earlier runs until they are kept.
+    pub(super) fn hold(&self, epoch: Epoch) {
+        self.held().epoch = Some(epoch);
+    }
+
+    /// Items of this run below `seq` need not be held. Returns the files that are done.
+    pub(super) fn kept(&self, seq: u64) -> Vec<Done> {
+        self.held().from_seq = seq;
+        self.let_go(Vec::new())
+    }
+
+    /// Nothing of earlier runs needs to be held. Returns the files that are done.
+    pub(super) fn kept_earlier(&self) -> Vec<Done> {
+        self.held().earlier_kept = true;
+        self.let_go(Vec::new())
+    }
+
+    /// Of what is sent and what was held before, the files that nobody needs.
+    fn let_go(&self, sent: Vec<(SegmentId, Done)>) -> Vec<Done> {
+        let behind: Vec<SegmentId> = self.lock().iter().map(|segment| segment.id).collect();
+        let mut held = self.held();
+        let Held { epoch, from_seq, earlier_kept, files } = &mut *held;
+        files.extend(sent);
+        let mut done = Vec::new();
+        let begins: Vec<SegmentId> = files.iter().map(|(id, _)| *id).chain(behind).collect();
+        files.retain(|(id, file)| {
+            let is_kept = match epoch {
+                None => true,
+                Some(epoch) if id.epoch < *epoch => *earlier_kept,
+                // A file ends where a later one begins.
+                Some(_) => {
+                    *from_seq == u64::MAX || begins.iter().any(|next| next > id && next.first_seq <= *from_seq)
+                }
+            };
+            if is_kept {
+                done.push(file.clone());
+            }
+            !is_kept
+        });
+        done
+    }
+
+    /// The writer is done with the newest segment. Returns the files of which nothing is still to be sent.
+    pub(super) fn seal(&self) -> Vec<Done> {
         let mut segments = self.lock();
-        let segment = segments.back_mut()?;
+        let Some(segment) = segments.back_mut() else { return Vec::new() };
         segment.sealed = true;
         if segment.acked < segment.end {
-            return None;
+            return Vec::new();
         }
-        segments.pop_back().map(Segment::done)
+        let sent = segments.pop_back().map(Segment::done);
+        drop(segments);
+        self.let_go(sent.into_iter().collect())
     }
 
     /// The core has everything up to `position`, or, with `lost`, what ended there could not be read; what follows was
@@ -163,7 +221,7 @@ impl LaneLog {
         self.count(&segments);
         drop(segments);
         self.acked.notify_waiters();
-        done
+        if done.is_empty() { Vec::new() } else { self.let_go(done) }
     }
 
     /// Whether `cursor` has something to read.
@@ -196,13 +254,17 @@ impl LaneLog {
         // Every change under the lock is whole before anything can panic.
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 // === impl Segment ===
 
 impl Segment {
-    fn done(self) -> Done {
-        Done { path: self.path, damaged: self.damaged }
+    fn done(self) -> (SegmentId, Done) {
+        (self.id, Done { path: self.path, damaged: self.damaged })
     }
 }
 

@@ -198,6 +198,13 @@ impl Ranges {
 // === impl Segments ===
 
 impl Segments {
+    /// Those of a lane, from runs before `epoch`.
+    pub(super) fn of(mut self, lane: Lane, epoch: Epoch) -> Self {
+        let wanted: Vec<_> = self.left.filter(|(_, id)| id.lane == lane && id.epoch < epoch).collect();
+        self.left = wanted.into_iter();
+        self
+    }
+
     fn step(&mut self) -> Result<Option<Vec<u8>>, SegmentError> {
         loop {
             if self.open.is_none() {

@@ -83,9 +83,9 @@ impl Writer {
         self.shared.seen.settle(&mut group.claims, stored.is_ok());
         self.account(group, &stored, now_us);
         if let (Ok(()), Some(follower)) = (&stored, self.shared.follower.get()) {
-            for (lane, events) in [(Lane::Rewards, &group.rewards.items), (Lane::Events, &group.events.items)] {
-                if !events.is_empty() {
-                    follower.stored(lane, events);
+            for (lane, rested) in [(Lane::Rewards, &group.rewards), (Lane::Events, &group.events)] {
+                for (range, first_seq) in rested.spans() {
+                    follower.stored(lane, first_seq, &rested.items[range]);
                 }
             }
         }
@@ -273,7 +273,7 @@ fn retire(shared: &Shared, disk: &Disk, seen_file: &mut SeenFile, open: &OpenSeg
     if open.known {
         // From here on the segment may be deleted: its ids must be durable without it.
         seen_file.sync();
-        if let Some(done) = shared.log(open.id.lane).seal() {
+        for done in shared.log(open.id.lane).seal() {
             disk.discard(&done);
         }
     } else {

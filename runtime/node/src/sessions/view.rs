@@ -1,5 +1,6 @@
-//! The sessions of one view. Owns where they lie in memory and which are forgotten: two generations, of which the older goes when
-//! the younger is full, so that a session with an event in between stays.
+//! The sessions of one view. Owns where they lie in memory, how what several nodes saw of one is put together, and which are
+//! forgotten: two generations, of which the older goes when the younger is full, so that a session with an event in between
+//! stays.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -7,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 use selvedge_decision::TimeUs;
-use selvedge_decision::aggregate::{Aggregates, Happening, State};
+use selvedge_decision::aggregate::{Aggregates, Happening, Slot, State, Value};
 
 use super::join::{Join, Properties};
-use super::{SessionsConfig, is_alive};
+use super::{Origin, SessionsConfig, is_alive};
 use crate::events::Event;
 use crate::features::Symbols;
 
@@ -32,8 +33,38 @@ pub struct SessionView {
 struct Part {
     /// Whether it takes events: it has all that the view before it knew.
     ready: bool,
-    young: HashMap<Arc<str>, State>,
-    old: HashMap<Arc<str>, State>,
+    young: HashMap<Arc<str>, Known>,
+    old: HashMap<Arc<str>, Known>,
+    /// Sessions of which something changed that was not taken since, each once.
+    changed: Vec<Arc<str>>,
+}
+
+/// What is known of a session.
+#[derive(Default)]
+struct Known {
+    /// What this run saw of it.
+    own: Seen,
+    /// What other runs saw: of other nodes, and of this one before it was started again.
+    others: Vec<(Arc<Origin>, Seen)>,
+    /// The others put together; none when there are none.
+    elsewhere: Option<Box<State>>,
+}
+
+/// What one run saw.
+#[derive(Default)]
+struct Seen {
+    state: State,
+    /// The number of the last event in it.
+    seq: u64,
+    changed: bool,
+}
+
+/// What one run saw of a session, as it is kept and sent.
+pub(super) struct Change {
+    pub(super) session: Arc<str>,
+    /// `None` for this run.
+    pub(super) origin: Option<Arc<Origin>>,
+    pub(super) slot: Slot,
 }
 
 // === impl SessionView ===
@@ -64,13 +95,19 @@ impl SessionView {
     /// when there was none.
     pub fn read(&self, session: &str, now_us: TimeUs, cells: &mut [u64]) -> TimeUs {
         let part = self.part_of(session);
-        let alive = |state: &&State| is_alive(self.config, state.last(), now_us);
-        let state = part.young.get(session).or_else(|| part.old.get(session)).filter(alive);
+        let alive = |known: &&Known| is_alive(self.config, known.last(), now_us);
+        let known = part.young.get(session).or_else(|| part.old.get(session)).filter(alive);
         let symbol = |text: &str| u64::from(self.symbols.intern(text));
-        match state {
-            Some(state) => {
-                self.aggregates.read(state, now_us, &symbol, cells);
-                state.last()
+        match known {
+            Some(Known { own, elsewhere: None, .. }) => {
+                self.aggregates.read(&own.state, now_us, &symbol, cells);
+                own.state.last()
+            }
+            Some(Known { own, elsewhere: Some(elsewhere), .. }) => {
+                let mut whole = State::clone(elsewhere);
+                self.aggregates.merge(&mut whole, &own.state);
+                self.aggregates.read(&whole, now_us, &symbol, cells);
+                whole.last()
             }
             None => {
                 self.aggregates.read(&State::default(), now_us, &symbol, cells);
@@ -79,25 +116,100 @@ impl SessionView {
         }
     }
 
-    /// Applies an event of a session. How many sessions were forgotten for it.
-    pub(super) fn apply(&self, session: &str, event: &Event) -> u64 {
-        let mut properties = Properties::default();
-        let values: Vec<_> = if self.aggregates.asks_of(&event.name) {
-            self.joins.iter().map(|join| join.value(event, &mut properties, &self.symbols)).collect()
-        } else {
-            Vec::new()
-        };
+    /// Applies an event of a session, which has the number `seq`. How many sessions were forgotten for it.
+    pub(super) fn apply(&self, session: &str, event: &Event, seq: u64) -> u64 {
+        let values = self.values(event);
         let happening = Happening { name: &event.name, time_us: event.received_us, values: &values };
         let mut part = self.part_of(session);
         if !part.ready {
             return 0;
         }
-        let (state, forgotten) = part.touch(session, self.config.max_sessions.div_ceil(PARTS));
-        if !is_alive(self.config, state.last(), event.received_us) {
-            *state = State::default();
+        let (known, forgotten) = part.touch(session, self.config.max_sessions.div_ceil(PARTS));
+        if !is_alive(self.config, known.last(), event.received_us) {
+            *known = Known::default();
         }
-        self.aggregates.apply(state, happening);
+        self.aggregates.apply(&mut known.own.state, happening);
+        known.own.seq = seq;
+        if self.config.keep_slots && !std::mem::replace(&mut known.own.changed, true) {
+            part.changed.push(session.into());
+        }
         forgotten
+    }
+
+    /// Applies an event that an earlier run stored and perhaps did not count; one that it counted changes nothing.
+    pub(super) fn apply_earlier(&self, origin: &Arc<Origin>, session: &str, event: &Event, seq: u64) {
+        let values = self.values(event);
+        let happening = Happening { name: &event.name, time_us: event.received_us, values: &values };
+        let mut part = self.part_of(session);
+        let (known, _) = part.touch(session, self.config.max_sessions.div_ceil(PARTS));
+        let seen = known.other(origin);
+        if seq <= seen.seq {
+            return;
+        }
+        self.aggregates.apply(&mut seen.state, happening);
+        seen.seq = seq;
+        let first = !std::mem::replace(&mut seen.changed, true);
+        known.put_together(&self.aggregates);
+        if first {
+            part.changed.push(session.into());
+        }
+    }
+
+    /// Takes what another run knows of a session, and with `tell` counts it as a change of this one. Whether it was news.
+    pub(super) fn arrive(
+        &self,
+        session: &str,
+        origin: &Arc<Origin>,
+        slot: &Slot,
+        now_us: TimeUs,
+        tell: bool,
+    ) -> bool {
+        if !is_alive(self.config, slot.last(), now_us) {
+            return false;
+        }
+        let state = self.aggregates.state(slot);
+        let mut part = self.part_of(session);
+        let (known, _) = part.touch(session, self.config.max_sessions.div_ceil(PARTS));
+        let seen = known.other(origin);
+        if slot.seq <= seen.seq {
+            return false;
+        }
+        (seen.state, seen.seq) = (state, slot.seq);
+        let first = tell && !std::mem::replace(&mut seen.changed, true);
+        known.put_together(&self.aggregates);
+        if first {
+            part.changed.push(session.into());
+        }
+        true
+    }
+
+    /// What changed since this was asked last.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for part in 0..PARTS {
+            let mut part = self.lock(part);
+            for session in std::mem::take(&mut part.changed) {
+                let Part { young, old, .. } = &mut *part;
+                // One that was forgotten since has nothing to tell.
+                let Some(known) = young.get_mut(&session).or_else(|| old.get_mut(&session)) else { continue };
+                let others = known.others.iter_mut().map(|(origin, seen)| (Some(Arc::clone(origin)), seen));
+                for (origin, seen) in others.chain([(None, &mut known.own)]) {
+                    if std::mem::take(&mut seen.changed) {
+                        let slot = self.aggregates.slot(&seen.state, seen.seq);
+                        changes.push(Change { session: Arc::clone(&session), origin, slot });
+                    }
+                }
+            }
+        }
+        changes
+    }
+
+    fn values(&self, event: &Event) -> Vec<Option<Value>> {
+        let mut properties = Properties::default();
+        if !self.aggregates.asks_of(&event.name) {
+            return Vec::new();
+        }
+        self.joins.iter().map(|join| join.value(event, &mut properties, &self.symbols)).collect()
     }
 
     /// How many sessions it knows.
@@ -115,11 +227,12 @@ impl SessionView {
         let mut ours = self.lock(part);
         if let Some(before) = before {
             let theirs = before.lock(part);
-            let adopt = |(session, state): (&Arc<str>, &State)| {
-                (Arc::clone(session), self.aggregates.adopt(&before.aggregates, state))
+            let adopt = |(session, known): (&Arc<str>, &Known)| {
+                (Arc::clone(session), known.adopted(&self.aggregates, &before.aggregates))
             };
             ours.old = theirs.old.iter().map(adopt).collect();
             ours.young = theirs.young.iter().map(adopt).collect();
+            ours.changed.clone_from(&theirs.changed);
         }
         ours.ready = true;
     }
@@ -137,7 +250,7 @@ impl SessionView {
 
 impl Part {
     /// The state of a session, which is young from now on, and how many had to be forgotten for it.
-    fn touch(&mut self, session: &str, most: usize) -> (&mut State, u64) {
+    fn touch(&mut self, session: &str, most: usize) -> (&mut Known, u64) {
         let mut forgotten = 0;
         if !self.young.contains_key(session) {
             if self.young.len() * 2 >= most.max(2) {
@@ -146,10 +259,44 @@ impl Part {
                 self.old = std::mem::take(&mut self.young);
                 self.young.extend(kept);
             }
-            let (session, state) = self.old.remove_entry(session).unwrap_or_else(|| (session.into(), State::default()));
-            self.young.entry(session).or_insert(state);
+            let (session, known) = self.old.remove_entry(session).unwrap_or_else(|| (session.into(), Known::default()));
+            self.young.entry(session).or_insert(known);
         }
         (self.young.entry(session.into()).or_default(), forgotten)
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// When its last event came, wherever; 0 when none did.
+    fn last(&self) -> TimeUs {
+        self.own.state.last().max(self.elsewhere.as_ref().map_or(0, |state| state.last()))
+    }
+
+    /// What another run saw of it.
+    fn other(&mut self, origin: &Arc<Origin>) -> &mut Seen {
+        let at = self.others.iter().position(|(other, _)| other == origin).unwrap_or_else(|| {
+            self.others.push((Arc::clone(origin), Seen::default()));
+            self.others.len() - 1
+        });
+        &mut self.others[at].1
+    }
+
+    /// Puts together what others saw. In the order of who they are, so that every node comes to the same.
+    fn put_together(&mut self, aggregates: &Aggregates) {
+        self.others.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut whole = State::default();
+        self.others.iter().for_each(|(_, seen)| aggregates.merge(&mut whole, &seen.state));
+        self.elsewhere = (!self.others.is_empty()).then(|| Box::new(whole));
+    }
+
+    fn adopted(&self, aggregates: &Aggregates, before: &Aggregates) -> Self {
+        let adopt = |seen: &Seen| Seen { state: aggregates.adopt(before, &seen.state), ..*seen };
+        let others = self.others.iter().map(|(origin, seen)| (Arc::clone(origin), adopt(seen))).collect();
+        let mut known = Self { own: adopt(&self.own), others, elsewhere: None };
+        known.put_together(aggregates);
+        known
     }
 }
 

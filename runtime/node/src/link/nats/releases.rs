@@ -269,7 +269,7 @@ impl NatsLink {
         }
     }
 
-    async fn bucket_or_create(&self, config: kv::Config) -> Result<kv::Store, CoreError> {
+    pub(super) async fn bucket_or_create(&self, config: kv::Config) -> Result<kv::Store, CoreError> {
         let name = config.bucket.clone();
         match self.bucket(&name).await {
             Err(CoreError::NoBucket { .. }) => {
@@ -326,7 +326,7 @@ fn described(description: &str) -> kv::Config {
     kv::Config { description: description.to_owned(), storage: stream::StorageType::File, ..kv::Config::default() }
 }
 
-fn failed(what: String, error: &dyn std::error::Error) -> CoreError {
+pub(super) fn failed(what: String, error: &dyn std::error::Error) -> CoreError {
     CoreError::Failed { what, why: chain(error) }
 }
 

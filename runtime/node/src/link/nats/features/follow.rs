@@ -205,7 +205,7 @@ fn read(message: async_nats::jetstream::Message) -> Result<Message, FollowError>
 }
 
 /// Deleted and purged by a client, or marked by the server because the row expired or was removed.
-pub(super) fn deletes(headers: &HeaderMap) -> bool {
+pub(in crate::link::nats) fn deletes(headers: &HeaderMap) -> bool {
     let operation = headers.get("KV-Operation").map(|operation| operation.as_str());
     matches!(operation, Some("DEL" | "PURGE")) || headers.get("Nats-Marker-Reason").is_some()
 }
