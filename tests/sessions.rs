@@ -161,6 +161,107 @@ weights = { shoes = 100.0 }
     })
 }
 
+/// A node that runs `release` and knows the items.
+async fn ready(rig: &Rig, name: &str, release: &str) -> Result<Node> {
+    let node = rig.node(name).await?;
+    is_ready(&node, release).await?;
+    Ok(node)
+}
+
+async fn is_ready(node: &Node, release: &str) -> Result<()> {
+    node.runs(release, LIMIT).await?;
+    until("the items", LIMIT, async || (node.view("item").await.ok()?["entities"].as_u64()? >= 1).then_some(())).await
+}
+
+/// Waits until the session's next decision on `node` has this score.
+async fn scores(node: &Node, session: &str, expected: f64) -> Result<()> {
+    let mut last = None;
+    let found = until("the session to have its score", LIMIT, async || {
+        last = score(node, session).await.ok();
+        (last == Some(expected)).then_some(())
+    });
+    found.await.with_context(|| format!("{session} scores {last:?} on {}, expected {expected}", node.spec.name))
+}
+
+async fn one_item(rig: &Rig) -> Result<()> {
+    rig.push("item", vec![json!({"_key": "sku-1", "category": "shoes", "price": 1.0, "stock": 1.0})]).await
+}
+
+// A load balancer that gives every request to the next node: half of what a shopper did is known to each.
+#[test]
+fn a_session_goes_on_where_it_moves() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        one_item(&rig).await?;
+        let release = rig.deploy(shop(&rig, "one", "")?.folder()).await?;
+        let nodes = [ready(&rig, "edge-1", &release).await?, ready(&rig, "edge-2", &release).await?];
+        for at in 0..10 {
+            send(&nodes[at % 2], &json!(event("s-1", "view_item", "sku-1", 0.0))).await?;
+            // What came to this node is there at once, what came to the other one soon.
+            ensure!(score(&nodes[at % 2], "s-1").await? >= 10_000.0 + (at / 2) as f64 + 1.0);
+        }
+        for node in &nodes {
+            scores(node, "s-1", 10_010.0).await?;
+        }
+        // A node that comes later knows it, too.
+        let third = ready(&rig, "edge-3", &release).await?;
+        scores(&third, "s-1", 10_010.0).await?;
+        let came = third.metrics().await?.sum("selvedge_session_slots_came_total", &[]);
+        ensure!(came == 2.0, "a slot of each node, and {came} came");
+
+        // Another release on the same nodes counts on.
+        let release = rig.deploy(shop(&rig, "two", "depth = { session = \"depth\" }\n")?.folder()).await?;
+        for node in nodes.iter().chain([&third]) {
+            node.runs(&release, LIMIT).await?;
+        }
+        send(&third, &json!(event("s-1", "purchase", "sku-1", 1.0))).await?;
+        for node in nodes.iter().chain([&third]) {
+            scores(node, "s-1", 10_110.0).await?;
+        }
+        Ok(())
+    })
+}
+
+// Events that the core has are deleted here; what they came to must not be lost with the process.
+#[test]
+fn a_session_survives_the_end_of_its_node() -> Result<()> {
+    crate::alone(async {
+        let mut rig = Rig::start().await?;
+        one_item(&rig).await?;
+        let release = rig.deploy(shop(&rig, "one", "")?.folder()).await?;
+        let mut node = ready(&rig, "edge-1", &release).await?;
+        let mut views = 0.0;
+        for round in 0..6 {
+            let alone = round >= 3;
+            if round == 3 {
+                // From here on without a core: what is known is known from disk alone.
+                rig.nats.kill()?;
+            }
+            for _ in 0..3 {
+                send(&node, &json!(event("s-1", "view_item", "sku-1", 0.0))).await?;
+                views += 1.0;
+            }
+            if !alone {
+                until("the core to have all", LIMIT, async || {
+                    let status = node.status().await.ok()?;
+                    let lanes = status["outbox"]["lanes"].as_array()?;
+                    lanes.iter().all(|lane| lane["backlog_bytes"] == 0).then_some(())
+                })
+                .await?;
+            }
+            let spec = if round % 2 == 0 { node.kill()? } else { node.terminate().await?.0 };
+            node = Node::start(spec).await?;
+            is_ready(&node, &release).await?;
+            let found = score(&node, "s-1").await?;
+            ensure!(found == 10_000.0 + views, "{found} after {views}\n{}", node.process.log()?);
+        }
+        // What was counted while nobody could be told is told when the core is back.
+        rig.nats.restart().await?;
+        let other = ready(&rig, "edge-2", &release).await?;
+        scores(&other, "s-1", 10_000.0 + views).await
+    })
+}
+
 #[test]
 fn aggregates_that_cannot_be_are_refused_at_the_author() -> Result<()> {
     crate::alone(async {

@@ -109,7 +109,7 @@ pub fn decide(
         arm: outcome.arm.clone(),
         faults: std::mem::take(&mut outcome.faults),
         max_lag_ms: (rows.max_lag_us / 1_000).clamp(0, i64::from(u32::MAX)) as u32,
-        session_seq: 0,
+        session_seq: features.session_seq(),
         inputs: recorded(placement, moment.id, rows),
     };
     Ok(Decision { record, outcome })

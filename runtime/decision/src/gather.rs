@@ -21,6 +21,12 @@ pub trait Features {
         Absence::NoRow
     }
 
+    /// The number of the last event in the rows of sessions that were read, as this run of the node counts its events; 0 for
+    /// none.
+    fn session_seq(&self) -> u64 {
+        0
+    }
+
     /// Microseconds since the view was last proven current.
     fn lag_us(&self, view: usize) -> i64;
 

@@ -47,7 +47,7 @@ pub struct Record {
     pub faults: Vec<RungFault>,
     /// The largest lag among the views used.
     pub max_lag_ms: u32,
-    /// The last `seq` applied to the session's aggregates, 0 for none.
+    /// The last `seq` of this run applied to the session's aggregates when they were read, 0 for none.
     pub session_seq: u64,
     /// The inputs as used, in the share of decisions the placement asks for.
     pub inputs: Option<Inputs>,

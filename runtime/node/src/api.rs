@@ -24,6 +24,7 @@ use crate::decide::{Active, Decider};
 use crate::events::Unknown;
 use crate::outbox::Outbox;
 use crate::releases::Releases;
+use crate::sessions::Sessions;
 
 /// What the public routes work with.
 pub struct Public {
@@ -35,6 +36,8 @@ pub struct Public {
     pub releases: Releases<Active>,
     /// Counts those that it does not know.
     pub unknown_events: Unknown,
+    /// What of an event is asked when it comes.
+    pub sessions: Sessions,
     /// Stamps them.
     pub clock: Clock,
     /// The bounds of requests.

@@ -37,6 +37,8 @@ pub struct Event {
     pub message_id: Option<String>,
     /// A JSON object on one line, as sent; `{}` when there was none.
     pub properties: String,
+    /// What the node knew of its item when it came, as far as aggregates ask for it: a JSON object, `view.feature` to value.
+    pub joined: Option<String>,
 }
 
 /// What a batch of events and each of them may measure.
@@ -160,6 +162,7 @@ impl Event {
             + optional(&self.item)
             + optional(&self.message_id)
             + self.properties.len()
+            + optional(&self.joined)
     }
 }
 

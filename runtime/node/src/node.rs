@@ -175,7 +175,7 @@ impl Node {
 
         flows.spawn(follow.run(flows_stop.clone()));
         flows.spawn(outbox.clone().drain(link.clone(), flows_stop.clone()));
-        flows.spawn(sessions.travel(link.clone(), flows_stop.clone()));
+        flows.spawn(sessions.clone().travel(link.clone(), flows_stop.clone()));
         flows.spawn(watch_guard(releases.clone(), flows_stop.clone()));
 
         let decide_metrics = decide::Metrics::default();
@@ -192,6 +192,7 @@ impl Node {
             outbox: outbox.clone(),
             releases: releases.clone(),
             unknown_events: unknown_events.clone(),
+            sessions: sessions.clone(),
             clock: clock.clone(),
             limits: limits(&config),
             metrics: api_metrics,

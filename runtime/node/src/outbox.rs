@@ -17,7 +17,7 @@ mod publish;
 mod queue;
 pub mod reader;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod seen;
 mod segments;
 mod status;

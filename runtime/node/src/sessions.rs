@@ -13,7 +13,7 @@ mod view;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use prometheus_client::registry::Registry;
 use selvedge_decision::aggregate::{Aggregates, Of, Slot};
@@ -71,6 +71,8 @@ struct Inner {
     settled: AtomicBool,
     /// Held while events are applied, and while a view takes over what another one knows.
     views: Mutex<Vec<Weak<SessionView>>>,
+    /// The same views, for events that have only come.
+    joining: RwLock<Vec<Weak<SessionView>>>,
 }
 
 // === impl Sessions ===
@@ -101,6 +103,7 @@ impl Sessions {
             applied: AtomicU64::new(0),
             settled: AtomicBool::new(false),
             views: Mutex::default(),
+            joining: RwLock::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -122,6 +125,10 @@ impl Sessions {
         let view = SessionView::new(name, aggregates, joins, symbols, inner.config, known.as_deref());
         let view = Arc::new(view);
         self.views().push(Arc::downgrade(&view));
+        let mut joining = inner.joining.write().unwrap_or_else(PoisonError::into_inner);
+        joining.retain(|view| view.strong_count() > 0);
+        joining.push(Arc::downgrade(&view));
+        drop(joining);
         if known.is_none() {
             self.recall(&view);
         }
@@ -131,6 +138,22 @@ impl Sessions {
             view.take_over(part, known.as_deref());
         }
         view
+    }
+
+    /// Joins to events that came what the node knows of their items, as far as aggregates ask for it: before they are stored.
+    pub fn join(&self, events: &mut [Event]) {
+        let views: Vec<_> = {
+            let joining = self.inner.joining.read().unwrap_or_else(PoisonError::into_inner);
+            joining.iter().filter_map(Weak::upgrade).filter(|view| view.joins_features()).collect()
+        };
+        if views.is_empty() {
+            return;
+        }
+        for event in events.iter_mut().filter(|event| event.session.is_some() && event.item.is_some()) {
+            let mut joined = serde_json::Map::new();
+            views.iter().for_each(|view| view.join(event, &mut joined));
+            event.joined = (!joined.is_empty()).then(|| serde_json::Value::Object(joined).to_string());
+        }
     }
 
     /// All views of a release are bound: nobody asks any more for what earlier runs left in the outbox.
@@ -238,7 +261,9 @@ pub fn joins(aggregates: &Aggregates, view: impl Fn(usize) -> Option<Arc<View>>)
         Some(match of {
             Of::Item => Join::Item,
             Of::Property(name) => Join::Property(name.clone()),
-            Of::Feature { view: at, field, .. } => Join::Feature { view: view(*at)?, field: *field },
+            Of::Feature { name, view: at, field } => {
+                Join::Feature { name: name.clone(), view: view(*at)?, field: *field }
+            }
         })
     };
     aggregates.sources().iter().map(join).collect()

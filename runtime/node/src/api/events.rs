@@ -64,6 +64,7 @@ impl Public {
         let none = taken.is_empty();
         let sent = taken.len() as u64;
         let unknown = self.unknown(&taken);
+        self.sessions.join(&mut taken);
         let stored = self.outbox.append_events(taken).await?;
         self.unknown_events.count(unknown);
         let error = rejected.first().filter(|_| none).map(|first| First {

@@ -1,6 +1,6 @@
 //! Features for the core, out of the node's tables.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,12 +15,14 @@ pub(super) struct Source<'a> {
     active: &'a Active,
     now_us: TimeUs,
     snapshot: Option<&'a Snapshot>,
+    session_seq: Cell<u64>,
 }
 
 /// The rows that the decisions of one page have read: the second reads what the first saw, whatever came in between.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
     rows: RefCell<HashMap<(usize, String), Option<Kept>>>,
+    session_seq: Cell<u64>,
 }
 
 /// A row's event time and cells.
@@ -30,13 +32,18 @@ type Kept = (TimeUs, Vec<u64>);
 
 impl<'a> Source<'a> {
     pub(super) fn new(active: &'a Active, now_us: TimeUs, snapshot: Option<&'a Snapshot>) -> Self {
-        Self { active, now_us, snapshot }
+        Self { active, now_us, snapshot, session_seq: Cell::new(0) }
     }
 
     fn read_now(&self, view: usize, entity: &str, cells: &mut [u64]) -> Option<TimeUs> {
         match self.active.view(view)? {
             Bound::Table(view) => view.read(entity, cells, self.now_us),
-            Bound::Sessions(view) => Some(view.read(entity, self.now_us, cells)),
+            Bound::Sessions(view) => {
+                let (time_us, seq) = view.read(entity, self.now_us, cells);
+                let known = self.snapshot.map_or(&self.session_seq, |snapshot| &snapshot.session_seq);
+                known.set(known.get().max(seq));
+                Some(time_us)
+            }
         }
     }
 }
@@ -58,6 +65,10 @@ impl Features for Source<'_> {
             Some(Bound::Table(view)) => view.absence(entity, self.now_us),
             Some(Bound::Sessions(_)) | None => Absence::NoRow,
         }
+    }
+
+    fn session_seq(&self) -> u64 {
+        self.snapshot.map_or(&self.session_seq, |snapshot| &snapshot.session_seq).get()
     }
 
     fn lag_us(&self, view: usize) -> i64 {

@@ -46,6 +46,8 @@ struct EventLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<&'a str>,
     properties: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -99,6 +101,7 @@ pub fn write_line(entry: &Entry, to: &mut Vec<u8>) -> io::Result<()> {
             decision_id: event.decision_id.map(|id| id.to_string()),
             message_id: event.message_id.as_deref(),
             properties: serde_json::from_str(&event.properties)?,
+            joined: event.joined.as_deref().map(serde_json::from_str).transpose()?,
         }),
         Item::Record(record) => ItemLine::Record(Box::new(RecordLine {
             decision_id: record.id.to_string(),

@@ -33,6 +33,7 @@ pub(crate) fn event(n: u64) -> Event {
         decision_id: (n.is_multiple_of(4)).then(|| DecisionId::new(1_700_000_000_000_000 + n as i64, 7, n as u32)),
         message_id: Some(format!("m-{n}")),
         properties: format!("{{\"n\":{n}}}"),
+        joined: None,
     }
 }
 
@@ -105,8 +106,9 @@ prop_compose! {
         decision_id in option::of(decision_id()),
         message_id in option::of(text()),
         properties in prop_oneof![Just("{}".to_owned()), Just("{\"a\":[1,2.5,null]}".to_owned())],
+        joined in option::of(Just("{\"item.category\":\"shoes\"}".to_owned())),
     ) -> Event {
-        Event { time_us, received_us, name, subject, session, item, decision_id, message_id, properties }
+        Event { time_us, received_us, name, subject, session, item, decision_id, message_id, properties, joined }
     }
 }
 

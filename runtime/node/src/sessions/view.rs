@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use selvedge_decision::TimeUs;
 use selvedge_decision::aggregate::{Aggregates, Happening, Slot, State, Value};
 
-use super::join::{Join, Properties};
+use super::join::{Join, Read, to_json};
 use super::{Origin, SessionsConfig, is_alive};
 use crate::events::Event;
 use crate::features::Symbols;
@@ -84,6 +84,11 @@ impl SessionView {
         Self { name: name.to_owned(), aggregates, joins, symbols, config, hasher, parts }
     }
 
+    /// Whether it asks what the node knows of items.
+    pub(super) fn joins_features(&self) -> bool {
+        self.joins.iter().any(|join| matches!(join, Join::Feature { .. }))
+    }
+
     /// Whether it means the same as one with these.
     pub(super) fn is(&self, aggregates: &Aggregates, joins: &[Join]) -> bool {
         *self.aggregates == *aggregates
@@ -91,9 +96,9 @@ impl SessionView {
             && self.joins.iter().zip(joins).all(|(a, b)| a.is(b))
     }
 
-    /// Copies the row of a session as it is at `now_us` into `cells`, and when its last event came; 0 and the row of nothing
-    /// when there was none.
-    pub fn read(&self, session: &str, now_us: TimeUs, cells: &mut [u64]) -> TimeUs {
+    /// Copies the row of a session as it is at `now_us` into `cells`; when its last event came, and the number of the last that
+    /// this run stored. The row of nothing and zeros when there was none.
+    pub fn read(&self, session: &str, now_us: TimeUs, cells: &mut [u64]) -> (TimeUs, u64) {
         let part = self.part_of(session);
         let alive = |known: &&Known| is_alive(self.config, known.last(), now_us);
         let known = part.young.get(session).or_else(|| part.old.get(session)).filter(alive);
@@ -101,17 +106,17 @@ impl SessionView {
         match known {
             Some(Known { own, elsewhere: None, .. }) => {
                 self.aggregates.read(&own.state, now_us, &symbol, cells);
-                own.state.last()
+                (own.state.last(), own.seq)
             }
             Some(Known { own, elsewhere: Some(elsewhere), .. }) => {
                 let mut whole = State::clone(elsewhere);
                 self.aggregates.merge(&mut whole, &own.state);
                 self.aggregates.read(&whole, now_us, &symbol, cells);
-                whole.last()
+                (whole.last(), own.seq)
             }
             None => {
                 self.aggregates.read(&State::default(), now_us, &symbol, cells);
-                0
+                (0, 0)
             }
         }
     }
@@ -205,11 +210,19 @@ impl SessionView {
     }
 
     fn values(&self, event: &Event) -> Vec<Option<Value>> {
-        let mut properties = Properties::default();
         if !self.aggregates.asks_of(&event.name) {
             return Vec::new();
         }
-        self.joins.iter().map(|join| join.value(event, &mut properties, &self.symbols)).collect()
+        let mut read = Read::default();
+        self.joins.iter().map(|join| join.value(event, &mut read)).collect()
+    }
+
+    /// Adds what the node knows now of the event's item, as far as it is asked for.
+    pub(super) fn join(&self, event: &Event, joined: &mut serde_json::Map<String, serde_json::Value>) {
+        if self.aggregates.asks_of(&event.name) {
+            let known = self.joins.iter().filter_map(|join| join.now(event, &self.symbols));
+            joined.extend(known.map(|(name, value)| (name.to_owned(), to_json(&value))));
+        }
     }
 
     /// How many sessions it knows.

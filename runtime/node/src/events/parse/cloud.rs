@@ -123,6 +123,7 @@ impl<'a> Attributes<'a> {
             // An id is one only together with its source, which as a URI has no space.
             message_id: Some(format!("{source} {id}")),
             properties: data.into_owned(),
+            joined: None,
         })
     }
 }

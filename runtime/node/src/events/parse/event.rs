@@ -39,6 +39,7 @@ impl<'a> Fields<'a> {
             },
             message_id: self.text(Field::MessageId, ID_BYTES)?.map(Cow::into_owned),
             properties: properties.into_owned(),
+            joined: None,
         })
     }
 

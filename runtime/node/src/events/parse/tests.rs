@@ -31,6 +31,7 @@ fn an_event_has_all_its_fields_under_all_their_names() {
         decision_id: Some("0190a0f2-7e1c-7abc-8def-0123456789ab".parse().unwrap()),
         message_id: Some("m-1".to_owned()),
         properties: r#"{"price":9.5}"#.to_owned(),
+        joined: None,
     };
     let snake = r#"{"event":"view_item","timestamp":"2023-11-14T22:13:20.5Z","subject":"u-1","session":"s-1","item":"sku-1",
         "decision_id":"0190a0f2-7e1c-7abc-8def-0123456789ab","message_id":"m-1","properties":{"price":9.5}}"#;

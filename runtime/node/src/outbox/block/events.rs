@@ -8,6 +8,9 @@ use super::BadBlock;
 use super::columns::{Budget, Column, TextWriter, Texts, delta, read, undelta};
 use crate::events::Event;
 
+/// The first version with a column `joined`; before, a body ends where its length, 0, would stand.
+const WITH_JOINED: u8 = 3;
+
 /// One element an event in every column, but for the texts and the decision ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Columns {
@@ -37,6 +40,8 @@ struct Columns {
     message_id: Vec<u32>,
     /// Text of the properties: a JSON object.
     properties: Vec<u32>,
+    /// Text of what was joined, a JSON object, 0 for nothing; no elements when no event of the block has any.
+    joined: Vec<u32>,
 }
 
 /// Appends the columns of `events` to `raw`.
@@ -60,6 +65,9 @@ pub(super) fn encode(events: &[Event], raw: &mut Vec<u8>) -> Result<(), postcard
         columns.message_id.push(texts.optional(event.message_id.as_deref()));
         columns.properties.push(texts.number(&event.properties));
     }
+    if events.iter().any(|event| event.joined.is_some()) {
+        columns.joined = events.iter().map(|event| texts.optional(event.joined.as_deref())).collect();
+    }
     columns.text = texts.text;
     columns.text_bytes = texts.bytes;
     *raw = postcard::to_extend(&columns, std::mem::take(raw))?;
@@ -67,8 +75,8 @@ pub(super) fn encode(events: &[Event], raw: &mut Vec<u8>) -> Result<(), postcard
 }
 
 /// The `count` events of a body.
-pub(super) fn decode(bytes: &[u8], count: usize) -> Result<Vec<Event>, BadBlock> {
-    let columns: Columns = read(bytes)?;
+pub(super) fn decode(bytes: &[u8], count: usize, version: u8) -> Result<Vec<Event>, BadBlock> {
+    let columns: Columns = if version < WITH_JOINED { read(&[bytes, &[0]].concat())? } else { read(bytes)? };
     let texts = Texts::new(&columns.text, &columns.text_bytes)?;
     let mut budget = Budget::new();
     budget.take(count.saturating_mul(64))?;
@@ -83,6 +91,8 @@ pub(super) fn decode(bytes: &[u8], count: usize) -> Result<Vec<Event>, BadBlock>
     let mut decision_low = Column::new("decision_low", columns.decision_low);
     let mut message_id = Column::new("message_id", columns.message_id);
     let mut properties = Column::new("properties", columns.properties);
+    let any_joined = !columns.joined.is_empty();
+    let mut joined = Column::new("joined", columns.joined);
     let (mut time, mut high, mut low) = (0, 0, 0);
     let mut events = Vec::new();
     for _ in 0..count {
@@ -101,6 +111,7 @@ pub(super) fn decode(bytes: &[u8], count: usize) -> Result<Vec<Event>, BadBlock>
             },
             message_id: texts.optional(message_id.one()?, &mut budget)?,
             properties: texts.take(properties.one()?, &mut budget)?,
+            joined: if any_joined { texts.optional(joined.one()?, &mut budget)? } else { None },
         });
     }
     time_us.end()?;
@@ -114,6 +125,7 @@ pub(super) fn decode(bytes: &[u8], count: usize) -> Result<Vec<Event>, BadBlock>
     decision_low.end()?;
     message_id.end()?;
     properties.end()?;
+    joined.end()?;
     Ok(events)
 }
 

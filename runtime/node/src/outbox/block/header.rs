@@ -20,6 +20,7 @@ pub struct Header {
     pub count: u32,
     /// When the block was sealed.
     pub sealed_us: TimeUs,
+    pub(super) version: u8,
     pub(super) codec: Codec,
     pub(super) raw_bytes: u32,
     pub(super) body_bytes: u32,
@@ -65,6 +66,7 @@ impl Header {
             first_seq: read_u64(bytes, 16),
             count: read_u32(bytes, 24),
             sealed_us: read_u64(bytes, 40) as TimeUs,
+            version: bytes[4],
             codec,
             raw_bytes: read_u32(bytes, 28),
             body_bytes: read_u32(bytes, 32),
@@ -109,7 +111,7 @@ impl Header {
     pub(super) fn write(&self, block: &mut [u8; HEADER_BYTES]) {
         let name = self.node.as_str().as_bytes();
         block[..4].copy_from_slice(&MAGIC);
-        block[4..8].copy_from_slice(&[VERSION, self.lane.code(), self.codec as u8, name.len() as u8]);
+        block[4..8].copy_from_slice(&[self.version, self.lane.code(), self.codec as u8, name.len() as u8]);
         block[8..16].copy_from_slice(&self.epoch.0.to_le_bytes());
         block[16..24].copy_from_slice(&self.first_seq.to_le_bytes());
         block[24..28].copy_from_slice(&self.count.to_le_bytes());

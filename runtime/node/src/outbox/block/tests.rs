@@ -53,16 +53,26 @@ fn the_header_says_what_the_block_holds() {
     assert_eq!(header.message_id(), "edge-1-0000000100000002-rewards-41");
 }
 
-// The bytes of a body as they lie in segments and streams, the same in versions 1 and 2: whoever changes them breaks every reader there is.
+// The bytes of a body as they lie in segments and streams, the same in every version: whoever changes them breaks every reader there is.
 #[test]
 fn the_format_stays_as_it_is() {
-    let check = |lane: Lane, items: Items, expected: u32| {
-        let block = encode(&stamp(lane, 5), &items).unwrap();
+    let check = |bytes: &[u8], expected: u32| {
         // The compressor may change its mind; what is compressed may not.
-        assert_eq!(crc32c::crc32c(&raw(&block)), expected, "{lane}: {:#010x}", crc32c::crc32c(&raw(&block)));
+        assert_eq!(crc32c::crc32c(bytes), expected, "{:#010x}", crc32c::crc32c(bytes));
     };
-    check(Lane::Events, Items::Events((0..9).map(event).collect()), EVENTS_CRC);
-    check(Lane::Decisions, Items::Records((0..21).map(record).collect()), RECORDS_CRC);
+    let items = Items::Events((0..9).map(event).collect());
+    let block = encode(&stamp(Lane::Events, 5), &items).unwrap();
+    let (last, before) = raw(&block).split_last().map(|(last, before)| (*last, before.to_vec())).unwrap();
+    check(&before, EVENTS_CRC);
+    // Version 3 says that nothing was joined to any of them.
+    assert_eq!(last, 0);
+    let mut older = forge(&block, &before);
+    older[4] = 2;
+    let crc = crc32c::crc32c(&older[..80]);
+    older[80..84].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(decode(&older).unwrap().1, items);
+    let records = Items::Records((0..21).map(record).collect());
+    check(&raw(&encode(&stamp(Lane::Decisions, 5), &records).unwrap()), RECORDS_CRC);
 }
 
 const EVENTS_CRC: u32 = 0x1c4c_14a5;
@@ -157,7 +167,7 @@ fn a_body_must_decompress_to_what_the_header_says() {
 #[test]
 fn another_version_is_named() {
     let mut block = sample_blocks().remove(0);
-    for (version, expected) in [(0, Some(0)), (1, None), (2, None), (3, Some(3))] {
+    for (version, expected) in [(0, Some(0)), (1, None), (2, None), (3, None), (4, Some(4))] {
         block[4] = version;
         let crc = crc32c::crc32c(&block[..80]);
         block[80..84].copy_from_slice(&crc.to_le_bytes());
