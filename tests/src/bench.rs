@@ -14,6 +14,7 @@ mod models;
 mod rank;
 mod reused;
 mod rules;
+mod sessions;
 mod start;
 mod swap;
 mod trainers;
@@ -105,6 +106,11 @@ pub const ALL: [Row; 12] = [
         name: "freshness",
         about: "from a feature's publication to its use by a decision",
         run: |effort| Box::pin(freshness::run(effort)),
+    },
+    Row {
+        name: "sessions",
+        about: "from an event's 202 to a decision that counts it, on the same node and on another one",
+        run: |effort| Box::pin(sessions::run(effort)),
     },
     Row { name: "events", about: "durable events in batches of 100", run: |effort| Box::pin(events::run(effort)) },
     Row {

@@ -320,3 +320,70 @@ impl Cursor {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::outbox::Lane;
+
+    fn id(epoch: u64, first_seq: u64) -> SegmentId {
+        SegmentId { lane: Lane::Events, epoch: Epoch(epoch), first_seq }
+    }
+
+    fn names(done: &[Done]) -> Vec<String> {
+        done.iter().map(|done| done.path.display().to_string()).collect()
+    }
+
+    /// A log with a segment of an earlier run and two sealed ones of this, all of which the core has; what went at once.
+    fn all_sent(held: bool) -> (LaneLog, Vec<String>) {
+        let old = OldSegment { id: id(1, 1), path: "old".into(), end: 10, sealed_us: 0 };
+        let log = LaneLog::new([old]);
+        if held {
+            log.hold(Epoch(2));
+        }
+        let mut gone = Vec::new();
+        for (first_seq, name) in [(1, "a"), (101, "b"), (201, "c")] {
+            log.open(id(2, first_seq), name.into());
+            log.grow(10, 0);
+            gone.extend(names(&log.seal()));
+        }
+        gone.extend(names(&log.acknowledge(Position { segment: id(2, 201), offset: 10 }, 0, false)));
+        (log, gone)
+    }
+
+    #[test]
+    fn what_the_core_has_goes() {
+        let (log, gone) = all_sent(false);
+        assert_eq!((gone.join(" ").as_str(), log.files()), ("old a b c", 0));
+    }
+
+    // What a session's events came to was lost with the process when the core had the events already.
+    #[test]
+    fn what_is_held_goes_when_it_is_kept_elsewhere() {
+        let (log, gone) = all_sent(true);
+        assert_eq!(gone.len(), 0);
+        assert_eq!(names(&log.kept(100)).len(), 0, "a has up to 100");
+        assert_eq!(names(&log.kept(101)), ["a"]);
+        assert_eq!(names(&log.kept_earlier()), ["old"]);
+        assert_eq!(names(&log.kept(201)), ["b"]);
+        // Nobody knows how far the last one goes.
+        assert_eq!(names(&log.kept(10_000)).len(), 0);
+        assert_eq!(names(&log.kept(u64::MAX)), ["c"]);
+        assert_eq!(names(&log.kept(u64::MAX)).len(), 0, "each once");
+    }
+
+    #[test]
+    fn what_is_kept_before_it_is_sent_goes_when_it_is() {
+        let log = LaneLog::new([]);
+        log.hold(Epoch(2));
+        log.open(id(2, 1), "a".into());
+        log.grow(10, 0);
+        assert_eq!(log.seal().len(), 0);
+        log.open(id(2, 101), "b".into());
+        assert_eq!(log.kept(101).len(), 0);
+        let gone = log.acknowledge(Position { segment: id(2, 1), offset: 10 }, 0, false);
+        assert_eq!(names(&gone), ["a"]);
+    }
+}
