@@ -7,6 +7,7 @@ mod modules;
 mod rules;
 mod schema;
 mod sessions;
+mod setup;
 mod views;
 
 use std::sync::{Mutex, PoisonError};

@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, build, check, completions, deploy, dev, doctor, eval, features, node, release, replay, rollback, status,
+    bench, build, check, completions, core, deploy, dev, doctor, eval, features, node, release, replay, rollback, status,
     tail, test,
 };
 use crate::output::{Outcome, Output};
@@ -41,6 +41,9 @@ pub(crate) enum Command {
     /// Write and read the rows of views.
     #[command(subcommand)]
     Features(features::Command),
+    /// Prepare the core.
+    #[command(subcommand)]
+    Core(core::Command),
     /// Look through rules, modules and release folders for mistakes.
     Check(check::Args),
     /// Run the tests of rules and of release folders.
@@ -72,6 +75,7 @@ impl Command {
             Self::Rollback(args) => args.run(output),
             Self::Status(args) => args.run(output),
             Self::Features(command) => command.run(output),
+            Self::Core(command) => command.run(output),
             Self::Check(args) => args.run(output),
             Self::Test(args) => args.run(output),
             Self::Eval(args) => args.run(output),

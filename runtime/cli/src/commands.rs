@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod core;
 pub(crate) mod deploy;
 pub(crate) mod dev;
 pub(crate) mod doctor;

@@ -16,6 +16,8 @@ const START: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct NatsServer {
     folder: PathBuf,
+    /// What is said in a configuration file, if there is one.
+    config: Option<String>,
     port: u16,
     process: Option<Process>,
 }
@@ -25,10 +27,21 @@ pub struct NatsServer {
 impl NatsServer {
     /// Starts one on a free port, with its data, log and ports file under `folder`.
     pub async fn start(folder: &Path) -> Result<Self> {
+        Self::start_with(folder, None).await
+    }
+
+    /// As [`NatsServer::start`], with a configuration file.
+    pub async fn start_with(folder: &Path, config: Option<&str>) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        let mut server = Self { folder: folder.to_owned(), port: 0, process: None };
+        let config = config.map(str::to_owned);
+        let mut server = Self { folder: folder.to_owned(), config, port: 0, process: None };
         server.launch().await?;
         Ok(server)
+    }
+
+    /// Where clients connect as `user`, whose password is `user`, too.
+    pub fn url_of(&self, user: &str) -> String {
+        format!("nats://{user}:{user}@127.0.0.1:{}", self.port)
     }
 
     /// Where clients connect.
@@ -39,6 +52,13 @@ impl NatsServer {
     /// The port it listens on, the same through restarts.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its monitoring port, where its configuration has one.
+    pub fn monitor(&self) -> Result<String> {
+        let url = ports(&self.folder.join("ports")).and_then(|ports| Some(ports["monitoring"][0].as_str()?.to_owned()));
+        let url = url.context("the server has no monitoring port")?;
+        Ok(url.trim_start_matches("http://").to_owned())
     }
 
     /// SIGKILL; [`NatsServer::restart`] brings it back.
@@ -74,6 +94,11 @@ impl NatsServer {
         // -1 lets the server choose, so no other process can take the port between asking and starting.
         let port = if self.port == 0 { "-1".to_owned() } else { self.port.to_string() };
         command.args(["-js", "-a", "127.0.0.1", "-p", &port]);
+        if let Some(config) = &self.config {
+            let file = self.folder.join("nats.conf");
+            fs::write(&file, config)?;
+            command.arg("-c").arg(file);
+        }
         command.arg("-sd").arg(self.folder.join("data")).arg("--ports_file_dir").arg(&ports);
         let mut process = Process::spawn("nats-server", &mut command, &self.folder.join("log"))?;
         let found = until("nats-server to write its ports file", START, async || {
@@ -89,8 +114,11 @@ impl NatsServer {
     }
 }
 
-fn read_port(folder: &Path) -> Option<u16> {
+fn ports(folder: &Path) -> Option<serde_json::Value> {
     let entry = fs::read_dir(folder).ok()?.find_map(Result::ok)?;
-    let value: serde_json::Value = serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()?;
-    value["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+    serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()
+}
+
+fn read_port(folder: &Path) -> Option<u16> {
+    ports(folder)?["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
 }

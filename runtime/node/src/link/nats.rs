@@ -18,6 +18,7 @@ pub mod events;
 pub mod features;
 pub mod releases;
 pub(crate) mod sessions;
+pub mod setup;
 
 /// Where the core is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use super::NatsLink;
 use crate::outbox::Lane;
 
 /// How long the server recognises a second copy of a block by its id. Readers recognise it for ever.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
+pub(super) const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 /// What a message takes beyond its block, in bytes: its headers, rounded up.
 const MESSAGE_BYTES: usize = 128;
 /// How long a reader's place is kept while nobody reads.
@@ -152,7 +152,12 @@ impl NatsLink {
 
     /// Creates the stream unless it is there; one that is there keeps its settings.
     pub async fn ensure_events_stream(&self) -> Result<(), PublishFailure> {
-        let config = stream::Config {
+        let made = self.jetstream().get_or_create_stream(self.events_config()).await;
+        made.map(drop).map_err(|error| PublishFailure::Refused(format!("cannot create the stream: {error}")))
+    }
+
+    pub(super) fn events_config(&self) -> stream::Config {
+        stream::Config {
             name: self.config().events_stream(),
             description: Some("Events, rewards and decision records of all nodes, in blocks".to_owned()),
             subjects: vec![self.config().events_subjects()],
@@ -160,9 +165,7 @@ impl NatsLink {
             duplicate_window: DUPLICATE_WINDOW,
             allow_direct: true,
             ..stream::Config::default()
-        };
-        let made = self.jetstream().get_or_create_stream(config).await;
-        made.map(drop).map_err(|error| PublishFailure::Refused(format!("cannot create the stream: {error}")))
+        }
     }
 
     /// Reads blocks from the stream.

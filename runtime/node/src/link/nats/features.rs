@@ -68,6 +68,11 @@ impl NatsLink {
     /// Makes the bucket of a view, unless it is there: one revision a key, on disk, marks for rows that expire where the
     /// server knows them (2.11 or newer).
     pub async fn create_features_bucket(&self, view: &str) -> Result<(), RowError> {
+        self.create_features_bucket_of(view, 1).await
+    }
+
+    /// As [`NatsLink::create_features_bucket`], on so many servers.
+    pub(super) async fn create_features_bucket_of(&self, view: &str, replicas: usize) -> Result<(), RowError> {
         let bucket = self.bucket_of(view)?;
         if self.jetstream().get_key_value(&bucket).await.is_ok() {
             return Ok(());
@@ -80,6 +85,7 @@ impl NatsLink {
             storage: StorageType::File,
             max_value_size: MAX_ROW_BYTES,
             limit_markers: marks,
+            num_replicas: replicas,
             ..kv::Config::default()
         };
         let created = self.jetstream().create_key_value(config).await;

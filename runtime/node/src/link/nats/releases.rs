@@ -19,7 +19,7 @@ use super::NatsLink;
 use super::features::chain;
 
 /// How many values of a channel the bucket keeps: its history for people.
-const CHANNEL_HISTORY: i64 = 64;
+pub(super) const CHANNEL_HISTORY: i64 = 64;
 
 /// A channel's value as the bucket holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -322,7 +322,7 @@ fn stored_digest(bytes: &[u8]) -> String {
     format!("SHA-256={}", URL_SAFE.encode(Sha256::digest(bytes)))
 }
 
-fn described(description: &str) -> kv::Config {
+pub(super) fn described(description: &str) -> kv::Config {
     kv::Config { description: description.to_owned(), storage: stream::StorageType::File, ..kv::Config::default() }
 }
 

@@ -1,0 +1,140 @@
+//! The core: prepared by one command, and a user for each node that can be no other.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use selvedge_node::clock::Clock;
+use selvedge_node::link::{NatsConfig, NatsLink};
+use selvedge_suite::harness::shop::{FEATURES, Shop, constant, hero};
+use selvedge_suite::harness::stream::Stream;
+use selvedge_suite::harness::{Cli, NatsServer, Node, NodeSpec, until};
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A word for each part that `core init` tells of, by its name.
+async fn init(cli: &Cli, more: &[&str]) -> Result<(Option<i32>, Vec<(String, String)>)> {
+    let ran = cli.run(["--json", "core", "init"].iter().chain(more)).await?;
+    let lines = ran.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let told = lines.iter().map(|line| {
+        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        if line["ack"].is_string() { ("ack".to_owned(), text("ack")) } else { (text("name"), text("state")) }
+    });
+    ensure!(!lines.is_empty(), "{}", ran.stderr);
+    Ok((ran.code, told.collect()))
+}
+
+#[test]
+fn a_core_is_prepared_once_and_what_differs_is_told() -> Result<()> {
+    crate::alone(async {
+        let folder = tempfile::tempdir()?;
+        let nats = NatsServer::start_with(&folder.path().join("nats"), Some("http: 127.0.0.1:-1\n")).await?;
+        let cli = Cli::new(nats.url());
+        let shop = Shop::new(folder.path().join("shop"), "shop")?;
+        shop.file("features.toml", FEATURES.replacen("sync = \"all\"", "sync = \"all\"\nshards = 2", 1))?;
+        let release = shop.folder().display().to_string();
+        let names =
+            ["EVENTS", "channels", "nodes", "sessions", "releases", "features_item", "features_user_0", "features_user_1"];
+        let all = |state: &str| -> Vec<(String, String)> {
+            let parts = names.iter().map(|name| ((*name).to_owned(), state.to_owned()));
+            parts.chain([("ack".to_owned(), "unknown".to_owned())]).collect()
+        };
+        ensure!(init(&cli, &["--release", &release]).await? == (Some(0), all("made")));
+        ensure!(init(&cli, &["--release", &release]).await? == (Some(0), all("there")));
+
+        // Other settings are told, and changed when that is said.
+        let more = ["--release", &release, "--events-age", "7d", "--sessions-keep", "1h"];
+        let differ = |state: &str| -> Vec<(String, String)> {
+            let mut parts = all("there");
+            for part in &mut parts {
+                if ["EVENTS", "sessions"].contains(&part.0.as_str()) {
+                    state.clone_into(&mut part.1);
+                }
+            }
+            parts
+        };
+        ensure!(init(&cli, &more).await? == (Some(1), differ("differs")));
+        let told = cli.run(["core", "init"].iter().chain(&more)).await?;
+        ensure!(told.stdout.contains("max_age is 2592000 s, 604800 s wanted"), "{}", told.stdout);
+        ensure!(init(&cli, &[&more[..], &["--update"]].concat()).await? == (Some(0), differ("updated")));
+        ensure!(init(&cli, &more).await? == (Some(0), all("there")));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_core_says_what_its_acknowledgement_is_worth() -> Result<()> {
+    crate::alone(async {
+        for (sync, expected) in [("always", "durable"), ("\"2m\"", "not-durable")] {
+            let folder = tempfile::tempdir()?;
+            // The monitoring port is chosen by the server, and stands in its ports file.
+            let config = format!("http: \"127.0.0.1:-1\"\njetstream {{ sync_interval: {sync} }}\n");
+            let nats = NatsServer::start_with(&folder.path().join("nats"), Some(&config)).await?;
+            let monitor = nats.monitor()?;
+            let (code, told) = init(&Cli::new(nats.url()), &["--monitor", &monitor]).await?;
+            ensure!(code == Some(0) && told.last().is_some_and(|(_, word)| word == expected), "{told:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_node_s_user_can_do_what_its_node_does_and_no_more() -> Result<()> {
+    crate::alone(async {
+        let folder = tempfile::tempdir()?;
+        let permissions = Cli::offline().run(["core", "permissions", "edge-1"]).await?.ok()?.stdout.clone();
+        let user = permissions.replacen("user: \"edge-1\"", "user: \"edge-1\", password: \"edge-1\"", 1);
+        let config = format!("authorization {{ users: [ {{ user: root, password: root }}\n{user} ] }}\n");
+        let nats = NatsServer::start_with(&folder.path().join("nats"), Some(&config)).await?;
+        let cli = Cli::new(nats.url_of("root"));
+        let shop = Shop::new(folder.path().join("shop"), "shop")?;
+        shop.file("features.toml", format!("{FEATURES}{SESSION}"))?;
+        shop.placement("home-hero", &hero(1, "[\"one\"]"))?;
+        shop.model("one", &constant(1))?;
+        ensure!(init(&cli, &["--release", &shop.folder().display().to_string()]).await?.0 == Some(0));
+        let keys = folder.path().join("keys");
+        std::fs::create_dir_all(&keys)?;
+        cli.run(["release".as_ref(), "keygen".as_ref(), "k".as_ref(), "--dir".as_ref(), keys.as_os_str()]).await?.ok()?;
+        let key = keys.join("k.key");
+        let args = ["deploy".as_ref(), shop.folder().as_os_str(), "--to".as_ref(), "prod".as_ref(), "--key".as_ref(), key.as_os_str()];
+        cli.run(args).await?.ok()?;
+        cli.run(["features", "put", "user", "u-1", "{\"segment\":\"vip\"}"]).await?.ok()?;
+
+        // All that a node does.
+        let spec = NodeSpec::new("edge-1", &folder.path().join("edge-1"), &nats.url_of("edge-1"), &keys.join("k.pub"));
+        let node = Node::start(spec).await?;
+        node.wait_for("ready", LIMIT).await?;
+        let answer = node.client().post("/v1/decide", &json!({"placement": "home-hero", "subject": "u-1"})).await?.ok()?;
+        ensure!(answer["choices"][0]["score"] == 1.0, "{answer}");
+        let event = json!({"event": "view_item", "session": "s-1", "messageId": "m-1"});
+        node.client().post("/v1/events", &event).await?.ok()?;
+        let mut stream = Stream::open(&nats.url_of("root")).await?;
+        until("the event to be in the stream", LIMIT, async || {
+            stream.read_on().await.ok()?;
+            stream.times_by_message_id().contains_key("m-1").then_some(())
+        })
+        .await?;
+        until("the session to be in its bucket", LIMIT, async || {
+            (node.metrics().await.ok()?.sum("selvedge_session_slots_sent_total", &[]) >= 1.0).then_some(())
+        })
+        .await?;
+        ensure!(node.readiness().await?["status"] == "ready", "{}", node.process.log()?);
+
+        // And nothing else.
+        let config = NatsConfig { url: nats.url_of("edge-1"), timeout: Duration::from_secs(1), ..NatsConfig::default() };
+        let link = NatsLink::connect(config, &Clock::new()).await?;
+        ensure!(link.connected(LIMIT).await);
+        ensure!(link.put_feature("user", "u-1", "{}".into()).await.is_err(), "it wrote a row");
+        ensure!(link.write_channel("prod", b"x".to_vec(), 1).await.is_err(), "it moved a channel");
+        ensure!(link.write_report(&"edge-2".parse()?, b"{}".to_vec()).await.is_err(), "it spoke for another node");
+        ensure!(link.blocks(Default::default()).await?.next().await.is_err(), "it read events of others");
+        Ok(())
+    })
+}
+
+const SESSION: &str = r#"
+[view.session]
+by = "session"
+[view.session.aggregates]
+views = { count = "view_item" }
+"#;
