@@ -1,13 +1,14 @@
 //! The core: prepared by one command, and a user for each node that can be no other.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use selvedge_node::clock::Clock;
 use selvedge_node::link::{NatsConfig, NatsLink};
 use selvedge_suite::harness::shop::{FEATURES, Shop, constant, hero};
 use selvedge_suite::harness::stream::Stream;
-use selvedge_suite::harness::{Cli, NatsServer, Node, NodeSpec, until};
+use selvedge_suite::harness::{Cli, NatsServer, Node, NodeSpec, binary, until};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -33,8 +34,16 @@ fn a_core_is_prepared_once_and_what_differs_is_told() -> Result<()> {
         let shop = Shop::new(folder.path().join("shop"), "shop")?;
         shop.file("features.toml", FEATURES.replacen("sync = \"all\"", "sync = \"all\"\nshards = 2", 1))?;
         let release = shop.folder().display().to_string();
-        let names =
-            ["EVENTS", "channels", "nodes", "sessions", "releases", "features_item", "features_user_0", "features_user_1"];
+        let names = [
+            "EVENTS",
+            "channels",
+            "nodes",
+            "sessions",
+            "releases",
+            "features_item",
+            "features_user_0",
+            "features_user_1",
+        ];
         let all = |state: &str| -> Vec<(String, String)> {
             let parts = names.iter().map(|name| ((*name).to_owned(), state.to_owned()));
             parts.chain([("ack".to_owned(), "unknown".to_owned())]).collect()
@@ -92,19 +101,16 @@ fn a_node_s_user_can_do_what_its_node_does_and_no_more() -> Result<()> {
         shop.placement("home-hero", &hero(1, "[\"one\"]"))?;
         shop.model("one", &constant(1))?;
         ensure!(init(&cli, &["--release", &shop.folder().display().to_string()]).await?.0 == Some(0));
-        let keys = folder.path().join("keys");
-        std::fs::create_dir_all(&keys)?;
-        cli.run(["release".as_ref(), "keygen".as_ref(), "k".as_ref(), "--dir".as_ref(), keys.as_os_str()]).await?.ok()?;
-        let key = keys.join("k.key");
-        let args = ["deploy".as_ref(), shop.folder().as_os_str(), "--to".as_ref(), "prod".as_ref(), "--key".as_ref(), key.as_os_str()];
-        cli.run(args).await?.ok()?;
+        let (key, public) = keygen(&cli, folder.path()).await?;
+        deploy(&cli, &shop, &key).await?;
         cli.run(["features", "put", "user", "u-1", "{\"segment\":\"vip\"}"]).await?.ok()?;
 
         // All that a node does.
-        let spec = NodeSpec::new("edge-1", &folder.path().join("edge-1"), &nats.url_of("edge-1"), &keys.join("k.pub"));
+        let spec = NodeSpec::new("edge-1", &folder.path().join("edge-1"), &nats.url_of("edge-1"), &public);
         let node = Node::start(spec).await?;
         node.wait_for("ready", LIMIT).await?;
-        let answer = node.client().post("/v1/decide", &json!({"placement": "home-hero", "subject": "u-1"})).await?.ok()?;
+        let answer =
+            node.client().post("/v1/decide", &json!({"placement": "home-hero", "subject": "u-1"})).await?.ok()?;
         ensure!(answer["choices"][0]["score"] == 1.0, "{answer}");
         let event = json!({"event": "view_item", "session": "s-1", "messageId": "m-1"});
         node.client().post("/v1/events", &event).await?.ok()?;
@@ -121,7 +127,8 @@ fn a_node_s_user_can_do_what_its_node_does_and_no_more() -> Result<()> {
         ensure!(node.readiness().await?["status"] == "ready", "{}", node.process.log()?);
 
         // And nothing else.
-        let config = NatsConfig { url: nats.url_of("edge-1"), timeout: Duration::from_secs(1), ..NatsConfig::default() };
+        let config =
+            NatsConfig { url: nats.url_of("edge-1"), timeout: Duration::from_secs(1), ..NatsConfig::default() };
         let link = NatsLink::connect(config, &Clock::new()).await?;
         ensure!(link.connected(LIMIT).await);
         ensure!(link.put_feature("user", "u-1", "{}".into()).await.is_err(), "it wrote a row");
@@ -130,6 +137,70 @@ fn a_node_s_user_can_do_what_its_node_does_and_no_more() -> Result<()> {
         ensure!(link.blocks(Default::default()).await?.next().await.is_err(), "it read events of others");
         Ok(())
     })
+}
+
+#[test]
+fn a_node_connects_with_tls_and_a_key_of_its_own() -> Result<()> {
+    crate::alone(async {
+        let folder = tempfile::tempdir()?;
+        let tls = binary::repository().join("tests/cases/tls");
+        let file = |name: &str| tls.join(name).display().to_string();
+        let config = format!(
+            "tls {{ cert_file: {:?}, key_file: {:?} }}\nauthorization {{ users: [ {{ nkey: {PUBLIC_KEY} }} ] }}\n",
+            file("server.pem"),
+            file("server.key")
+        );
+        let nats = NatsServer::start_with(&folder.path().join("nats"), Some(&config)).await?;
+        let seed = folder.path().join("edge-1.nk");
+        std::fs::write(&seed, format!("{SEED}\n"))?;
+        let cli = Cli::new(format!("tls://127.0.0.1:{}", nats.port()));
+        let (seed, ca) = (seed.display().to_string(), file("ca.pem"));
+        ensure!(init(&cli, &["--creds", &seed, "--ca", &ca]).await?.0 == Some(0));
+        let refused = |more: Vec<&str>| {
+            let (cli, more) = (&cli, more.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            async move {
+                let args = ["core", "init"].into_iter().map(str::to_owned).chain(more);
+                anyhow::Ok(cli.run(args).await?)
+            }
+        };
+        // Whose certificate is it, and who are you?
+        let unknown = refused(vec!["--creds", &seed]).await?;
+        ensure!(unknown.code != Some(0) && unknown.stderr.contains("certificate"), "{}", unknown.stderr);
+        let nobody = refused(vec!["--ca", &ca]).await?;
+        ensure!(nobody.code != Some(0) && nobody.stderr.contains("uthoriz"), "{}", nobody.stderr);
+        let wrong = refused(vec!["--ca", &seed]).await?;
+        ensure!(wrong.stderr.contains("it holds no certificate"), "{}", wrong.stderr);
+
+        let (_, public) = keygen(&Cli::offline(), folder.path()).await?;
+        let url = format!("tls://127.0.0.1:{}", nats.port());
+        let spec = NodeSpec::new("edge-1", &folder.path().join("edge-1"), &url, &public)
+            .set(format!("link.nats.credentials={seed}"))
+            .set(format!("link.nats.ca={ca}"));
+        let node = Node::start(spec).await?;
+        until("the link to be there", LIMIT, async || {
+            let status = node.status().await.ok()?;
+            (status["link"]["connected"] == true).then_some(())
+        })
+        .await
+        .with_context(|| node.process.log_tail())
+    })
+}
+
+/// A key for tests, of the bytes 0 to 31.
+const SEED: &str = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4H776Y";
+const PUBLIC_KEY: &str = "UAB2CB576PHBBPQ5ODORRZ2LYCMWPZGWGCN2KDK7DXOIMZASKUY3RLKK";
+
+async fn keygen(cli: &Cli, folder: &Path) -> Result<(PathBuf, PathBuf)> {
+    let keys = folder.join("keys");
+    std::fs::create_dir_all(&keys)?;
+    cli.run(["release".as_ref(), "keygen".as_ref(), "k".as_ref(), "--dir".as_ref(), keys.as_os_str()]).await?.ok()?;
+    Ok((keys.join("k.key"), keys.join("k.pub")))
+}
+
+async fn deploy(cli: &Cli, shop: &Shop, key: &Path) -> Result<()> {
+    let (folder, key) = (shop.folder().as_os_str(), key.as_os_str());
+    cli.run(["deploy".as_ref(), folder, "--to".as_ref(), "prod".as_ref(), "--key".as_ref(), key]).await?.ok()?;
+    Ok(())
 }
 
 const SESSION: &str = r#"

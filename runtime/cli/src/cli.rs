@@ -4,8 +4,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, build, check, completions, core, deploy, dev, doctor, eval, features, node, release, replay, rollback, status,
-    tail, test,
+    bench, build, check, completions, core, deploy, dev, doctor, eval, features, node, release, replay, rollback,
+    status, tail, test,
 };
 use crate::output::{Outcome, Output};
 

@@ -16,9 +16,12 @@ pub(crate) struct CoreArgs {
     /// The NATS server, or several with commas between.
     #[arg(long = "nats", env = "SELVEDGE_NATS", default_value = "nats://127.0.0.1:4222", value_name = "URL")]
     pub(crate) url: String,
-    /// A NATS credentials file.
+    /// A NATS credentials file, or one with an nkey's seed.
     #[arg(long = "creds", env = "SELVEDGE_CREDS", value_name = "FILE")]
     pub(crate) credentials: Option<PathBuf>,
+    /// Certificates (PEM) of whoever signed the server's, besides those that the system trusts.
+    #[arg(long = "ca", env = "SELVEDGE_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// What stands in front of every name on the server.
     #[arg(long, env = "SELVEDGE_PREFIX", default_value = "", value_name = "TEXT")]
     pub(crate) prefix: String,
@@ -37,6 +40,7 @@ impl CoreArgs {
         NatsConfig {
             url: self.url.clone(),
             credentials: self.credentials.clone(),
+            ca: self.ca.clone(),
             prefix: self.prefix.clone(),
             timeout: REQUEST_TIMEOUT,
         }

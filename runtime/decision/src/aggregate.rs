@@ -223,7 +223,8 @@ impl Aggregates {
         if state.fits(before) {
             adopted.widen(state);
             for (meaning, cell) in self.meanings.iter().zip(adopted.cells_mut()) {
-                if let Some((_, known)) = before.meanings.iter().zip(state.cells()).find(|(other, _)| *other == meaning) {
+                if let Some((_, known)) = before.meanings.iter().zip(state.cells()).find(|(other, _)| *other == meaning)
+                {
                     *cell = known.clone();
                 }
             }
@@ -252,7 +253,8 @@ impl Aggregates {
             Function::Rate { over, .. } => filter(over),
             _ => String::new(),
         };
-        let kind = self.layout.fields().iter().find(|field| field.cell as usize == aggregate.cell).map(|field| field.kind);
+        let kind =
+            self.layout.fields().iter().find(|field| field.cell as usize == aggregate.cell).map(|field| field.kind);
         let kind = kind.map(|kind| kind.to_string()).unwrap_or_default();
         let of = aggregate.source.map(source).unwrap_or_default();
         format!("{} {kind} of {of}; {}; {over}", aggregate.function.keeps(), filter(&aggregate.filter))

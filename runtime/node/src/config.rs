@@ -90,6 +90,7 @@ pub enum LinkKind {
 pub struct Nats {
     pub url: String,
     pub credentials: PathBuf,
+    pub ca: PathBuf,
     pub prefix: String,
     pub timeout: Span,
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -320,7 +321,8 @@ async fn link(config: &Config, clock: &Clock) -> Result<Link, StartError> {
             let nats = &config.link.nats;
             let settings = NatsConfig {
                 url: nats.url.clone(),
-                credentials: Some(nats.credentials.clone()).filter(|path| !path.as_os_str().is_empty()),
+                credentials: said(&nats.credentials),
+                ca: said(&nats.ca),
                 prefix: nats.prefix.clone(),
                 timeout: duration(nats.timeout),
             };
@@ -332,6 +334,11 @@ async fn link(config: &Config, clock: &Clock) -> Result<Link, StartError> {
             Link::Local(Arc::new(LocalLink::new(local.directory.clone(), out, clock)))
         }
     })
+}
+
+/// A path that is not empty.
+fn said(path: &Path) -> Option<PathBuf> {
+    Some(path.to_owned()).filter(|path| !path.as_os_str().is_empty())
 }
 
 fn limits(config: &Config) -> Limits {

@@ -88,9 +88,11 @@ impl Args {
 
 fn nats(config: &Config) -> selvedge_node::link::NatsConfig {
     let nats = &config.link.nats;
+    let said = |path: &PathBuf| Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
     selvedge_node::link::NatsConfig {
         url: nats.url.clone(),
-        credentials: Some(nats.credentials.clone()).filter(|path| !path.as_os_str().is_empty()),
+        credentials: said(&nats.credentials),
+        ca: said(&nats.ca),
         prefix: nats.prefix.clone(),
         timeout: selvedge_node::config::duration(nats.timeout),
     }

@@ -335,7 +335,10 @@ fn a_slot_that_cannot_be_does_no_harm() {
         half_life: minutes(1),
         ..Default::default()
     };
-    let all = aggregates(&[("count", AggregateDef { count: of("view"), window: minutes(12), ..Default::default() }), ("taste", taste)]);
+    let all = aggregates(&[
+        ("count", AggregateDef { count: of("view"), window: minutes(12), ..Default::default() }),
+        ("taste", taste),
+    ]);
     let mut session = session(&all);
     session.event("view", START, |_| Some(Value::Vector([1.0, 2.0, 3.0].into())));
     let good = serde_json::to_value(all.slot(&session.state, 1)).unwrap();

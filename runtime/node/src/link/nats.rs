@@ -25,8 +25,10 @@ pub mod setup;
 pub struct NatsConfig {
     /// One address or several with commas between, such as `nats://10.0.0.1:4222`; `tls://` asks for TLS.
     pub url: String,
-    /// A `.creds` file, as `nsc` writes it.
+    /// A `.creds` file, as `nsc` writes it, or one with the seed of an nkey.
     pub credentials: Option<PathBuf>,
+    /// Certificates (PEM) of whoever signed the server's, besides those that the system trusts.
+    pub ca: Option<PathBuf>,
     /// Stands in front of every name on the server; `a-z A-Z 0-9 - _`, empty for none.
     pub prefix: String,
     /// The longest wait for one answer.
@@ -62,8 +64,18 @@ pub enum ConnectError {
         why: String,
     },
     /// The credentials cannot be read.
-    #[error("nats credentials {path:?}: {source}; expected a .creds file that this user may read")]
+    #[error(
+        "nats credentials {path:?}: {source}; expected a .creds file, or one with an nkey's seed, that this user may read"
+    )]
     Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// The certificates cannot be read.
+    #[error("nats ca {path:?}: {source}; expected a file of certificates (PEM) that this user may read")]
+    Ca {
         /// The file.
         path: PathBuf,
         /// What went wrong.
@@ -97,6 +109,7 @@ impl Default for NatsConfig {
         Self {
             url: "nats://127.0.0.1:4222".into(),
             credentials: None,
+            ca: None,
             prefix: String::new(),
             timeout: Duration::from_secs(2),
         }
@@ -259,7 +272,13 @@ impl Observed {
         self.state.send_if_modified(|state| match state {
             LinkState::Connected { .. } => false,
             LinkState::Down { why, .. } => {
-                let newer = format!("{}: {error}", self.url);
+                // The client does not say what the handshake failed of.
+                let hint = if self.url.contains("tls://") && error.contains("IO error") {
+                    "; perhaps no trusted certificate: link.nats.ca (--ca) names a private authority's"
+                } else {
+                    ""
+                };
+                let newer = format!("{}: {error}{hint}", self.url);
                 let changed = *why != newer;
                 *why = newer;
                 changed
@@ -302,13 +321,27 @@ async fn options(
             None => options.token(user.to_owned()),
         };
     }
-    match &config.credentials {
-        None => Ok(options),
-        Some(path) => options
-            .credentials_file(path)
-            .await
-            .map_err(|source| ConnectError::Credentials { path: path.clone(), source }),
+    if let Some(path) = &config.ca {
+        // Here, and not at each attempt to connect, which would look like a server that is away.
+        let ca = |source| ConnectError::Ca { path: path.clone(), source };
+        let text = tokio::fs::read_to_string(path).await.map_err(ca)?;
+        if !text.contains("-----BEGIN CERTIFICATE-----") {
+            return Err(ca(std::io::Error::other("it holds no certificate")));
+        }
+        options = options.add_root_certificates(path.clone());
     }
+    let Some(path) = &config.credentials else { return Ok(options) };
+    let credentials = |source| ConnectError::Credentials { path: path.clone(), source };
+    let text = tokio::fs::read_to_string(path).await.map_err(credentials)?;
+    if let Some(seed) = text.lines().map(str::trim).find(|line| !line.is_empty()).filter(|line| is_seed(line)) {
+        return Ok(options.nkey(seed.to_owned()));
+    }
+    options.credentials(&text).map_err(credentials)
+}
+
+/// Whether a line is the seed of a user's nkey: `SU` and base32.
+fn is_seed(line: &str) -> bool {
+    line.starts_with("SU") && line.bytes().all(|byte| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte))
 }
 
 #[cfg(test)]

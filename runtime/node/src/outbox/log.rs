@@ -174,9 +174,7 @@ impl LaneLog {
                 None => true,
                 Some(epoch) if id.epoch < *epoch => *earlier_kept,
                 // A file ends where a later one begins.
-                Some(_) => {
-                    *from_seq == u64::MAX || begins.iter().any(|next| next > id && next.first_seq <= *from_seq)
-                }
+                Some(_) => *from_seq == u64::MAX || begins.iter().any(|next| next > id && next.first_seq <= *from_seq),
             };
             if is_kept {
                 done.push(file.clone());

@@ -51,8 +51,16 @@ impl Counters {
         );
         registry.register("selvedge_sessions", "Sessions known, of all session views together", self.known.clone());
         registry.register("selvedge_session_slots_sent", "Slots of sessions that the core took", self.sent.clone());
-        registry.register("selvedge_session_slots_unsent", "Slots of sessions that wait to be sent", self.unsent.clone());
-        registry.register("selvedge_session_slots_came", "Slots of sessions from other runs and nodes", self.came.clone());
+        registry.register(
+            "selvedge_session_slots_unsent",
+            "Slots of sessions that wait to be sent",
+            self.unsent.clone(),
+        );
+        registry.register(
+            "selvedge_session_slots_came",
+            "Slots of sessions from other runs and nodes",
+            self.came.clone(),
+        );
         registry.register(
             "selvedge_session_slots_unreadable",
             "Slots of sessions that this program cannot read",

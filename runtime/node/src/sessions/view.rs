@@ -161,14 +161,7 @@ impl SessionView {
     }
 
     /// Takes what another run knows of a session, and with `tell` counts it as a change of this one. Whether it was news.
-    pub(super) fn arrive(
-        &self,
-        session: &str,
-        origin: &Arc<Origin>,
-        slot: &Slot,
-        now_us: TimeUs,
-        tell: bool,
-    ) -> bool {
+    pub(super) fn arrive(&self, session: &str, origin: &Arc<Origin>, slot: &Slot, now_us: TimeUs, tell: bool) -> bool {
         if !is_alive(self.config, slot.last(), now_us) {
             return false;
         }

@@ -63,7 +63,7 @@ fn span(text: &str) -> Result<Bound<Span>, String> {
 }
 
 fn size(text: &str) -> Result<Bound<u64>, String> {
-    let bound = if text == "0" { None } else { Some(ByteSize::try_from(text.to_owned())?.bytes() as u64) };
+    let bound = if text == "0" { None } else { Some(ByteSize::try_from(text.to_owned())?.bytes()) };
     Ok(Bound(bound))
 }
 

@@ -180,7 +180,13 @@ mod tests {
         };
         assert_eq!(key.to_text(), "session.edge-1.0000000000000abc.cy4qID4Aw7w");
         assert_eq!(SlotKey::read(&key.to_text()), Some(key));
-        for wrong in ["", "session.edge-1.0000000000000abc", "session.edge-1.0000000000000abc.cy4.x", "session.Edge 1.0000000000000abc.cy4", "session.edge-1.abc.cy4"] {
+        for wrong in [
+            "",
+            "session.edge-1.0000000000000abc",
+            "session.edge-1.0000000000000abc.cy4.x",
+            "session.Edge 1.0000000000000abc.cy4",
+            "session.edge-1.abc.cy4",
+        ] {
             assert_eq!(SlotKey::read(wrong), None, "{wrong}");
         }
     }

@@ -189,7 +189,9 @@ impl Wanted {
         let age = |age: Duration| if age.is_zero() { "no limit".to_owned() } else { format!("{} s", age.as_secs()) };
         let bytes = |bytes: i64| if bytes < 0 { "no limit".to_owned() } else { format!("{bytes} bytes") };
         if config.storage != StorageType::File {
-            differs.push("storage is memory, file is wanted; it cannot be changed: delete it and run this again".to_owned());
+            differs.push(
+                "storage is memory, file is wanted; it cannot be changed: delete it and run this again".to_owned(),
+            );
         }
         if config.num_replicas != replicas {
             differs.push(format!("replicas is {}, {replicas} wanted", config.num_replicas));
