@@ -133,7 +133,7 @@ pub enum BadModule {
 ///
 /// Every reason a file is not a module, or one that this runtime must not run.
 pub fn open(bytes: &[u8]) -> Result<ModuleFile, BadModule> {
-    limit("a file", bytes.len(), MAX_MODULE_BYTES)?;
+    limit("a module file", bytes.len(), MAX_MODULE_BYTES)?;
     if Parser::is_core_wasm(bytes) {
         return Err(BadModule::NotSealed);
     }
@@ -179,7 +179,7 @@ pub(crate) fn seal_with(
     manifest: &Manifest,
     vectors: &[Vector],
 ) -> Result<Vec<u8>, BadModule> {
-    limit("a file", core.len(), MAX_MODULE_BYTES)?;
+    limit("a module file", core.len(), MAX_MODULE_BYTES)?;
     manifest.check()?;
     validate(core)?;
     let assembled = assemble::core(core, appended, scratch, manifest)?;
@@ -211,7 +211,7 @@ pub fn seal_guest(core: &[u8], vectors: &[Vector]) -> Result<Vec<u8>, BadModule>
 ///
 /// When it has none, or one that cannot be.
 pub fn core_manifest(core: &[u8]) -> Result<Manifest, BadModule> {
-    limit("a file", core.len(), MAX_MODULE_BYTES)?;
+    limit("a module file", core.len(), MAX_MODULE_BYTES)?;
     let mut found = None;
     for payload in Parser::new(0).parse_all(core) {
         if let Payload::CustomSection(section) = payload.map_err(invalid)?

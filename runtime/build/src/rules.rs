@@ -89,6 +89,7 @@ fn read_any(file_name: &str, bytes: &[u8], sidecar: Option<(&str, &str)>) -> Res
             (file, settings)
         }
     };
+    trial::check_count(&settings.tests)?;
     let built = graph::build(&file, &settings)?;
     let mut findings = built.findings;
     findings.iter_mut().for_each(|finding| file_name.clone_into(&mut finding.file));
@@ -206,6 +207,19 @@ impl Rules {
     ///
     /// When it is more than a module may be.
     pub fn module(&self) -> Result<Vec<u8>, BadRules> {
+        self.sealed(false)
+    }
+
+    /// As [`Rules::module`], with the code cut into functions as that of large rules is; what it answers is the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rules::module`].
+    pub fn module_in_parts(&self) -> Result<Vec<u8>, BadRules> {
+        self.sealed(true)
+    }
+
+    fn sealed(&self, in_parts: bool) -> Result<Vec<u8>, BadRules> {
         let manifest = self.manifest();
         let build = || {
             manifest.check().map_err(|bad| {
@@ -214,7 +228,7 @@ impl Rules {
                 let advice = if of_rows { "say another number of `rows`" } else { "mend what is said of it" };
                 Wrong::new(code, bad.to_string(), advice)
             })?;
-            let core = codegen::core(&self.program)?;
+            let core = codegen::core(&self.program, in_parts)?;
             let sealed = module::seal(&core, &manifest, &sample::vectors(&self.program));
             sealed.map_err(|bad| Wrong::new(Code::Limit, bad.to_string(), "split it into several modules"))
         };

@@ -1,6 +1,6 @@
 //! Rules against the engine their format comes from: generated tables and graphs, and some drawn by hand, with inputs for
-//! them, evaluated by zen-engine, by the module in the host, and by the builder's reference. The short form has zen's answers
-//! from files; the full form asks again.
+//! them, evaluated by zen-engine, by the module in the host, in either of its shapes, and by the builder's reference. The short
+//! form has zen's answers from files; the full form asks again.
 //!
 //! Numbers are small multiples of 1/4 and divisors powers of 2, so that decimals, in which zen counts, and 64-bit floats are
 //! both exact; docs/rules.md says what differs beyond.

@@ -6,7 +6,7 @@ mod cell;
 
 use super::finding::{Code, Finding, Place};
 use super::program::{Arithmetic, Between, Expr, Literal, Order, Rounding, Texts, Type, ValueId};
-use super::syntax::{BadSyntax, Binary, Node, Range};
+use super::syntax::{BadSyntax, Binary, FUNCTIONS, Node, Range};
 
 pub use self::build::WORK_BOUND;
 pub(super) use self::build::{Builder, Given, Inputs, Names};
@@ -74,6 +74,12 @@ impl Checker<'_> {
             Node::Null => Ok((Expr::Missing, None)),
             Node::Name(name) => self.name(name),
             Node::Negate(inner) => number(Expr::Negate(Box::new(self.typed(inner, Type::Number, "after `-`")?))),
+            Node::Not(inner) if matches!(**inner, Node::Text(_) | Node::Number(_) | Node::List(_) | Node::Range(_)) => {
+                Err(Wrong::types(
+                    "`not` stands before what is neither true nor false",
+                    "in an input cell write `not(\"a\")`, `!= \"a\"` or `not in [1..5]`; elsewhere compare a name: `x != \"a\"`",
+                ))
+            }
             Node::Not(inner) => flag(Expr::Not(Box::new(self.typed(inner, Type::Flag, "after `not`")?))),
             Node::Binary(op, left, right) => self.binary(*op, left, right),
             Node::In { negated, left, right } => {
@@ -268,12 +274,13 @@ impl Checker<'_> {
                         ));
                     }
                 };
-                Ok((Expr::Value(id), Some(Type::Flag)))
+                // Of a missing text there is nothing to test.
+                Ok((Expr::Present(Box::new(Expr::Value(id))), Some(Type::Flag)))
             }
             _ => Err(Wrong::new(
                 Code::Unsupported,
                 format!("the function `{name}` is not in the profile"),
-                "known here: abs, round, floor, ceil, min, max, startsWith, endsWith, contains",
+                format!("known here: {}", FUNCTIONS.join(", ")),
             )),
         }
     }

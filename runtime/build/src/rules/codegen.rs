@@ -6,6 +6,8 @@
 
 mod emit;
 mod expr;
+mod values;
+mod writing;
 
 use selvedge_decision::manifest::Scope;
 use wasm_encoder::{
@@ -13,7 +15,8 @@ use wasm_encoder::{
     GlobalType, Instruction as I, MemArg, MemorySection, MemoryType, Module, TypeSection, ValType,
 };
 
-use self::emit::Emit;
+use self::emit::{Emit, Written};
+use self::values::{Shape, number};
 use super::check::Wrong;
 use super::finding::Code;
 use super::program::Program;
@@ -23,7 +26,7 @@ const HEAD: i32 = 0;
 /// Where the text of the one error stands.
 const TEXT_AT: i32 = 16;
 const TEXT: &str = "rows are not as the manifest says";
-/// Where arguments and answers begin.
+/// Where values stand that have no local, and behind them arguments and answers.
 const BASE: i32 = 64;
 const PAGE_BYTES: u64 = 1 << 16;
 
@@ -34,9 +37,11 @@ const MAX_CODE_BYTES: usize = 2 << 20;
 const REALLOC: u32 = 0;
 const EVALUATE: u32 = 1;
 const POST: u32 = 2;
-pub(super) const REMAINDER: u32 = 3;
+const REMAINDER: u32 = 3;
+const FIRST_PART: u32 = 4;
 
 /// The parameters of `evaluate`, and its own locals after them.
+const PARAMETERS: u32 = 5;
 const SHARED: u32 = 0;
 const SHARED_LEN: u32 = 1;
 const CANDIDATE: u32 = 2;
@@ -48,14 +53,26 @@ const LEFT: u32 = 7;
 /// The first local that holds a number.
 const NUMBERS: u32 = 8;
 
-/// Writes the core module.
+/// Code that weighs more is cut into parts. Tables of some hundred rows and some dozen columns weigh less.
+const MAX_WEIGHT: usize = 1 << 20;
+
+/// Writes the core module. Where it is large, or `in_parts` says so, its code is cut into functions.
 ///
 /// # Errors
 ///
 /// When its largest call needs more memory than a module may have, or its code is too large.
-pub(super) fn core(program: &Program) -> Result<Vec<u8>, Wrong> {
+pub(super) fn core(program: &Program, in_parts: bool) -> Result<Vec<u8>, Wrong> {
     let widths = widths(program);
-    let pages = pages(program, widths)?;
+    let mut written = evaluate(program, widths, if in_parts { Shape::Parts } else { Shape::Whole });
+    if written.weight > MAX_WEIGHT && !in_parts {
+        written = evaluate(program, widths, Shape::Parts);
+    }
+    if written.bytes > MAX_CODE_BYTES {
+        let message = format!("{} bytes of instructions, at most {MAX_CODE_BYTES}", written.bytes);
+        return Err(Wrong::new(Code::Limit, message, "split it into several modules"));
+    }
+    let base = BASE + 8 * written.frame as i32;
+    let pages = pages(program, widths, base)?;
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32; 4], [ValType::I32]);
     types.ty().function([ValType::I32; 5], [ValType::I32]);
@@ -73,7 +90,7 @@ pub(super) fn core(program: &Program) -> Result<Vec<u8>, Wrong> {
     });
     let mut globals = GlobalSection::new();
     let top = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
-    globals.global(top, &ConstExpr::i32_const(BASE));
+    globals.global(top, &ConstExpr::i32_const(base));
     let mut exports = ExportSection::new();
     let name = "selvedge:decision/module@1.0.0#evaluate";
     exports
@@ -82,11 +99,17 @@ pub(super) fn core(program: &Program) -> Result<Vec<u8>, Wrong> {
         .export(name, ExportKind::Func, EVALUATE)
         .export(&format!("cabi_post_{name}"), ExportKind::Func, POST);
     let mut code = CodeSection::new();
-    let (evaluate, divides) = evaluate(program, widths)?;
-    code.function(&realloc((pages * PAGE_BYTES) as i64)).function(&evaluate).function(&post());
-    if divides {
+    code.function(&realloc((pages * PAGE_BYTES) as i64)).function(&written.evaluate).function(&post(base));
+    if written.divides || !written.parts.is_empty() {
         functions.function(3);
         code.function(&remainder());
+    }
+    if !written.parts.is_empty() {
+        types.ty().function([ValType::I32; 2], [ValType::I32]);
+    }
+    for part in &written.parts {
+        functions.function(4);
+        code.function(part);
     }
     let mut data = DataSection::new();
     data.active(0, &ConstExpr::i32_const(TEXT_AT), TEXT.bytes());
@@ -108,10 +131,10 @@ fn widths(program: &Program) -> [u32; 2] {
         .map(|scope| program.inputs.iter().filter(|input| input.scope == scope).count() as u32)
 }
 
-fn pages(program: &Program, [shared, candidate]: [u32; 2]) -> Result<u64, Wrong> {
+fn pages(program: &Program, [shared, candidate]: [u32; 2], base: i32) -> Result<u64, Wrong> {
     let rows = u64::from(program.rows);
     let numbers = u64::from(shared) + rows * (u64::from(candidate) + program.outputs.len() as u64);
-    let bytes = BASE as u64 + 8 * numbers;
+    let bytes = base as u64 + 8 * numbers;
     let pages = bytes.div_ceil(PAGE_BYTES);
     if pages > 1 << 15 {
         let message = format!("{bytes} bytes of memory for {rows} rows, at most 2 GiB");
@@ -151,9 +174,9 @@ fn realloc(memory_bytes: i64) -> Function {
     function
 }
 
-fn post() -> Function {
+fn post(base: i32) -> Function {
     let mut function = Function::new([]);
-    for instruction in [I::I32Const(BASE), I::GlobalSet(0), I::End] {
+    for instruction in [I::I32Const(base), I::GlobalSet(0), I::End] {
         function.instruction(&instruction);
     }
     function
@@ -163,14 +186,10 @@ fn word(offset: u64) -> MemArg {
     MemArg { offset, align: 2, memory_index: 0 }
 }
 
-fn number(at: u32) -> MemArg {
-    MemArg { offset: 8 * u64::from(at), align: 3, memory_index: 0 }
-}
-
-/// `evaluate`, and whether it calls [`REMAINDER`].
-fn evaluate(program: &Program, [shared, candidate]: [u32; 2]) -> Result<(Function, bool), Wrong> {
+/// `evaluate` and what it calls.
+fn evaluate(program: &Program, [shared, candidate]: [u32; 2], shape: Shape) -> Written {
     let outputs = program.outputs.len() as u32;
-    let mut emit = Emit::new(program, NUMBERS);
+    let mut emit = Emit::new(program, shape);
     // The rows must be what the memory was sized for.
     emit.open();
     emit.all([I::LocalGet(SHARED_LEN), I::I32Const(shared as i32), I::I32Ne, I::BrIf(0)]);
@@ -180,13 +199,13 @@ fn evaluate(program: &Program, [shared, candidate]: [u32; 2]) -> Result<(Functio
 
     emit.all([I::I32Const(0), I::I32Const(0), I::I32Const(8), I::LocalGet(COUNT)]);
     emit.all([I::I32Const(8 * outputs as i32), I::I32Mul, I::Call(REALLOC), I::LocalTee(ANSWER), I::LocalSet(OUT)]);
-    emit.inputs(Scope::Shared, SHARED, number);
+    emit.inputs(Scope::Shared, SHARED);
     emit.steps(Scope::Shared);
     emit.all([I::LocalGet(COUNT), I::LocalSet(LEFT)]);
     emit.open();
     emit.all([I::LocalGet(LEFT), I::I32Eqz, I::BrIf(0), I::Loop(wasm_encoder::BlockType::Empty)]);
     emit.inside(|emit| {
-        emit.inputs(Scope::Candidate, CANDIDATE, number);
+        emit.inputs(Scope::Candidate, CANDIDATE);
         emit.steps(Scope::Candidate);
         for (at, output) in program.outputs.iter().enumerate() {
             emit.one(I::LocalGet(OUT));
@@ -207,11 +226,7 @@ fn evaluate(program: &Program, [shared, candidate]: [u32; 2]) -> Result<(Functio
     emit.all([I::I32Const(HEAD), I::I32Const(1), I::I32Store(word(0)), I::I32Const(HEAD), I::I32Const(TEXT_AT)]);
     emit.all([I::I32Store(word(4)), I::I32Const(HEAD), I::I32Const(TEXT.len() as i32), I::I32Store(word(8))]);
     emit.all([I::I32Const(HEAD), I::End]);
-    if emit.bytes() > MAX_CODE_BYTES {
-        let message = format!("{} bytes of instructions, at most {MAX_CODE_BYTES}", emit.bytes());
-        return Err(Wrong::new(Code::Limit, message, "split it into several modules"));
-    }
-    Ok(emit.finish())
+    emit.finish()
 }
 
 /// The exact remainder of two numbers, with the sign of the first: subtract the divisor, doubled as often as it fits, and

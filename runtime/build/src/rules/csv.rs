@@ -50,8 +50,8 @@ pub(super) fn read(name: &str, bytes: &[u8], beside: Option<Settings>) -> Result
             let advice = "begin with such as `user.segment,> boost`";
             return Err(whole("has no line that names the columns".into(), advice));
         };
-        match record.first().and_then(|cell| cell.text().strip_prefix('#')) {
-            Some(option) => options.take(option, &mut settings).map_err(|why| {
+        match records::comment(&record, between) {
+            Some(option) => options.take(&option, &mut settings).map_err(|why| {
                 whole(why, "known here: # name: …, # hit: first, # hit: collect boost=sum, # rows: 1024")
             })?,
             None => break record,
@@ -102,7 +102,7 @@ pub(super) fn read(name: &str, bytes: &[u8], beside: Option<Settings>) -> Result
     if options.is_collect {
         settings.collect.insert(options.name.clone(), std::mem::take(&mut options.collect));
     }
-    let file = file(&options, &columns, &records, between)?;
+    let file = file(&options, &columns, &records)?;
     Ok((file, settings.with(beside)))
 }
 
@@ -177,7 +177,7 @@ fn columns(
     Ok(columns)
 }
 
-fn file(options: &Options, columns: &[Column], records: &[Vec<Cell>], between: char) -> Result<File, BadRules> {
+fn file(options: &Options, columns: &[Column], records: &[Vec<Cell>]) -> Result<File, BadRules> {
     let id = |at: usize| format!("c{at}");
     let of = |wanted: fn(&Role) -> bool| -> Vec<Value> {
         let columns = columns.iter().enumerate().filter(|(_, column)| wanted(&column.head.role));
@@ -208,10 +208,11 @@ fn file(options: &Options, columns: &[Column], records: &[Vec<Cell>], between: c
             };
             let is_number = matches!(head.role, Role::Input(_) | Role::Output(_)) && *kind == Kind::Number;
             let read = match read {
-                // Where a comma does not part cells, it may be meant to part a number.
-                Ok(_) if is_number && between != ',' && cells::has_decimal_comma(cell) => {
-                    Err("a number has a point, `1.5`; in a list a space stands behind the comma, `1, 5`".to_owned())
-                }
+                // A comma in a cell may be meant to part a number, here or in thousands.
+                Ok(_) if is_number && cells::has_comma_in_number(cell) => Err(
+                    "a number has a point and no comma, `1.5`, `1000`; in a list a space stands behind a comma, `1, 5`"
+                        .to_owned(),
+                ),
                 read => read,
             };
             match read {

@@ -186,6 +186,7 @@ impl<'p> Run<'p> {
             Expr::Literal(literal) => Ok(self.program.number(literal)),
             Expr::Missing => Ok(f64::NAN),
             Expr::Value(id) => Ok(self.values[id.at()]),
+            Expr::Present(a) => self.number(a),
             Expr::Negate(a) => Ok(-self.number(a)?),
             Expr::Power(a, times) => {
                 let a = self.number(a)?;

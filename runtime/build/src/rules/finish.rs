@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use selvedge_decision::manifest::{Kind, Missing, Scalar, Scope};
 
 use super::finding::{BadRules, Code, Finding, Place};
-use super::program::{Initial, Program, Step, Type, ValueId};
+use super::program::{Answer, Initial, Program, Step, Type, ValueId};
+use crate::module::MAX_MANIFEST_BYTES;
 
 // === impl Program ===
 
@@ -30,11 +31,12 @@ impl Program {
             }
         }
         let is_text = |kind: Kind| kind == Kind::Symbol;
+        self.check_texts()?;
         if self.texts.is_empty() {
             if let Some(output) = self.outputs.iter().find(|output| output.kind == Type::Text) {
                 return Err(BadRules::one(Finding::error(
                     Code::Type,
-                    Place::default().column(&output.name),
+                    self.handed_on(output),
                     "hands a text on, but no cell names any text",
                     "list the texts it may have in x-selvedge: \"symbols\": [\"…\"]",
                 )));
@@ -48,6 +50,37 @@ impl Program {
             input.symbols.clone_from(&self.texts);
         }
         Ok(())
+    }
+
+    /// Each input and output that is a text has the list of all of them in the manifest: refused before it is made.
+    fn check_texts(&self) -> Result<(), BadRules> {
+        let inputs = self.inputs.iter().filter(|input| input.kind == Kind::Symbol).count();
+        let outputs = self.outputs.iter().filter(|output| output.kind == Type::Text).count();
+        // In quotes, and a comma between.
+        let list: usize = self.texts.iter().map(|text| text.len() + 3).sum();
+        let bytes = list.saturating_mul(inputs + outputs);
+        if bytes <= MAX_MANIFEST_BYTES {
+            return Ok(());
+        }
+        let message = format!(
+            "{} texts, which each of {inputs} symbol inputs and {outputs} outputs lists, are {bytes} bytes of the manifest, \
+             at most {MAX_MANIFEST_BYTES}",
+            self.texts.len()
+        );
+        let advice = "split it into several modules, or give what many columns ask as one input";
+        Err(BadRules::one(Finding::error(Code::Limit, Place::default(), message, advice)))
+    }
+
+    /// The cell that hands a text on, of a table that gives an output.
+    fn handed_on(&self, output: &Answer) -> Place {
+        let place = Place::default().column(&output.name);
+        let found = self.tables().find_map(|table| {
+            let column = table.targets.iter().position(|target| target.value == output.value)?;
+            let row = table.rows.iter().position(|row| row.outputs[column].is_some())?;
+            let cell = table.rows[row].cells.get(table.columns.len() + column)?;
+            Some(Place::table(&table.name).row(row).column(&table.outputs[column].name).cell(cell))
+        });
+        found.unwrap_or(place)
     }
 
     fn drop_unneeded(&mut self) {

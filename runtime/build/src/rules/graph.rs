@@ -2,6 +2,7 @@
 //! them on), branches, and what the answer consists of.
 
 mod flow;
+mod names;
 mod nodes;
 mod outputs;
 mod table;
@@ -12,7 +13,7 @@ use super::check::{Builder, Names, Wrong};
 use super::finding::{BadRules, Code, Finding, Level, MAX_FINDINGS, Place};
 use super::jdm::{Content, Edge, File, NodeDef};
 use super::program::{Program, Step, ValueId};
-use super::settings::{Settings, scope_of};
+use super::settings::{Dates, Settings, scope_of};
 use crate::definitions::nearest;
 
 pub(super) use self::outputs::needed_kind;
@@ -166,8 +167,14 @@ impl<'f> Graph<'f> {
     /// What settings say of tables, columns and rows that are not there would silently do nothing.
     fn check_settings(&mut self) {
         let settings = self.settings;
-        for id in settings.dates.keys() {
+        self.check_table_names();
+        for (id, dates) in &settings.dates {
             let wrong = match self.row_ids.get(id) {
+                Some(1) if *dates == Dates::default() => Wrong::new(
+                    Code::Form,
+                    format!("`dates` says nothing of the row {id:?}"),
+                    "give it `from` or `until`, or leave it out",
+                ),
                 Some(1) => continue,
                 Some(rows) => Wrong::new(
                     Code::Graph,
@@ -208,6 +215,20 @@ impl<'f> Graph<'f> {
             });
             for (wrong, name) in told.collect::<Vec<_>>() {
                 self.tell(wrong, Place::table(table).column(name));
+            }
+        }
+    }
+
+    /// What is said of a table by its name must be of one.
+    fn check_table_names(&mut self) {
+        let settings = self.settings;
+        for name in settings.collect.keys().chain(&settings.row) {
+            let tables = self.nodes.iter().zip(&self.contents);
+            let tables = tables.filter(|(node, content)| node.name == *name && matches!(content, Content::Table(_)));
+            let count = tables.count();
+            if count > 1 {
+                let message = format!("x-selvedge names the table {name:?}, and {count} tables have this name");
+                self.tell(Wrong::new(Code::Graph, message, "give each its own name"), Place::table(name));
             }
         }
     }

@@ -190,6 +190,12 @@ impl<'t> Scan<'t> {
             b'%' => Kind::Sign(Binary::Modulo),
             b'^' => Kind::Sign(Binary::Power),
             b'.' if self.take(b'.') => Kind::To,
+            b'.' if self.peek().is_some_and(|next| next.is_ascii_digit()) => {
+                return Err(BadSyntax::new(
+                    format!("a number without a digit before its point, at character {}", self.character(start)),
+                    "write such as `0.5`",
+                ));
+            }
             b',' => Kind::Comma,
             b':' => Kind::Colon,
             b'(' => Kind::Open,
@@ -249,6 +255,7 @@ mod tests {
         };
         check("é > 5", "'é' has no meaning here, at character 1");
         check("'é' & 5", "'&' has no meaning here, at character 5");
+        check("> .5", "without a digit before its point, at character 3");
         check("a = 5", "a single `=` at character 3");
         check("'abc", "begins at character 1 has no end");
         check("1e999", "not a number");

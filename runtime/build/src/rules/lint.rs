@@ -15,28 +15,34 @@ use selvedge_decision::manifest::Derive;
 
 use super::Rules;
 use super::finding::{Code, Finding, Level, MAX_FINDINGS, Place};
-use super::program::{Program, Table};
+use super::program::{Program, Table, ValueId};
 use crate::definitions::nearest;
 
-use self::classes::{Class, Grid};
+use self::classes::{Axis, Class, Grid};
 use self::rows::Rows;
 
 /// The most combinations of classes that are looked at.
 const MAX_COMBINATIONS: usize = 200_000;
 /// Tables with more rows are not compared row by row.
 const MAX_PAIRED_ROWS: usize = 400;
-/// The most words of row sets that one way of looking at a table goes through.
+/// The most words of row sets that are gone through for one file.
 const MAX_WORDS: usize = 50_000_000;
 
 /// Everything there is to say about rules that can be built.
 pub fn lint(rules: &Rules) -> Vec<Finding> {
     let mut findings = rules.findings.clone();
+    let mut words = MAX_WORDS;
     for table in rules.program.tables() {
-        let mut lint = Lint { program: &rules.program, table, findings: Vec::new() };
+        let mut lint = Lint { program: &rules.program, table, findings: Vec::new(), words };
         lint.table();
+        words = lint.words;
         findings.extend(lint.findings);
     }
-    findings.truncate(MAX_FINDINGS);
+    // What is merely good to know gives way.
+    if findings.len() > MAX_FINDINGS {
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+        findings.truncate(MAX_FINDINGS);
+    }
     findings.iter_mut().for_each(|finding| rules.file.clone_into(&mut finding.file));
     findings
 }
@@ -80,6 +86,8 @@ struct Lint<'p> {
     program: &'p Program,
     table: &'p Table,
     findings: Vec<Finding>,
+    /// How many words of row sets may still be gone through.
+    words: usize,
 }
 
 // === impl Lint ===
@@ -89,10 +97,11 @@ impl Lint<'_> {
         let Some(grid) = Grid::new(self.program, self.table) else {
             return self.skipped("it has more values than can be looked at: nothing is said of its rows");
         };
+        self.words = self.words.saturating_sub(grid.words);
         let contradictory = self.contradictions(&grid);
-        let combinations = grid.columns.iter().try_fold(1usize, |all, column| all.checked_mul(column.len()));
+        let combinations = grid.axes.iter().try_fold(1usize, |all, axis| all.checked_mul(axis.classes.len()));
         let combinations = combinations.filter(|all| {
-            *all <= MAX_COMBINATIONS && all.saturating_mul(grid.every.words() * grid.columns.len().max(1)) <= MAX_WORDS
+            *all <= MAX_COMBINATIONS && self.spend(all.saturating_mul(grid.every.words() * grid.axes.len().max(1)))
         });
         if combinations.is_some() {
             let mut seen = Seen { reachable: Rows::new(self.table.rows.len(), |_| false), gap: None };
@@ -100,8 +109,12 @@ impl Lint<'_> {
             for row in (0..self.table.rows.len()).filter(|row| !seen.reachable.has(*row) && !contradictory.has(*row)) {
                 self.unreachable(row, "the rows before it take everything that it takes");
             }
-            if let Some(gap) = seen.gap.filter(|_| !self.table.collect) {
-                self.gap(&grid, &gap);
+            match seen.gap.filter(|_| !self.table.collect) {
+                Some(gap) if self.reads_inputs_alone() => self.gap(&grid, &gap),
+                Some(_) => self.skipped(
+                    "a node before decides when it runs, or computes a column: whether that leaves a gap is not known",
+                ),
+                None => {}
             }
         } else {
             self.skipped(
@@ -111,6 +124,20 @@ impl Lint<'_> {
         if self.table.rows.len() <= MAX_PAIRED_ROWS && !self.table.collect {
             self.pairs(&grid, combinations.is_none(), &contradictory);
         }
+    }
+
+    /// Whether so many words may be gone through; they count.
+    fn spend(&mut self, words: usize) -> bool {
+        let may = words <= self.words;
+        self.words -= if may { words } else { 0 };
+        may
+    }
+
+    /// Whether it always runs, and its columns are inputs: any values of them may come together.
+    fn reads_inputs_alone(&self) -> bool {
+        let is_input = |value: &ValueId| self.program.input_values.binary_search(value).is_ok();
+        self.table.active.is_none()
+            && self.table.columns.iter().filter_map(|column| column.value.as_ref()).all(is_input)
     }
 
     fn tell(&mut self, code: Code, level: Level, place: Place, message: String, advice: &str) {
@@ -131,12 +158,14 @@ impl Lint<'_> {
     /// Rows with a cell that no value passes.
     fn contradictions(&mut self, grid: &Grid) -> Rows {
         let mut rows = Rows::new(self.table.rows.len(), |_| false);
-        for (at, column) in grid.columns.iter().enumerate() {
+        for axis in &grid.axes {
             let mut passed = Rows::new(self.table.rows.len(), |_| false);
-            column.iter().for_each(|class| passed.add(&class.may));
+            axis.classes.iter().for_each(|class| passed.add(&class.may));
             for row in (0..self.table.rows.len()).filter(|row| !passed.has(*row)) {
                 rows.insert(row);
-                let place = self.place(row).column(&self.table.columns[at].name).cell(&self.table.rows[row].cells[at]);
+                let cells = axis.columns.iter().map(|at| self.table.rows[row].cells[*at].as_str());
+                let cells: Vec<&str> = cells.filter(|cell| !cell.is_empty()).collect();
+                let place = self.place(row).column(self.name(axis)).cell(&cells.join(" and "));
                 self.tell(
                     Code::Contradiction,
                     Level::Warning,
@@ -147,6 +176,10 @@ impl Lint<'_> {
             }
         }
         rows
+    }
+
+    fn name(&self, axis: &Axis) -> &str {
+        axis.columns.first().map_or("", |at| self.table.columns[*at].name.as_str())
     }
 
     fn unreachable(&mut self, row: usize, why: &str) {
@@ -163,11 +196,11 @@ impl Lint<'_> {
     fn gap(&mut self, grid: &Grid, gap: &[usize]) {
         let values: Vec<String> = gap
             .iter()
-            .enumerate()
-            .filter(|(column, _)| grid.columns[*column].len() > 1)
-            .map(|(column, class)| {
-                let shown = grid.columns[column][*class].show(self.program, self.table.columns[column].value);
-                format!("{} = {shown}", self.table.columns[column].name)
+            .zip(&grid.axes)
+            .filter(|(_, axis)| axis.classes.len() > 1)
+            .map(|(class, axis)| {
+                let value = axis.columns.first().and_then(|at| self.table.columns[*at].value);
+                format!("{} = {}", self.name(axis), axis.classes[*class].show(self.program, value))
             })
             .collect();
         let values = if values.is_empty() { "any input".to_owned() } else { values.join(", ") };
@@ -186,12 +219,12 @@ impl Lint<'_> {
         // The classes that each row takes, column by column.
         let taken: Vec<Vec<Rows>> = (0..rows)
             .map(|row| {
-                let of = |column: &Vec<Class>| Rows::new(column.len(), |class| column[class].may.has(row));
-                grid.columns.iter().map(of).collect()
+                let of = |axis: &Axis| Rows::new(axis.classes.len(), |class| axis.classes[class].may.has(row));
+                grid.axes.iter().map(of).collect()
             })
             .collect();
         let words: usize = taken.first().map_or(0, |row| row.iter().map(Rows::words).sum());
-        if rows * rows * words > MAX_WORDS {
+        if !self.spend(rows * rows * words) {
             return self.skipped("its cells tell too many cases apart: overlaps are not looked for");
         }
         let within = |inner: usize, outer: usize| {
@@ -228,19 +261,19 @@ struct Seen {
 }
 
 fn walk(grid: &Grid, chosen: &mut Vec<usize>, may: &Rows, sure: &Rows, seen: &mut Seen, collect: bool) {
-    let Some(column) = grid.columns.get(chosen.len()) else {
+    let Some(axis) = grid.axes.get(chosen.len()) else {
         if collect {
             seen.reachable.add(may);
         } else {
             seen.reachable.add(&may.up_to(sure));
         }
-        let missing = chosen.iter().zip(&grid.columns).any(|(class, column)| column[*class].is_missing);
+        let missing = chosen.iter().zip(&grid.axes).any(|(class, axis)| axis.classes[*class].is_missing);
         if may.is_empty() && !missing && seen.gap.is_none() {
             seen.gap = Some(chosen.clone());
         }
         return;
     };
-    for (at, Class { may: own, .. }) in column.iter().enumerate() {
+    for (at, Class { may: own, .. }) in axis.classes.iter().enumerate() {
         chosen.push(at);
         walk(grid, chosen, &may.and(own), &sure.and(own), seen, collect);
         chosen.pop();

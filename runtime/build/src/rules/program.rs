@@ -253,6 +253,17 @@ impl Step {
     }
 }
 
+// === impl Row ===
+
+impl Row {
+    /// Whether it fires whatever the inputs are, when no row before did.
+    pub(super) fn always_fires(&self) -> bool {
+        self.also.is_empty()
+            && self.tests.iter().all(Option::is_none)
+            && !self.outputs.iter().flatten().any(Expr::can_fail)
+    }
+}
+
 // === impl Type ===
 
 impl std::fmt::Display for Type {

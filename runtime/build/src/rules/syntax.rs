@@ -55,6 +55,10 @@ pub(super) enum Binary {
     Otherwise,
 }
 
+/// The functions there are.
+pub(super) const FUNCTIONS: [&str; 9] =
+    ["abs", "round", "floor", "ceil", "min", "max", "startsWith", "endsWith", "contains"];
+
 /// What a cell of an input column says of the column's value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Test {
@@ -81,6 +85,38 @@ pub(super) struct BadSyntax {
     pub(super) message: String,
     /// What to write instead.
     pub(super) advice: String,
+}
+
+// === impl Node ===
+
+impl Node {
+    /// A function in it that there is none of.
+    pub(super) fn unknown_function(&self) -> Option<&str> {
+        match self {
+            Self::Number(_) | Self::Text(_) | Self::Flag(_) | Self::Null | Self::Name(_) => None,
+            Self::Call(name, _) if !FUNCTIONS.contains(&name.as_str()) => Some(name),
+            Self::Call(_, of) | Self::List(of) => of.iter().find_map(Self::unknown_function),
+            Self::Negate(inner) | Self::Not(inner) => inner.unknown_function(),
+            Self::Binary(_, a, b) | Self::In { left: a, right: b, .. } => {
+                a.unknown_function().or_else(|| b.unknown_function())
+            }
+            Self::Range(range) => range.low.unknown_function().or_else(|| range.high.unknown_function()),
+            Self::If(parts) => parts.iter().find_map(Self::unknown_function),
+        }
+    }
+}
+
+// === impl Test ===
+
+impl Test {
+    /// As [`Node::unknown_function`].
+    pub(super) fn unknown_function(&self) -> Option<&str> {
+        match self {
+            Self::Is(node) | Self::Compare(_, node) | Self::In { right: node, .. } => node.unknown_function(),
+            Self::Not(inner) => inner.unknown_function(),
+            Self::And(a, b) | Self::Or(a, b) => a.unknown_function().or_else(|| b.unknown_function()),
+        }
+    }
 }
 
 // === impl Binary ===

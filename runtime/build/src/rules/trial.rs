@@ -10,11 +10,14 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::finding::BadRules;
+use super::finding::{BadRules, Code, Finding, Place};
 use super::program::{Program, Type};
 use super::{eval, jdm};
 use crate::definitions::nearest;
 use crate::derived::{self, moment_us};
+
+/// The most tests of one file.
+const MAX_TESTS: usize = 10_000;
 
 /// One test.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -245,7 +248,20 @@ fn told_scalar(scalar: &Scalar) -> String {
 /// With the place in the file.
 pub fn read(file_name: &str, bytes: &[u8]) -> Result<Vec<Case>, BadRules> {
     let advice = "write [{ \"name\": \"…\", \"input\": { … }, \"expect\": { … } }]";
-    jdm::json(bytes, advice).map_err(|bad: BadRules| bad.in_file(file_name))
+    let read = || {
+        let cases: Vec<Case> = jdm::json(bytes, advice)?;
+        check_count(&cases).map(|()| cases)
+    };
+    read().map_err(|bad: BadRules| bad.in_file(file_name))
+}
+
+/// Refuses more tests than a file may have.
+pub(super) fn check_count(cases: &[Case]) -> Result<(), BadRules> {
+    if cases.len() <= MAX_TESTS {
+        return Ok(());
+    }
+    let message = format!("{} tests, at most {MAX_TESTS}", cases.len());
+    Err(BadRules::one(Finding::error(Code::Limit, Place::default(), message, "keep those that tell rows apart")))
 }
 
 // === impl Expect ===

@@ -105,6 +105,33 @@ fn a_row_may_begin_with_a_sign() {
 }
 
 #[test]
+fn lines_above_the_heads_are_taken_whole() {
+    let csv = "# name: Hero, boost\n# hit: collect x=sum, y=max\nuser.age: number,> x,> y\n> 1,1,2\n> 2,3,4\n";
+    answered(csv, json!({ "user.age": 5 }), json!({ "x": 4, "y": 4 }));
+    let rules = rules::read("T.csv", csv.as_bytes()).unwrap();
+    assert_eq!(rules.program.tables().next().unwrap().name, "Hero, boost");
+    answered("# old\ruser.age;> x\r1;2\r", json!({ "user.age": 1 }), json!({ "x": 2 }));
+}
+
+#[test]
+fn what_looks_like_something_else_is_refused() {
+    for head in ["From", "UNTIL", "Note"] {
+        bad_csv(&format!("user.age,{head},> x\n1,,2\n"), "in small letters, or `");
+    }
+    answered("Note: symbol,> x\na,1\n", json!({ "Note": "a" }), json!({ "x": 1 }));
+    bad_csv("user.segment: symbol,> x\n\"not in DE, AT\",1\n", "`in` is left out: write `not DE, AT`");
+    bad_csv("user.segment: symbol,> x\nvip or new,1\n", "is it one text, or two with `or` between?");
+    for text in ["Rosie's", "Shoes (women)", "what?", "a=b"] {
+        let told = format!("row 1, column \"user.segment\", `{text}`: ");
+        bad_csv(&format!("user.segment,> x\n{text},1\n"), &told);
+        bad_csv(&format!("user.segment,> x\n{text},1\n"), &format!("`\"\"\"{text}\"\"\"` in the file"));
+        bad_csv(&format!("user.age,> x\n1,{text}\n"), "if it is a text");
+        let csv = format!("user.segment,> x\n\"\"\"{text}\"\"\",1\n");
+        answered(&csv, json!({ "user.segment": text }), json!({ "x": 1 }));
+    }
+}
+
+#[test]
 fn null_is_missing_in_every_column() {
     let csv = "user.segment: symbol,> t: symbol\nnull,none\nnot null,null\n";
     answered(csv, json!({}), json!({ "t": "none" }));
@@ -125,7 +152,13 @@ fn a_number_has_a_point() {
     bad_csv("user.age;> x\n> 1;2,5\n", "row 1, column \"x\", `2,5`: a number has a point");
     bad_csv("user.age\t> x\n1,5\t2\n", "a number has a point");
     answered("user.age;> x\n1, 5;2\n;3\n", json!({ "user.age": 5 }), json!({ "x": 2 }));
-    answered("user.age,> x\n\"1,5\",2\n,3\n", json!({ "user.age": 5 }), json!({ "x": 2 }));
+    answered("user.age,> x\n\"1, 5\",2\n,3\n", json!({ "user.age": 5 }), json!({ "x": 2 }));
+    bad_csv("user.age,> x\n\"1,000\",2\n", "row 1, column \"user.age\", `1,000`: a number has a point and no comma");
+    bad_csv("user.age,> x\n\"> 2,500\",2\n", "`> 2,500`: a number has a point");
+    bad_csv("user.age,> x\n1,\"1,250,000\"\n", "column \"x\", `1,250,000`: a number has a point");
+    // A list of a JDM file is written with spaces.
+    let csv = written(&table(&["user.age"], &["x"], &[&["1,5", "2"]])).unwrap();
+    assert!(csv.contains("\"1, 5\",2"), "{csv}");
 }
 
 #[test]

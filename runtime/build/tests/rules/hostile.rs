@@ -1,9 +1,11 @@
 //! Files that are meant to hurt: bounded work for each, or a refusal that names the bound. Work is counted, not timed.
 
-use selvedge_build::rules::{self, Code, lint};
+use selvedge_build::module;
+use selvedge_build::rules::{self, Code, lint, trial};
 use serde_json::{Value, json};
+use wasmparser::{Operator, Parser, Payload};
 
-use crate::{graph, inputs, keys, read, refused, table};
+use crate::{graph, inputs, keys, read, refused, table, table_node};
 
 /// A number a row, and the cells of its one input column.
 fn rows(cells: &[String]) -> Value {
@@ -64,6 +66,58 @@ fn what_is_too_large_names_the_bound() {
     refused(&file, "parts of expressions and names handed on; split it");
 }
 
+/// An engine's compiler keeps something of every local at every jump of a function: it took these a minute and gigabytes.
+#[test]
+fn no_function_is_too_large_for_the_engine() {
+    let check = |file: &Value| {
+        let module = read(file).unwrap().module().unwrap();
+        let core = module::lift(&module).unwrap();
+        for payload in Parser::new(0).parse_all(core) {
+            let Payload::CodeSectionEntry(body) = payload.unwrap() else { continue };
+            let locals: u32 = body.get_locals_reader().unwrap().into_iter().map(|local| local.unwrap().0).sum();
+            let operators = body.get_operators_reader().unwrap().into_iter();
+            let jumps =
+                operators.filter(|operator| matches!(operator, Ok(Operator::BrIf { .. } | Operator::Block { .. })));
+            let jumps = jumps.count();
+            assert!(locals as usize * jumps <= 1 << 20 && jumps < 40_000, "{locals} locals, {jumps} jumps");
+        }
+    };
+    let texts: Vec<String> = (0..3_000).map(|at| format!("startsWith($, 'x{at}')")).collect();
+    let rows: Vec<[&str; 2]> = texts.iter().map(|cell| [cell.as_str(), "1"]).collect();
+    let rows: Vec<&[&str]> = rows.iter().map(|row| &row[..]).collect();
+    check(&table(&["user.segment"], &["x"], &rows));
+
+    let keys_: Vec<String> = (0..500).map(|at| format!("k{at}")).collect();
+    let sum: Vec<String> = keys_.iter().take(300).map(|key| format!("$.{key}")).collect();
+    let sum = sum.join(" + ");
+    let terms = ["round(user.age)"; 8].join(" + ");
+    let of: Vec<(&str, &str)> =
+        keys_.iter().map(|key| (key.as_str(), terms.as_str())).chain([("z", sum.as_str())]).collect();
+    let mut file = graph(&[keys("E", &of, false)], "in>E E>out");
+    file["x-selvedge"]["outputs"] = json!({ "z": {} });
+    check(&file);
+
+    let columns: Vec<String> = (0..400).map(|at| format!("c{at}")).collect();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let row: Vec<&str> = vec!["> 5"; 400].into_iter().chain(["1"]).collect();
+    let mut wide = table(&columns, &["x"], &vec![&row[..]; 100]);
+    columns.iter().for_each(|name| wide["x-selvedge"]["inputs"][name] = json!("number"));
+    check(&wide);
+}
+
+/// Every symbol input lists all texts: 80 rows of 600 such columns were gigabytes.
+#[test]
+fn lists_of_texts_are_bounded_before_they_are_made() {
+    let columns: Vec<String> = (0..600).map(|at| format!("s{at}: symbol")).collect();
+    let mut csv = format!("{},> x\n", columns.join(","));
+    for row in 0..80 {
+        let cells: Vec<String> = (0..600).map(|at| format!("t{row}_{at}")).collect();
+        csv.push_str(&format!("{},1\n", cells.join(",")));
+    }
+    let error = rules::read("wide.csv", csv.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("48000 texts, which each of 600 symbol inputs and 0 outputs lists, are "), "{error}");
+}
+
 #[test]
 fn a_sheet_has_so_many_cells() {
     let check = |csv: String, expected: &str| {
@@ -77,23 +131,46 @@ fn a_sheet_has_so_many_cells() {
 
 #[test]
 fn lints_end() {
-    let told = |file: &Value| -> Vec<Code> {
+    let told_of = |file: &Value| -> Vec<Code> {
         let findings = lint::lint(&read(file).unwrap()).into_iter();
         findings.map(|finding| finding.code).filter(|code| *code != Code::UnusedInput).collect()
     };
     // Long lists, and many rows of one number each.
     let lists: Vec<String> =
         (0..100).map(|row| (0..480).map(|at| (row * 480 + at).to_string()).collect::<Vec<_>>().join(", ")).collect();
-    assert_eq!(told(&rows(&lists)), [Code::Gap]);
+    assert_eq!(told_of(&rows(&lists)), [Code::Gap]);
     let many: Vec<String> = (0..4_000).map(|at| format!("[{at}..{at}.5]")).collect();
-    assert_eq!(told(&rows(&many)), [Code::Gap]);
+    assert_eq!(told_of(&rows(&many)), [Code::Gap]);
     let more: Vec<String> = (0..20_000).map(|at| format!("[{at}..{at}.5]")).collect();
-    assert_eq!(told(&rows(&more)), [Code::Skipped]);
+    assert_eq!(told_of(&rows(&more)), [Code::Skipped]);
+    // Many tables: what is looked at counts for the file.
+    let columns: Vec<String> = (0..10).map(|at| format!("c{at}")).collect();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let row = vec!["5"; 10].into_iter().chain(["1"]).collect::<Vec<_>>();
+    let outputs: Vec<String> = (0..100).map(|at| format!("o{at}")).collect();
+    let tables: Vec<Value> = outputs.iter().map(|output| table_node(output, &columns, &[output], &[&row])).collect();
+    let edges: String = outputs.iter().map(|id| format!("in>{id} {id}>out ")).collect();
+    let mut file = graph(&tables, &edges);
+    columns.iter().for_each(|name| file["x-selvedge"]["inputs"][name] = json!("number"));
+    let told = told_of(&file);
+    let count = |code: Code| told.iter().filter(|told| **told == code).count();
+    assert!(count(Code::Gap) > 50 && count(Code::Skipped) > 5, "{told:?}");
     // Rows that nothing passes, each of which golden vectors would aim at for long.
     let never = vec!["$ > 5 and $ < 3".to_owned(); 8_000];
     let never = rows(&never);
-    assert!(told(&never).iter().all(|code| *code == Code::Contradiction));
+    assert!(told_of(&never).iter().all(|code| *code == Code::Contradiction));
     read(&never).unwrap().module().unwrap();
+}
+
+#[test]
+fn a_file_has_so_many_tests() {
+    let tests = |count: usize| json!(vec![json!({ "name": "", "expect": {} }); count]);
+    let error = trial::read("a.test.json", tests(10_001).to_string().as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("a.test.json: 10001 tests, at most 10000"), "{error}");
+    assert_eq!(trial::read("a.test.json", tests(10_000).to_string().as_bytes()).unwrap().len(), 10_000);
+    let mut file = table(&["user.age"], &["x"], &[&["", "1"]]);
+    file["x-selvedge"]["tests"] = tests(10_001);
+    refused(&file, "10001 tests, at most 10000");
 }
 
 #[test]

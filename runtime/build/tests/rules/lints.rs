@@ -3,7 +3,7 @@
 use selvedge_build::rules::{Code, lint};
 use serde_json::json;
 
-use crate::{graph, keys, read, table};
+use crate::{graph, keys, read, switch, table, table_node};
 
 /// What is told of a table besides inputs that it does not use: code and row.
 fn found(columns: &[&str], rows: &[&[&str]]) -> Vec<(Code, Option<usize>)> {
@@ -69,6 +69,30 @@ fn nothing_is_said_of_what_may_fire() {
 }
 
 #[test]
+fn a_gap_is_told_of_inputs_that_may_come_together() {
+    let check = |columns: &[&str], rows: &[&[&str]], expected: &[(Code, Option<usize>)]| {
+        assert_eq!(found(columns, rows), expected, "{rows:?}");
+    };
+    // One input in two columns: what passes both.
+    let twice = ["user.age", "user.age"];
+    check(&twice, &[&["< 5", "", "1"], &["", ">= 5", "2"]], &[]);
+    check(&twice, &[&["< 5", "", "1"], &["", "> 5", "2"]], &[(Code::Gap, None)]);
+    check(&twice, &[&["< 5", "> 7", "1"], &["", "", "2"]], &[(Code::Contradiction, Some(1))]);
+    check(&twice, &[&["> 5", "< 9", "1"], &["(5..9)", "", "2"], &["", "", "3"]], &[(Code::UnreachableRow, Some(2))]);
+    // What a node before gave, or whether the table runs, hangs together with the inputs.
+    let given = [
+        keys("E", &[("old", "user.age > 5")], true),
+        table_node("T", &["old", "user.age"], &["x"], &[&["true", "> 5", "1"], &["false", "<= 5", "2"]]),
+    ];
+    let branch = [switch("S", "first", &["user.age > 5"]), table_node("T", &["user.age"], &["x"], &[&["> 5", "1"]])];
+    for file in [graph(&given, "in>E E>T T>out"), graph(&branch, "in>S S.s0>T T>out")] {
+        let told = lint::lint(&read(&file).unwrap());
+        let told: Vec<Code> = told.iter().map(|told| told.code).filter(|code| *code != Code::UnusedInput).collect();
+        assert_eq!(told, [Code::Skipped]);
+    }
+}
+
+#[test]
 fn classes_are_exact() {
     let check = |columns: &[&str], rows: &[&[&str]], expected: &[(Code, Option<usize>)]| {
         assert_eq!(found(columns, rows), expected, "{rows:?}");
@@ -92,6 +116,8 @@ fn what_is_too_large_is_said_to_be() {
         .collect();
     let rows: Vec<Vec<&str>> = cells.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
     let rows: Vec<&[&str]> = rows.iter().map(Vec::as_slice).collect();
-    let found = found(&["user.age", "item.price", "item.price"], &rows);
-    assert!(found.contains(&(Code::Skipped, None)), "{found:?}");
+    let mut file = table(&["user.age", "item.price", "item.weight"], &["x"], &rows);
+    file["x-selvedge"]["inputs"]["item.weight"] = json!("number");
+    let told = lint::lint(&read(&file).unwrap());
+    assert!(told.iter().any(|told| told.code == Code::Skipped), "{told:?}");
 }

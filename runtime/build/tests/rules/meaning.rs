@@ -150,6 +150,62 @@ fn what_did_not_arrive_is_missing() {
 }
 
 #[test]
+fn a_test_of_a_missing_text_fails() {
+    // As in ZEN: a row whose cell or output fails does not fire, whatever stands around the test.
+    let output = |cell: &str| table(&["user.segment"], &["x"], &[&["", cell], &["", "true"]]);
+    let input = |cell: &str| table(&["user.segment"], &["x"], &[&[cell, "false"], &["", "true"]]);
+    let statement = |cell: &str| table(&[""], &["x"], &[&[cell, "false"], &["", "true"]]);
+    let test = "startsWith(user.segment, \"v\")";
+    let outputs = [test.to_owned(), format!("false or {test}"), format!("true and {test}"), format!("{test} ?? false")];
+    outputs.iter().for_each(|cell| answers(&output(cell), json!({}), json!({ "x": true, "row": 1 })));
+    for cell in ["contains($, 'i') != true", "startsWith($, 'v') == null", "(endsWith($, 'v') ?? true)"] {
+        answers(&input(cell), json!({}), json!({ "x": true, "row": 1 }));
+        let cell = cell.replace('$', "user.segment");
+        answers(&statement(&cell), json!({}), json!({ "x": true, "row": 1 }));
+        let nodes =
+            [switch("S", "first", &[&cell, ""]), keys("A", &[("x", "1")], false), keys("B", &[("x", "2")], false)];
+        answers(&graph(&nodes, "in>S S.s0>A S.s1>B A>out B>out"), json!({}), json!({ "x": 2 }));
+    }
+    answers(&output(test), json!({ "user.segment": "old" }), json!({ "x": false, "row": 0 }));
+    // A column that is such a test has no value then: only a blank cell passes.
+    let column = table(&[test], &["x"], &[&["null", "1"], &["!= true", "2"], &["", "3"]]);
+    answers(&column, json!({}), json!({ "x": 3 }));
+    answers(&column, json!({ "user.segment": "old" }), json!({ "x": 2 }));
+}
+
+#[test]
+fn a_group_that_a_table_may_empty_is_its_own() {
+    let with = |rows: &[&[&str]], path: &str, pass: bool| {
+        let mut node = table_node("T", &["user.age"], &["x"], rows);
+        node["content"]["outputPath"] = json!(path);
+        node["content"]["passThrough"] = json!(pass);
+        node
+    };
+    let may = |path: &str, pass: bool| with(&[&["> 5", "1"]], path, pass);
+    let sure = |path: &str, pass: bool| with(&[&["> 5", "1"], &["", "2"]], path, pass);
+    let read = keys("J", &[("z", "user.age ?? 100")], false);
+    let file = |table: Value, edges: &str| graph(&[table, read.clone()], edges);
+    refused(
+        &file(may("user", true), "in>T T>J J>out"),
+        "has `user.age` already, and when no row fires GoRules takes all",
+    );
+    refused(&file(may("user", false), "in>T T>J in>J J>out"), "`user` comes from T, and `user.age` from in");
+    answers(&file(sure("user", true), "in>T T>J J>out"), json!({ "user.age": 7 }), json!({ "z": 7, "row": 0 }));
+    answers(&file(may("own", true), "in>T T>J J>out"), json!({ "user.age": 3 }), json!({ "z": 3 }));
+    // A group that a node before gave, passed on or met again; branches of a switch never meet.
+    let given = |pass: bool| keys("E", &[("g.a", "1")], pass);
+    let g = keys("J", &[("z", "g.a ?? 100")], false);
+    let file = |table: Value, edges: &str| graph(&[given(true), table, g.clone()], edges);
+    refused(&file(may("g", true), "in>E E>T T>J J>out"), "has `g.a` already");
+    refused(&file(may("g", false), "in>E E>T E>J T>J J>out"), "`g` comes from T, and `g.a` from E");
+    answers(&file(sure("g", true), "in>E E>T T>J J>out"), json!({}), json!({ "z": 1, "row": 1 }));
+    let nodes = [switch("S", "first", &["user.age > 5", ""]), given(false), may("g", false), g.clone()];
+    let file = graph(&nodes, "in>S S.s0>E S.s1>T E>J T>J J>out");
+    answers(&file, json!({ "user.age": 9 }), json!({ "z": 1 }));
+    answers(&file, json!({ "user.age": 2 }), json!({ "z": 100 }));
+}
+
+#[test]
 fn an_aggregate_of_nothing_leaves_a_default() {
     let mut file = table(&["user.age"], &["boost", "x", "n"], &[&["> 9", "2", "2", "1"], &["> 5", "0.5", "", "1"]]);
     file["nodes"][1]["content"]["hitPolicy"] = json!("collect");

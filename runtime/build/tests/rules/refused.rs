@@ -162,10 +162,23 @@ fn a_message_says_what_to_do() {
     // Texts in both directions of a range.
     refused(&table(&["user.age"], &["x"], &[&["]1..4[", "1"]]), "`(1..5)` for between, `not in (1..5)` for outside");
     refused(&table(&["user.age"], &["x"], &[&["[1..4[", "1"]]), "`(1..5)` for between, `not in (1..5)` for outside");
+    refused(&table(&["user.age"], &["x"], &[&["> .5", "1"]]), "write such as `0.5`");
+    refused(&table(&["user.segment"], &["x"], &[&["not 'a'", "1"]]), "in an input cell write `not(\"a\")`, `!= \"a\"`");
+    refused(
+        &table(&["user.age"], &["x"], &[&["not [1, 2]", "1"]]),
+        "`not` stands before what is neither true nor false",
+    );
+    // A node that sees a group only.
+    let mut grouped = table(&["age"], &["x"], &[&["> item.price", "1"]]);
+    grouped["nodes"][1]["content"]["inputField"] = json!("user");
+    let told = "nothing gives `item.price`: by its input field this node sees the group `user` only; declare `user.item.price`";
+    refused(&grouped, told);
+    grouped["nodes"][1]["content"]["rules"][0]["i0"] = json!("> ages");
+    refused(&grouped, "or leave the input field empty; did you mean `age`?");
     // Only the output that hands a text on needs to know which there are.
     let mut handed = table(&["user.segment"], &["t"], &[&["null", "user.segment"]]);
     handed["x-selvedge"]["inputs"] = json!({ "user.segment": "symbol" });
-    refused(&handed, "r.jdm.json: column \"t\": hands a text on");
+    refused(&handed, "r.jdm.json: \"T\", row 1, column \"t\", `user.segment`: hands a text on");
     let mut only_missing = table(&["user.segment"], &["x"], &[&["null", "1"], &["", "2"]]);
     only_missing["x-selvedge"]["inputs"] = json!({ "user.segment": "symbol" });
     answers(&only_missing, json!({ "user.segment": "any" }), json!({ "x": 2 }));
@@ -201,6 +214,24 @@ fn settings_that_would_do_nothing_are_refused() {
     let mut twice = with(json!({ "dates": { "r0": { "from": "2030-01-01" } } }));
     twice["nodes"][1]["content"]["rules"][1]["_id"] = json!("r0");
     refused(&twice, "2 rows have this `_id`");
+    check(json!({ "dates": { "r0": {} } }), "`dates` says nothing of the row \"r0\"");
+    let mut both = with(json!({ "dates": { "r0": { "from": "2030-01-01" } } }));
+    both["nodes"][1]["content"]["rules"][0]["_from"] = json!("2031-01-01");
+    refused(&both, "row 1: its own `_from` says 2031-01-01, and `dates` of x-selvedge 2030-01-01; keep one of them");
+    let mut time = with(json!({ "dates": { "r0": { "from": "2030-01-01" } } }));
+    time["x-selvedge"]["inputs"]["decision.epoch_seconds"] = json!("number");
+    refused(&time, "`decision.epoch_seconds` is what a module reads here (dates read the time by it)");
+    let derive = json!({ "type": "number", "scope": "shared", "derive": { "fn": "epoch_seconds" } });
+    time["x-selvedge"]["inputs"]["decision.epoch_seconds"] = derive;
+    read(&time).unwrap().module().unwrap();
+    let same =
+        [table_node("T", &["user.age"], &["x"], &[&["", "1"]]), table_node("U", &["user.age"], &["y"], &[&["", "1"]])];
+    for settings in [json!({ "row": "T" }), json!({ "collect": { "T": { "x": "sum" } } })] {
+        let mut file = graph(&same, "in>T in>U T>out U>out");
+        file["nodes"][3]["name"] = json!("T");
+        file["x-selvedge"].as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        refused(&file, "x-selvedge names the table \"T\", and 2 tables have this name");
+    }
     // Two columns with one field: one of the values would be lost.
     refused(&table(&["user.age"], &["x", "x"], &[&["> 5", "1", ""], &["", "2", "3"]]), "two columns give `x`");
 }
@@ -237,6 +268,20 @@ fn edges_and_names_are_checked() {
     refused(&clash, "`g.x` and `g`: one is a value, the other a group of values");
     let met = graph(&[keys("A", &[("g", "1")], true), keys("B", &[("g.x", "1")], true)], "in>A in>B A>out B>out");
     refused(&met, "`g` is a value and, by `g.x`, a group of values");
+    // A value in the place of a group of inputs would hide them, and a group in the place of an input it.
+    let clash = |key: &str, pass: bool, edges: &str| {
+        graph(&[keys("A", &[(key, "1")], pass), keys("J", &[("z", "1")], true)], edges)
+    };
+    refused(
+        &clash("user", true, "in>A A>J J>out"),
+        "`user` and `user.age`: one is a value, the other a group of values",
+    );
+    refused(&clash("user.age.n", true, "in>A A>J J>out"), "`user.age.n` and `user.age`: one is a value");
+    refused(&clash("user", false, "in>A A>J in>J J>out"), "`user` and the input `user.age` meet here");
+    read(&clash("user", false, "in>A A>J J>out")).unwrap();
+    let mut column = table(&["user.age"], &["user"], &[&["", "1"]]);
+    column["nodes"][1]["content"]["passThrough"] = json!(true);
+    refused(&column, "`user` and `user.age`: one is a value, the other a group of values");
     let two = [switch("S", "collect", &["user.age > 5", "user.age > 2"]), keys("A", &[("x", "1")], false)];
     let both = [two[0].clone(), two[1].clone(), keys("B", &[("x", "2")], false)];
     refused(&graph(&both, "in>S S.s0>A S.s1>B A>out B>out"), "`x` arrives here with different values, from A and B");

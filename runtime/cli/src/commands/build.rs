@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use selvedge_build::build::{is_model, module_name, sidecar_name};
+use selvedge_build::derived;
 use selvedge_build::model::{Feature, Model, Wishes};
 use selvedge_build::pipeline::OutputKind;
 use selvedge_build::sidecar;
-use selvedge_decision::manifest::{Input, Kind, Output as ModuleOutput, Scope};
+use selvedge_decision::manifest::{Derive, Input, Kind, Output as ModuleOutput, Scope};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -178,17 +179,42 @@ fn report<'a>(file: &'a Path, built: &'a Built) -> Report<'a> {
     }
 }
 
-/// A line for `selvedge eval` with the first inputs of each scope.
+/// A line for `selvedge eval` with the first inputs of each scope. Of one that is computed it has what that is computed of.
 fn example_row(inputs: &[Input]) -> Value {
     let of = |scope: Scope| -> Map<String, Value> {
-        let inputs = inputs.iter().filter(|input| input.scope == scope).take(SHOWN);
-        inputs.map(|input| (input.name.clone(), example(input))).collect()
+        let mut row = Map::new();
+        for input in inputs.iter().filter(|input| input.scope == scope) {
+            let parts = input
+                .derive
+                .iter()
+                .flat_map(|derive| derived::parts(derive).into_iter().map(move |part| (derive, part)));
+            for (derive, part) in parts.filter(|(_, part)| !inputs.iter().any(|input| input.name == *part)) {
+                row.insert(part.to_owned(), example_part(derive));
+            }
+            if input.derive.is_none() {
+                row.insert(input.name.clone(), example(input));
+            }
+            if row.len() >= SHOWN {
+                break;
+            }
+        }
+        row
     };
     let (shared, candidate) = (of(Scope::Shared), of(Scope::Candidate));
     match (shared.is_empty(), candidate.is_empty()) {
         (_, true) => shared.into(),
         (true, false) => json!({ "candidates": [candidate] }),
         (false, false) => json!({ "shared": shared, "candidates": [candidate] }),
+    }
+}
+
+/// A value that a function may be computed of.
+fn example_part(derive: &Derive) -> Value {
+    match derive {
+        Derive::StartsWith { text, .. } | Derive::EndsWith { text, .. } | Derive::Contains { text, .. } => json!(text),
+        Derive::Age { .. } => json!("2026-11-25T08:00:00Z"),
+        Derive::Includes { .. } | Derive::Dot { .. } | Derive::Cosine { .. } => Value::Null,
+        Derive::MinuteOfDay | Derive::DayOfWeek | Derive::EpochSeconds => Value::Null,
     }
 }
 
@@ -237,5 +263,31 @@ impl Report<'_> {
             vectors => format!("checked  {vectors} golden vectors, bit for bit"),
         });
         lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn an_example_has_what_inputs_are_computed_of() {
+        let check = |inputs: Value, expected: Value| {
+            let inputs: Vec<Input> = serde_json::from_value(inputs).unwrap();
+            assert_eq!(example_row(&inputs), expected);
+        };
+        let test = |text: &str| json!({ "fn": "starts_with", "of": "user.segment", "text": text });
+        let derived =
+            |name: &str, text: &str| json!({ "name": name, "scope": "shared", "type": "flag", "derive": test(text) });
+        let now = json!({ "name": "now", "scope": "shared", "type": "number", "derive": { "fn": "epoch_seconds" } });
+        let price = json!({ "name": "item.price", "scope": "candidate", "type": "number" });
+        check(
+            json!([derived("a", "v"), derived("b", "w"), now, price]),
+            json!({ "shared": { "user.segment": "w" }, "candidates": [{ "item.price": 1.5 }] }),
+        );
+        let symbol = json!({ "name": "user.segment", "scope": "shared", "type": "symbol", "symbols": ["vip"] });
+        check(json!([derived("a", "v"), symbol]), json!({ "user.segment": "vip" }));
+        check(json!([now, price]), json!({ "candidates": [{ "item.price": 1.5 }] }));
     }
 }

@@ -32,6 +32,9 @@ pub(super) struct Case {
     /// For a table that collects: how each output's values become one.
     #[serde(default)]
     collect: Map<String, Value>,
+    /// What the refusal may say when the file is refused; nothing when it may not be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) may_be_refused: Vec<String>,
 }
 
 // === impl Case ===
@@ -70,7 +73,7 @@ impl Case {
 
 /// A case.
 pub(super) fn case(random: &mut Random, number: usize, requests: usize) -> Case {
-    let Shape { nodes, edges, outputs, collect } = graphs::shape(random, number);
+    let Shape { nodes, edges, outputs, collect, may_be_refused } = graphs::shape(random, number);
     let outputs: Map<String, Value> = outputs.into_iter().map(|name| (name.to_owned(), json!({}))).collect();
     let inputs = INPUTS.iter().map(|(group, name, kind)| {
         let mut def = json!({ "type": kind.word() });
@@ -87,7 +90,8 @@ pub(super) fn case(random: &mut Random, number: usize, requests: usize) -> Case 
     }
     let graph = json!({ "contentType": "application/vnd.gorules.decision", "nodes": nodes, "edges": edges, "x-selvedge": settings });
     let contexts = (0..requests).flat_map(|_| request(random)).collect();
-    Case { graph, contexts, collect }
+    let may_be_refused = may_be_refused.into_iter().map(str::to_owned).collect();
+    Case { graph, contexts, collect, may_be_refused }
 }
 
 /// The contexts of one request, one for each candidate.

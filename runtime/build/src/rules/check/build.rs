@@ -28,6 +28,10 @@ pub(in super::super) struct Names {
     pub(in super::super) given: Rc<BTreeMap<Rc<str>, Given>>,
     /// The inputs, when they are seen.
     pub(in super::super) inputs: Option<Inputs>,
+    /// Groups that are empty when a table before fired no row.
+    pub(in super::super) groups: BTreeSet<Rc<str>>,
+    /// The group that is all that is seen, with a dot behind it; empty where everything is.
+    pub(in super::super) group: String,
     /// Keys of the same expression node, as `$.key`.
     pub(in super::super) own: BTreeMap<String, ValueId>,
 }
@@ -145,9 +149,15 @@ impl Builder {
             return Wrong::new(Code::UnknownName, message, advice);
         }
         let given = names.given.keys().map(|name| &**name);
-        let declared = names.inputs.iter().flat_map(|_| self.declared.keys()).map(String::as_str);
+        let declared = names.inputs.iter().flat_map(|_| self.declared.keys());
+        let declared = declared.filter_map(|name| name.strip_prefix(&names.group));
         let hint = nearest(name, given.chain(declared).take(MAX_NEAR));
         let hint = hint.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+        if let Some(group) = names.group.strip_suffix('.') {
+            let message = format!("{message}: by its input field this node sees the group `{group}` only");
+            let advice = format!("declare `{group}.{name}`, or leave the input field empty{hint}");
+            return Wrong::new(Code::UnknownName, message, advice);
+        }
         let advice = match &names.inputs {
             Some(_) => format!(
                 "declare it in x-selvedge: \"inputs\": {{ \"{name}\": \"number\" }}, or \"flag\" or \"symbol\"{hint}"
@@ -278,6 +288,19 @@ impl Builder {
     fn derived(&mut self, name: &str, scope: Scope, kind: Kind, derive: Derive) -> Result<ValueId, Wrong> {
         if let Some(at) = self.by_function.get(&format!("{derive:?}")) {
             return Ok(self.input_values[*at]);
+        }
+        if let Some(declared) = self.declared.get(name) {
+            if declared.derive.as_ref() == Some(&derive) {
+                return self.input(name);
+            }
+            let function = serde_json::to_string(&derive).unwrap_or_default();
+            return Err(Wrong::new(
+                Code::Graph,
+                format!(
+                    "`{name}` is what a module reads here (dates read the time by it), and an input is declared so"
+                ),
+                format!("declare that input under another name, or with \"derive\": {function}"),
+            ));
         }
         let missing = Missing::Unsaid;
         let input =

@@ -50,6 +50,8 @@ impl Checker<'_> {
     fn is(&mut self, node: &Node) -> Result<Expr, Wrong> {
         match form(node) {
             Form::Statement => self.typed(node, Type::Flag, "as a statement"),
+            // A list has no opposite: what is wrong with it is said there.
+            Form::Group if matches!(node, Node::Not(_)) => self.expr(node).map(|(expr, _)| expr),
             Form::Group => {
                 let column = self.of_column()?;
                 self.is_in(column, node, false)

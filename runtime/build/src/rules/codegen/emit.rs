@@ -1,67 +1,75 @@
-//! Steps become instructions. Owns locals, labels, and the shape of tables, switches and keys; expressions are
+//! Steps become instructions. Owns how the code is cut into functions, and the shape of tables, switches and keys; expressions are
 //! `codegen/expr.rs`.
 //!
 //! A failing expression jumps out of the block around it: of the row, so that the row does not fire, or of the key, so that
 //! it stays missing.
 
-use std::collections::BTreeMap;
-
 use selvedge_decision::manifest::Scope;
-use wasm_encoder::{BlockType, Encode as _, Function, Instruction as I, MemArg, ValType};
+use wasm_encoder::{Function, Instruction as I};
 
 use super::super::program::{Aggregate, Answer, Expr, Initial, Program, Row, Step, Table, Target, ValueId};
-use super::REMAINDER;
+use super::values::{Homes, Place, Shape};
+use super::writing::{Label, Writing};
+use super::{CANDIDATE, FIRST_PART, NUMBERS, PARAMETERS, REMAINDER, SHARED};
 
 /// How many rows share one way out of them.
 const RUN: usize = 64;
-
-/// A block that is open, by how many were open with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Label(u32);
+/// A part that has so many bytes of instructions takes no more steps or rows.
+const PART_BYTES: usize = 8 << 10;
 
 /// Instructions being written.
 pub(super) struct Emit<'p> {
     pub(super) program: &'p Program,
-    /// Instructions as they stand in the module: a tenth of what they are apart.
-    code: Vec<u8>,
-    /// Whether one of them calls the remainder.
+    pub(super) homes: Homes,
+    pub(super) writing: Writing,
+    /// The locals with the addresses of the request's row and of the candidate's.
+    pub(super) rows: [u32; 2],
+    shape: Shape,
+    parts: Vec<Function>,
+    /// Bytes of instructions of all parts.
+    bytes: usize,
+    /// Whether an instruction calls the remainder.
     divides: bool,
-    /// The local of each value.
-    locals: BTreeMap<ValueId, u32>,
-    /// The first local for numbers, how many there are, and those free to hold a number for a while.
-    first: u32,
-    count: u32,
-    free: Vec<u32>,
-    depth: u32,
+}
+
+/// What was written.
+pub(super) struct Written {
+    pub(super) evaluate: Function,
+    /// Functions of two addresses, of the request's row and the candidate's, whose result is whether a row fired.
+    pub(super) parts: Vec<Function>,
+    pub(super) divides: bool,
+    /// Bytes of instructions of all functions.
+    pub(super) bytes: usize,
+    /// Numbers in memory between the constants and the arguments.
+    pub(super) frame: u32,
+    /// As [`Writing::weight`], of `evaluate`.
+    pub(super) weight: usize,
 }
 
 // === impl Emit ===
 
 impl<'p> Emit<'p> {
-    pub(super) fn new(program: &'p Program, first: u32) -> Self {
-        let given = program.steps.iter().flat_map(Step::gives);
-        let values: Vec<ValueId> = program.input_values.iter().copied().chain(given).collect();
-        let locals = values.iter().enumerate().map(|(at, value)| (*value, first + at as u32)).collect();
-        let count = values.len() as u32;
-        Self { program, code: Vec::new(), divides: false, locals, first, count, free: Vec::new(), depth: 0 }
+    pub(super) fn new(program: &'p Program, shape: Shape) -> Self {
+        let homes = Homes::new(program, shape, NUMBERS);
+        let writing = Writing::new(PARAMETERS, NUMBERS - PARAMETERS, homes.locals);
+        let rows = [SHARED, CANDIDATE];
+        Self { program, homes, writing, rows, shape, parts: Vec::new(), bytes: 0, divides: false }
     }
 
-    /// The function, and whether it calls the remainder.
-    pub(super) fn finish(self) -> (Function, bool) {
-        let ints = self.first - 5;
-        let mut function = Function::new([(ints, ValType::I32), (self.count, ValType::F64)]);
-        function.raw(self.code);
-        (function, self.divides)
-    }
-
-    /// How many bytes were written.
-    pub(super) fn bytes(&self) -> usize {
-        self.code.len()
+    pub(super) fn finish(self) -> Written {
+        Written {
+            bytes: self.bytes + self.writing.bytes(),
+            weight: self.writing.weight(),
+            evaluate: self.writing.finish(),
+            parts: self.parts,
+            divides: self.divides,
+            frame: self.homes.frame,
+        }
     }
 
     pub(super) fn one(&mut self, instruction: I<'static>) {
         self.divides |= matches!(instruction, I::Call(REMAINDER));
-        instruction.encode(&mut self.code);
+        self.writing.one(&instruction);
     }
 
     pub(super) fn all<const N: usize>(&mut self, instructions: [I<'static>; N]) {
@@ -71,29 +79,26 @@ impl<'p> Emit<'p> {
     // === labels ===
 
     pub(super) fn open(&mut self) -> Label {
-        self.one(I::Block(BlockType::Empty));
-        self.depth += 1;
-        Label(self.depth)
+        self.writing.open()
     }
 
     pub(super) fn close(&mut self) {
-        self.one(I::End);
-        self.depth -= 1;
+        self.writing.close();
     }
 
     /// What stands inside a block that was opened by hand, and its end.
     pub(super) fn inside(&mut self, write: impl FnOnce(&mut Self)) {
-        self.depth += 1;
+        self.writing.enter();
         write(self);
         self.close();
     }
 
     pub(super) fn jump(&mut self, label: Label) {
-        self.one(I::Br(self.depth - label.0));
+        self.one(I::Br(self.writing.out_of(label)));
     }
 
     pub(super) fn jump_if(&mut self, label: Label) {
-        self.one(I::BrIf(self.depth - label.0));
+        self.one(I::BrIf(self.writing.out_of(label)));
     }
 
     /// `else` of an `if` that is open.
@@ -101,68 +106,75 @@ impl<'p> Emit<'p> {
         self.one(I::Else);
     }
 
-    // === locals ===
+    // === parts ===
 
-    pub(super) fn local(&self, value: ValueId) -> u32 {
-        self.locals.get(&value).copied().unwrap_or(self.first)
+    /// Writes a function of its own, which `write` leaves with a whole number on the stack, and calls it.
+    fn part(&mut self, write: impl FnOnce(&mut Self)) {
+        let outer = std::mem::replace(&mut self.writing, Writing::new(2, 0, 0));
+        let rows = std::mem::replace(&mut self.rows, [0, 1]);
+        write(self);
+        self.one(I::End);
+        let part = std::mem::replace(&mut self.writing, outer);
+        self.rows = rows;
+        self.bytes += part.bytes();
+        self.parts.push(part.finish());
+        let at = FIRST_PART + self.parts.len() as u32 - 1;
+        self.all([I::LocalGet(rows[0]), I::LocalGet(rows[1]), I::Call(at)]);
     }
 
-    /// A local for a while; give it back with [`Emit::release`].
-    pub(super) fn hold(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            self.count += 1;
-            self.first + self.count - 1
-        })
-    }
-
-    pub(super) fn release(&mut self, local: u32) {
-        self.free.push(local);
-    }
-
-    fn set(&mut self, value: ValueId, number: f64) {
-        let local = self.local(value);
-        self.all([I::F64Const(number.into()), I::LocalSet(local)]);
+    fn has_room(&self) -> bool {
+        self.writing.bytes() < PART_BYTES
     }
 
     // === the parts of a call ===
 
-    /// Loads the inputs of one row from the address in `row`.
-    pub(super) fn inputs(&mut self, scope: Scope, row: u32, at: impl Fn(u32) -> MemArg) {
-        let program = self.program;
-        let of_row = program.inputs.iter().zip(&program.input_values).filter(|(input, _)| input.scope == scope);
-        for (column, (_, value)) in of_row.enumerate() {
-            let local = self.local(*value);
-            self.all([I::LocalGet(row), I::F64Load(at(column as u32)), I::LocalSet(local)]);
-        }
-    }
-
     /// The steps whose values belong to one row.
     pub(super) fn steps(&mut self, scope: Scope) {
         let program = self.program;
-        for step in program.steps.iter().filter(|step| step.scope(program) == scope) {
-            match step {
-                Step::Let { value, expr, failed, active } => self.key(*value, expr, *failed, *active),
-                Step::Switch { branches, first, active } => self.switch(branches, *first, *active),
-                Step::Table(table) => self.table(table),
-            }
+        let mut steps = program.steps.iter().filter(|step| step.scope(program) == scope).peekable();
+        if self.shape == Shape::Whole {
+            return steps.for_each(|step| self.step(step));
+        }
+        while steps.peek().is_some() {
+            self.part(|emit| {
+                while emit.has_room()
+                    && let Some(step) = steps.next()
+                {
+                    emit.step(step);
+                }
+                emit.one(I::I32Const(0));
+            });
+            self.one(I::Drop);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Let { value, expr, failed, active } => self.key(*value, expr, *failed, *active),
+            Step::Switch { branches, first, active } => self.switch(branches, *first, *active),
+            Step::Table(table) => self.table(table),
         }
     }
 
     /// An output's number, or its default.
     pub(super) fn output(&mut self, output: &Answer) {
-        let local = self.local(output.value);
-        self.one(I::LocalGet(local));
+        let place = self.place_of(output.value);
+        self.get_place(&place);
         if let Some(default) = &output.default {
             let default = self.program.number(default);
-            self.all([I::F64Const(default.into()), I::LocalGet(local), I::LocalGet(local), I::F64Eq, I::Select]);
+            self.one(I::F64Const(default.into()));
+            self.get_place(&place);
+            self.get_place(&place);
+            self.all([I::F64Eq, I::Select]);
         }
+        self.give_back(place);
     }
 
     /// Jumps to `out` when a step does not run.
     fn run_when(&mut self, active: Option<ValueId>, out: Label) {
         if let Some(active) = active {
-            let local = self.local(active);
-            self.all([I::LocalGet(local), I::F64Const(0.0.into()), I::F64Eq]);
+            self.get(active);
+            self.all([I::F64Const(0.0.into()), I::F64Eq]);
             self.jump_if(out);
         }
     }
@@ -176,8 +188,7 @@ impl<'p> Emit<'p> {
         self.run_when(active, out);
         failed.into_iter().for_each(|failed| self.set(failed, 1.0));
         self.value(expr, out);
-        let local = self.local(value);
-        self.one(I::LocalSet(local));
+        self.keep(value);
         failed.into_iter().for_each(|failed| self.set(failed, 0.0));
         self.close();
     }
@@ -211,8 +222,16 @@ impl<'p> Emit<'p> {
         for target in &table.targets {
             self.start(target);
         }
-        // A row that fires leaves its run of rows, and each run leaves the table: a way out with thousands of ways to it
-        // would make the engine's compiler slow.
+        match self.shape {
+            Shape::Whole => self.runs(table, done),
+            Shape::Parts => self.parts_of(table, done),
+        }
+        self.close();
+    }
+
+    /// A row that fires leaves its run of rows, and each run leaves the table: a way out with thousands of ways to it would
+    /// make the engine's compiler slow.
+    fn runs(&mut self, table: &Table, done: Label) {
         for (run, rows) in table.rows.chunks(RUN).enumerate() {
             let fired = self.open();
             for (at, row) in rows.iter().enumerate() {
@@ -220,12 +239,37 @@ impl<'p> Emit<'p> {
             }
             self.close();
             if !table.collect && table.rows.len() > RUN {
-                let local = self.local(table.row);
-                self.all([I::LocalGet(local), I::LocalGet(local), I::F64Eq]);
+                let row = self.place_of(table.row);
+                self.get_place(&row);
+                self.get_place(&row);
+                self.give_back(row);
+                self.one(I::F64Eq);
                 self.jump_if(done);
             }
         }
-        self.close();
+    }
+
+    /// Rows in parts, each of which says whether one of its rows fired.
+    fn parts_of(&mut self, table: &Table, done: Label) {
+        let mut rows = table.rows.iter().enumerate().peekable();
+        while rows.peek().is_some() {
+            self.part(|emit| {
+                let fired = emit.open();
+                while emit.has_room()
+                    && let Some((at, row)) = rows.next()
+                {
+                    emit.row(table, at, row, fired);
+                }
+                emit.all([I::I32Const(0), I::Return]);
+                emit.close();
+                emit.one(I::I32Const(1));
+            });
+            if table.collect {
+                self.one(I::Drop);
+            } else {
+                self.jump_if(done);
+            }
+        }
     }
 
     fn row(&mut self, table: &Table, at: usize, row: &Row, fired: Label) {
@@ -233,9 +277,14 @@ impl<'p> Emit<'p> {
         row.also.iter().chain(row.tests.iter().flatten()).for_each(|test| self.require(test, next));
         self.answer(table, row, next);
         if table.collect {
-            let local = self.local(table.row);
-            self.all([I::LocalGet(local), I::F64Const((at as f64).into()), I::LocalGet(local), I::LocalGet(local)]);
-            self.all([I::F64Eq, I::Select, I::LocalSet(local)]);
+            let first = self.place_of(table.row);
+            self.get_place(&first);
+            self.one(I::F64Const((at as f64).into()));
+            self.get_place(&first);
+            self.get_place(&first);
+            self.all([I::F64Eq, I::Select]);
+            self.give_back(first);
+            self.keep(table.row);
         } else {
             self.set(table.row, at as f64);
             self.jump(fired);
@@ -248,8 +297,8 @@ impl<'p> Emit<'p> {
             Initial::Missing => {}
             Initial::Zero => self.set(target.value, 0.0),
             Initial::Value(before) => {
-                let (before, local) = (self.local(before), self.local(target.value));
-                self.all([I::LocalGet(before), I::LocalSet(local)]);
+                self.get(before);
+                self.keep(target.value);
             }
         }
     }
@@ -266,42 +315,50 @@ impl<'p> Emit<'p> {
             self.value(expr, next);
         }
         for (target, expr) in cells.into_iter().rev() {
-            let local = self.local(target.value);
             match target.aggregate {
-                None => self.one(I::LocalSet(local)),
-                Some(aggregate) => self.add(aggregate, target.initial, local, expr.can_be_missing()),
+                None => self.keep(target.value),
+                Some(aggregate) => self.add(aggregate, target, expr.can_be_missing()),
             }
         }
     }
 
     /// Adds the number on the stack to an aggregate.
-    fn add(&mut self, aggregate: Aggregate, initial: Initial, local: u32, can_be_missing: bool) {
-        let value = self.hold();
-        self.one(I::LocalSet(value));
-        let missing = |local: u32| [I::LocalGet(local), I::LocalGet(local), I::F64Ne];
+    fn add(&mut self, aggregate: Aggregate, target: &Target, can_be_missing: bool) {
+        let value = self.held();
+        let so_far = self.place_of(target.value);
+        let missing = |emit: &mut Self, place: &Place| {
+            emit.get_place(place);
+            emit.get_place(place);
+            emit.one(I::F64Ne);
+        };
+        let one = Place::Fixed(1.0);
         let (first, with) = match aggregate {
-            Aggregate::Sum => (I::LocalGet(value), [I::LocalGet(local), I::LocalGet(value), I::F64Add]),
-            Aggregate::Count => (I::F64Const(1.0.into()), [I::LocalGet(local), I::F64Const(1.0.into()), I::F64Add]),
-            Aggregate::Min => (I::LocalGet(value), [I::LocalGet(local), I::LocalGet(value), I::F64Min]),
-            Aggregate::Max => (I::LocalGet(value), [I::LocalGet(local), I::LocalGet(value), I::F64Max]),
+            Aggregate::Sum => (&value, I::F64Add),
+            Aggregate::Count => (&one, I::F64Add),
+            Aggregate::Min => (&value, I::F64Min),
+            Aggregate::Max => (&value, I::F64Max),
         };
         // New, or what was there when the value is missing.
-        if initial == Initial::Missing {
-            self.one(first);
-            self.all(with);
-            self.all(missing(local));
+        if target.initial == Initial::Missing {
+            self.get_place(first);
+        }
+        self.get_place(&so_far);
+        self.get_place(first);
+        self.one(with);
+        if target.initial == Initial::Missing {
+            missing(self, &so_far);
             self.one(I::Select);
-        } else {
-            self.all(with);
         }
         if can_be_missing {
-            let new = self.hold();
-            self.all([I::LocalSet(new), I::LocalGet(local), I::LocalGet(new)]);
-            self.all(missing(value));
+            let new = self.held();
+            self.get_place(&so_far);
+            self.get_place(&new);
+            missing(self, &value);
             self.one(I::Select);
-            self.release(new);
+            self.give_back(new);
         }
-        self.one(I::LocalSet(local));
-        self.release(value);
+        self.give_back(so_far);
+        self.keep(target.value);
+        self.give_back(value);
     }
 }

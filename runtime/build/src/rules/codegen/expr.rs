@@ -5,17 +5,9 @@ use wasm_encoder::{BlockType, Instruction as I, ValType};
 
 use super::super::program::{Arithmetic, Between, Expr, Literal, Order, Rounding, Texts};
 use super::REMAINDER;
-use super::emit::{Emit, Label};
-
-/// Where a number that is needed several times stands.
-enum Place {
-    /// In a local that is the number's own.
-    Own(u32),
-    /// In a local that was borrowed.
-    Held(u32),
-    /// It is a constant.
-    Fixed(f64),
-}
+use super::emit::Emit;
+use super::values::Place;
+use super::writing::Label;
 
 // === impl Emit ===
 
@@ -37,8 +29,8 @@ impl Emit<'_> {
                 let Between { value, low, high, low_open, high_open } = &**between;
                 let places = [value, low, high].map(|expr| self.place(expr, next));
                 for (bound, order) in [(&places[1], above(*low_open)), (&places[2], below(*high_open))] {
-                    self.get(&places[0]);
-                    self.get(bound);
+                    self.get_place(&places[0]);
+                    self.get_place(bound);
                     self.all([compare(order), I::I32Eqz]);
                     self.jump_if(next);
                 }
@@ -89,10 +81,8 @@ impl Emit<'_> {
                 self.one(I::F64Const(number.into()));
             }
             Expr::Missing => self.one(I::F64Const(f64::NAN.into())),
-            Expr::Value(id) => {
-                let local = self.local(*id);
-                self.one(I::LocalGet(local));
-            }
+            Expr::Value(id) => self.get(*id),
+            Expr::Present(a) => self.number(a, fail),
             Expr::Negate(a) => {
                 self.number(a, fail);
                 self.one(I::F64Neg);
@@ -123,11 +113,11 @@ impl Emit<'_> {
             }
             Expr::Otherwise(a, b) => {
                 let place = self.place(a, fail);
-                self.get(&place);
-                self.get(&place);
+                self.get_place(&place);
+                self.get_place(&place);
                 self.all([I::F64Eq, I::If(BlockType::Result(ValType::F64))]);
                 self.inside(|emit| {
-                    emit.get(&place);
+                    emit.get_place(&place);
                     emit.otherwise();
                     emit.value(b, fail);
                 });
@@ -168,40 +158,23 @@ impl Emit<'_> {
             return self.value(expr, fail);
         }
         let place = self.place(expr, fail);
-        self.get(&place);
-        self.get(&place);
+        self.get_place(&place);
+        self.get_place(&place);
         self.one(I::F64Ne);
         self.jump_if(fail);
-        self.get(&place);
+        self.get_place(&place);
         self.give_back(place);
     }
 
-    // === numbers that are needed several times ===
-
     fn place(&mut self, expr: &Expr, fail: Label) -> Place {
         match expr {
-            Expr::Value(id) => Place::Own(self.local(*id)),
+            Expr::Value(id) => self.place_of(*id),
             Expr::Literal(literal) => Place::Fixed(self.program.number(literal)),
             Expr::Missing => Place::Fixed(f64::NAN),
             _ => {
                 self.value(expr, fail);
-                let local = self.hold();
-                self.one(I::LocalSet(local));
-                Place::Held(local)
+                self.held()
             }
-        }
-    }
-
-    fn get(&mut self, place: &Place) {
-        self.one(match place {
-            Place::Own(local) | Place::Held(local) => I::LocalGet(*local),
-            Place::Fixed(number) => I::F64Const((*number).into()),
-        });
-    }
-
-    fn give_back(&mut self, place: Place) {
-        if let Place::Held(local) = place {
-            self.release(local);
         }
     }
 
@@ -209,13 +182,13 @@ impl Emit<'_> {
 
     fn same(&mut self, a: &Expr, b: &Expr, texts: Texts, fail: Label) {
         let (a_place, b_place) = (self.place(a, fail), self.place(b, fail));
-        self.get(&a_place);
-        self.get(&b_place);
+        self.get_place(&a_place);
+        self.get_place(&b_place);
         self.one(I::F64Eq);
         if a.can_be_missing() && b.can_be_missing() {
             for place in [&a_place, &b_place] {
-                self.get(place);
-                self.get(place);
+                self.get_place(place);
+                self.get_place(place);
                 self.one(I::F64Ne);
             }
             self.all([I::I32And, I::I32Or]);
@@ -228,7 +201,7 @@ impl Emit<'_> {
     /// And the value is no text that the rules do not know, where that counts.
     fn known(&mut self, place: &Place, texts: Texts) {
         if texts == Texts::KnownAlone {
-            self.get(place);
+            self.get_place(place);
             self.all([I::F64Const((-1.0).into()), I::F64Ne, I::I32And]);
         }
     }
@@ -239,13 +212,13 @@ impl Emit<'_> {
         self.one(I::I32Const(0));
         for item in of {
             let item_place = self.place(item, fail);
-            self.get(&place);
-            self.get(&item_place);
+            self.get_place(&place);
+            self.get_place(&item_place);
             self.all([I::F64Eq, I::I32Or]);
             if value_missing && item.can_be_missing() {
                 for place in [&place, &item_place] {
-                    self.get(place);
-                    self.get(place);
+                    self.get_place(place);
+                    self.get_place(place);
                     self.one(I::F64Ne);
                 }
                 self.all([I::I32And, I::I32Or]);
@@ -262,16 +235,16 @@ impl Emit<'_> {
         for expr in [value, low, high] {
             let place = self.place(expr, fail);
             if expr.can_be_missing() {
-                self.get(&place);
-                self.get(&place);
+                self.get_place(&place);
+                self.get_place(&place);
                 self.one(I::F64Ne);
                 self.jump_if(fail);
             }
             places.push(place);
         }
         for (bound, order) in [(1, above(*low_open)), (2, below(*high_open))] {
-            self.get(&places[0]);
-            self.get(&places[bound]);
+            self.get_place(&places[0]);
+            self.get_place(&places[bound]);
             self.one(compare(order));
         }
         self.one(I::I32And);
@@ -317,30 +290,30 @@ impl Emit<'_> {
         if !divides {
             return self.finite(fail);
         }
-        let result = self.hold();
+        let result = self.writing.hold();
         self.all([I::LocalSet(result), I::F64Const(f64::NAN.into()), I::LocalGet(result)]);
         self.all([I::LocalGet(result), I::LocalGet(result), I::F64Sub, I::F64Const(0.0.into()), I::F64Ne, I::Select]);
-        self.release(result);
+        self.writing.release(result);
     }
 
     fn power(&mut self, a: &Expr, times: u32, fail: Label) {
         self.number(a, fail);
-        let base = self.hold();
+        let base = self.writing.hold();
         self.all([I::LocalSet(base), I::F64Const(1.0.into())]);
         for _ in 0..times {
             self.all([I::LocalGet(base), I::F64Mul]);
         }
-        self.release(base);
+        self.writing.release(base);
         self.finite(fail);
     }
 
     /// What is no number makes the expression fail.
     fn finite(&mut self, fail: Label) {
-        let result = self.hold();
+        let result = self.writing.hold();
         self.all([I::LocalTee(result), I::LocalGet(result), I::F64Sub, I::F64Const(0.0.into()), I::F64Ne]);
         self.jump_if(fail);
         self.one(I::LocalGet(result));
-        self.release(result);
+        self.writing.release(result);
     }
 
     fn round(&mut self, how: Rounding, a: &Expr, fail: Label) {
@@ -350,13 +323,13 @@ impl Emit<'_> {
             Rounding::Up => self.one(I::F64Ceil),
             Rounding::Nearest => {
                 // Cut off, and away from 0 when at least a half was cut; all of it exact.
-                let (value, whole) = (self.hold(), self.hold());
+                let (value, whole) = (self.writing.hold(), self.writing.hold());
                 self.all([I::LocalTee(value), I::F64Trunc, I::LocalTee(whole), I::F64Const(1.0.into())]);
                 self.all([I::LocalGet(value), I::F64Copysign, I::F64Const(0.0.into()), I::LocalGet(value)]);
                 self.all([I::F64Copysign, I::LocalGet(value), I::LocalGet(whole), I::F64Sub, I::F64Abs]);
                 self.all([I::F64Const(0.5.into()), I::F64Ge, I::Select, I::F64Add]);
-                self.release(value);
-                self.release(whole);
+                self.writing.release(value);
+                self.writing.release(whole);
             }
         }
     }

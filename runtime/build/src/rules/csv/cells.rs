@@ -6,30 +6,66 @@ use std::collections::BTreeMap;
 use selvedge_decision::manifest::Kind;
 
 use super::super::parse;
-use super::super::syntax::{Binary, Node, Test};
+use super::super::syntax::{Binary, FUNCTIONS, Node, Test};
 
 /// Inputs by name, and their types.
 pub(super) type Inputs<'n> = BTreeMap<&'n str, Kind>;
 
 /// A cell of an input column as the language has it: in a symbol's column a bare cell is texts with commas between.
 pub(super) fn input(cell: &str, kind: Kind, inputs: &Inputs<'_>) -> Result<String, String> {
-    if kind != Kind::Symbol || cell.is_empty() || cell == "-" || is_language(cell) {
+    if kind != Kind::Symbol || cell.is_empty() || cell == "-" {
         return Ok(cell.to_owned());
     }
+    if is_language(cell) {
+        let read = parse::tests(cell).map_err(|bad| bad.message);
+        return in_language(cell, read.map(|test| test.unknown_function().map(str::to_owned)));
+    }
     let (negated, texts) = match cell.strip_prefix("not ") {
-        Some(texts) => (true, texts),
+        Some(texts) => (true, texts.trim_start()),
         None => (false, cell),
     };
+    if let Some(listed) = texts.strip_prefix("in ") {
+        let not = if negated { "not " } else { "" };
+        return Err(format!("in a column of texts `in` is left out: write `{not}{listed}`, or the text in quotes"));
+    }
+    if let Some(word) = ["and", "or"].into_iter().find(|word| texts.split_whitespace().any(|part| part == *word)) {
+        return Err(format!(
+            "is it one text, or two with `{word}` between? Write a text in quotes, {}, and several with commas, `vip, new`",
+            quoted(cell)
+        ));
+    }
     let texts = texts.split(',').map(|text| bare(text.trim(), inputs)).collect::<Result<Vec<_>, _>>()?;
     Ok(if negated { format!("not in [{}]", texts.join(", ")) } else { texts.join(", ") })
 }
 
 /// A cell of an output column: in a text's column a bare cell is one text.
 pub(super) fn output(cell: &str, kind: Kind, inputs: &Inputs<'_>) -> Result<String, String> {
-    if kind != Kind::Symbol || cell.is_empty() || is_language(cell) {
+    if kind != Kind::Symbol || cell.is_empty() {
         return Ok(cell.to_owned());
     }
+    if is_language(cell) {
+        let read = parse::expression(cell).map_err(|bad| bad.message);
+        return in_language(cell, read.map(|node| node.unknown_function().map(str::to_owned)));
+    }
     bare(cell, inputs)
+}
+
+/// A cell with signs of the language; `read` is what is wrong with it, or the function in it that there is none of. It was
+/// probably meant as a text.
+fn in_language(cell: &str, read: Result<Option<String>, String>) -> Result<String, String> {
+    let why = match read {
+        Ok(None) => return Ok(cell.to_owned()),
+        Ok(Some(function)) => format!("the function `{function}` is not in the profile"),
+        Err(why) => why,
+    };
+    Err(format!("{why}; if it is a text, it has signs that mean something, and stands in quotes: {}", quoted(cell)))
+}
+
+/// How a text is written in quotes: in a spreadsheet, and in the file.
+fn quoted(text: &str) -> String {
+    let quote = if text.contains('"') { '\'' } else { '"' };
+    let cell = format!("{quote}{text}{quote}");
+    format!("`{cell}` in a spreadsheet, `\"{}\"` in the file", cell.replace('"', "\"\""))
 }
 
 /// Whether a cell is written in the language rather than as bare texts.
@@ -48,19 +84,39 @@ fn bare(text: &str, inputs: &Inputs<'_>) -> Result<String, String> {
     }
 }
 
-/// Whether a number is written with a comma, as some countries do: `1,5`.
-pub(super) fn has_decimal_comma(cell: &str) -> bool {
-    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
-    let bytes = cell.as_bytes();
-    (1..bytes.len()).any(|at| bytes[at] == b',' && is_digit(bytes.get(at - 1)) && is_digit(bytes.get(at + 1)))
+/// Whether a number is written with a comma, as some people do: `1,5`, `1,000`. Texts in quotes are passed over.
+pub(super) fn has_comma_in_number(cell: &str) -> bool {
+    spaced(cell) != cell
 }
 
-/// Whether it is a number with a decimal comma and nothing else.
-fn is_decimal(cell: &str) -> bool {
-    let parts = cell.strip_prefix('-').unwrap_or(cell).split_once(',');
-    parts.is_some_and(|(a, b)| {
-        [a, b].iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-    })
+/// A cell with a space behind each comma that stands between digits.
+pub(super) fn spaced(cell: &str) -> String {
+    let mut spaced = String::with_capacity(cell.len());
+    let mut quote = None;
+    let mut signs = cell.chars().peekable();
+    let mut before = ' ';
+    while let Some(sign) = signs.next() {
+        spaced.push(sign);
+        match quote {
+            Some(open) if open == sign => quote = None,
+            Some(_) => {}
+            None if matches!(sign, '"' | '\'') => quote = Some(sign),
+            None if sign == ',' && before.is_ascii_digit() && signs.peek().is_some_and(char::is_ascii_digit) => {
+                spaced.push(' ');
+            }
+            None => {}
+        }
+        before = sign;
+    }
+    spaced
+}
+
+/// Whether it is a number with commas and nothing else: `1,5`, `1,000,000.50`.
+fn is_number_with_commas(cell: &str) -> bool {
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, rest) = cell.split_once('.').unwrap_or((cell, "0"));
+    let whole = whole.strip_prefix('-').unwrap_or(whole);
+    whole.contains(',') && whole.split(',').all(is_digits) && is_digits(rest)
 }
 
 /// [`input`] backwards: a cell that reads as `cell` does, as bare as can be.
@@ -144,7 +200,7 @@ pub(super) fn kind_of_outputs<'c>(
     inputs: &Inputs<'_>,
 ) -> Result<Option<Kind>, [usize; 2]> {
     one_kind(cells, |cell| match parse::expression(cell) {
-        _ if is_decimal(cell) => Some(Kind::Number),
+        _ if is_number_with_commas(cell) => Some(Kind::Number),
         // A bare word is a text, unless it names an input.
         Ok(Node::Name(name)) => Some(inputs.get(name.as_str()).copied().unwrap_or(Kind::Symbol)),
         Ok(node) => Look { inputs }.node(&node),
@@ -196,6 +252,8 @@ impl Look<'_, '_> {
             Node::List(items) => items.iter().find_map(|item| self.node(item)),
             Node::If(parts) => self.node(&parts[1]).or_else(|| self.node(&parts[2])),
             Node::Call(name, _) if matches!(name.as_str(), "startsWith" | "endsWith" | "contains") => Some(Kind::Flag),
+            // `Shoes (women)` is a text.
+            Node::Call(name, _) if !FUNCTIONS.contains(&name.as_str()) => Some(Kind::Symbol),
             Node::Call(..) => Some(Kind::Number),
             Node::Name(name) => self.inputs.get(name.as_str()).copied(),
             Node::Null => None,
@@ -269,6 +327,20 @@ mod tests {
         back("\"item.kind\"", "\"item.kind\"");
         back("item.kind", "== item.kind");
         assert_eq!(input("> 5", Kind::Number, &inputs()).unwrap(), "> 5");
+        let refused = |cell: &str, expected: &str| {
+            let why = input(cell, Kind::Symbol, &inputs()).unwrap_err();
+            assert!(why.contains(expected), "{why}");
+        };
+        refused("not in DE, AT", "`in` is left out: write `not DE, AT`");
+        refused("in DE", "write `DE`");
+        refused("vip or new", "two with `or` between");
+        refused("a and b", "`\"a and b\"` in a spreadsheet, `\"\"\"a and b\"\"\"` in the file");
+        refused("Rosie's", "`\"Rosie's\"` in a spreadsheet, `\"\"\"Rosie's\"\"\"` in the file");
+        refused("Shoes (women)", "if it is a text, it has signs that mean something, and stands in quotes");
+        refused("what?", "if it is a text");
+        refused("a=b", "if it is a text");
+        assert!(output("Rosie's", Kind::Symbol, &inputs()).unwrap_err().contains("in a spreadsheet"));
+        assert_eq!(output("this and that", Kind::Symbol, &inputs()).unwrap(), "\"this and that\"");
         assert!(input("a,,b", Kind::Symbol, &inputs()).unwrap_err().contains("no text between"));
         assert!(input("item.kind", Kind::Symbol, &inputs()).unwrap_err().contains("name of an input"));
     }
@@ -313,16 +385,19 @@ mod tests {
         check(&["item.price > 5", "true"], Ok(Some(Kind::Flag)));
         check(&["10", "1O", "5"], Err([0, 1]));
         check(&["1,5", "-2,75"], Ok(Some(Kind::Number)));
+        check(&["1,000,000", "1,234.50"], Ok(Some(Kind::Number)));
         check(&["a,5", "1,"], Ok(Some(Kind::Symbol)));
     }
 
     #[test]
-    fn decimal_commas_are_seen() {
-        let check = |cell: &str, expected| assert_eq!(has_decimal_comma(cell), expected, "{cell}");
+    fn commas_in_numbers_are_seen() {
+        let check = |cell: &str, expected| assert_eq!(has_comma_in_number(cell), expected, "{cell}");
         check("1,5", true);
         check("> 1,5", true);
         check("1, 5", false);
         check("[1,2,3]", true);
         check(",5", false);
+        check("contains($, '1,5')", false);
+        assert_eq!(spaced("[1,2, 3] or \"4,5\" or 6,7"), "[1, 2, 3] or \"4,5\" or 6, 7");
     }
 }

@@ -43,6 +43,12 @@ impl Head {
             "from" => Role::From,
             "until" => Role::Until,
             "" => Role::Nothing,
+            _ if ["note", "from", "until"].contains(&written.to_lowercase().as_str()) => {
+                let word = written.to_lowercase();
+                return Err(format!(
+                    "write `{word}` in small letters, or `{written}: symbol` for an input of that name"
+                ));
+            }
             _ => return Self::column(written),
         };
         Ok(Self { name: written.to_owned(), role })

@@ -40,7 +40,8 @@ impl Options {
     }
 
     fn hit(&mut self, value: &str) -> Result<(), String> {
-        let mut words = value.split_whitespace();
+        let mut words =
+            value.split(|sign: char| sign.is_whitespace() || matches!(sign, ',' | ';')).filter(|word| !word.is_empty());
         self.is_collect = match words.next() {
             Some("first") => false,
             Some("collect") => true,

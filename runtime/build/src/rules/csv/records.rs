@@ -1,4 +1,4 @@
-//! Lines and cells of CSV (RFC 4180): quotes, doubled quotes in them, either end of line, a byte order mark, and whichever of
+//! Lines and cells of CSV (RFC 4180): quotes, doubled quotes in them, any end of line, a byte order mark, and whichever of
 //! `,` `;` and tab the spreadsheet puts between cells. Owns nothing of what they mean.
 
 /// What a file holds.
@@ -37,7 +37,7 @@ pub(super) fn read(text: &str) -> Result<Sheet, String> {
     let mut line = 1;
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
-        line += usize::from(c == '\n');
+        line += usize::from(c == '\n' || c == '\r' && rest.peek() != Some(&'\n'));
         match c {
             '"' if quoted_at.is_some() => {
                 if rest.next_if_eq(&'"').is_some() {
@@ -52,7 +52,7 @@ pub(super) fn read(text: &str) -> Result<Sheet, String> {
                 quoted_at = Some(line);
             }
             '\r' if rest.peek() == Some(&'\n') => {}
-            '\n' => {
+            '\n' | '\r' => {
                 record.push(std::mem::take(&mut cell));
                 end(&mut records, &mut record);
             }
@@ -78,10 +78,18 @@ fn end(records: &mut Vec<Vec<Cell>>, record: &mut Vec<Cell>) {
     }
 }
 
+/// What a line that begins with `#` says: all of it, also where it has what stands between cells.
+pub(super) fn comment(record: &[Cell], between: char) -> Option<String> {
+    record.first()?.text().strip_prefix('#')?;
+    let cells: Vec<&str> = record.iter().map(|cell| cell.text.as_str()).collect();
+    cells.join(between.encode_utf8(&mut [0; 4])).trim_start().strip_prefix('#').map(str::to_owned)
+}
+
 /// What stands between cells: the sign that the line with the heads has most of, outside of quotes.
 fn separator(text: &str) -> char {
-    let heads =
-        text.lines().find(|line| !line.trim_start_matches('"').trim_start().starts_with('#')).unwrap_or_default();
+    let is_comment = |line: &str| line.trim_start_matches('"').trim_start().starts_with('#');
+    let mut lines = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty());
+    let heads = lines.find(|line| !is_comment(line)).unwrap_or_default();
     let mut counts = [(',', 0), (';', 0), ('\t', 0)];
     let mut quoted = false;
     for c in heads.chars() {
@@ -139,7 +147,13 @@ mod tests {
         check("\u{feff}a;b\n1,5;2\n", &[&["a", "b"], &["1,5", "2"]]);
         check("# name: x\na\tb\n\n1\t2", &[&["# name: x"], &["a", "b"], &["1", "2"]]);
         check("a,b,,\n1,,\n", &[&["a", "b"], &["1"]]);
+        check("# x\r\ra;b\r1;2\r", &[&["# x"], &["a", "b"], &["1", "2"]]);
+        check("\n\na;b\n1;2\n", &[&["a", "b"], &["1", "2"]]);
         assert!(read("a\n\"b").unwrap_err().contains("line 2"));
+        assert!(read("a\rb\r\"c").unwrap_err().contains("line 3"));
+        let said = |text: &str| comment(&read(text).unwrap().records[0], ',').unwrap();
+        assert_eq!(said("# name: Hero, boost\na,b\n"), " name: Hero, boost");
+        assert_eq!(said("\"# name: Hero, boost\",,\na,b\n"), " name: Hero, boost");
         let sheet = read("a;b\n\"#1\";#2\n").unwrap();
         assert_eq!(sheet.between, ';');
         assert_eq!(sheet.records[1].iter().map(|cell| cell.is_quoted).collect::<Vec<_>>(), [true, false]);

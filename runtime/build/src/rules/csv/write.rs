@@ -76,6 +76,8 @@ pub(in super::super) fn write(
     for rule in &table.rules {
         let cell = |column: &Column<'_>| {
             let cell = rule.get(column.id).and_then(Value::as_str).unwrap_or_default().trim();
+            let spaced = cells::spaced(cell);
+            let cell = if column.kind == Kind::Number { spaced.as_str() } else { cell };
             if column.is_output {
                 cells::bare_output(cell, column.kind, &inputs)
             } else {

@@ -3,7 +3,6 @@
 //! apart.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::rc::Rc;
 
 use super::super::check::{Given, Inputs, Names, Wrong};
@@ -11,6 +10,7 @@ use super::super::finding::{BadRules, Code, Finding, Place};
 use super::super::jdm::{Content, Edge};
 use super::super::program::{Expr, Step, Type, ValueId};
 use super::Graph;
+use super::names::{all_inside, clash, inside, within};
 
 /// The most names that one place may see, inputs apart.
 const MAX_NAMES: usize = 2_000;
@@ -224,6 +224,17 @@ impl<'f> Graph<'f> {
                 "give one of them another name",
             ));
         }
+        self.check_groups(arrivals)?;
+        if arrivals.iter().any(|arrival| arrival.names.inputs.is_some())
+            && let Some((key, input)) = given.keys().find_map(|key| Some((key, clash(&self.settings.inputs, key)?)))
+        {
+            return Err(Wrong::new(
+                Code::Graph,
+                format!("`{key}` and the input `{input}` meet here: one is a value, the other a group of values"),
+                "give one of them another name",
+            ));
+        }
+        names.groups = arrivals.iter().flat_map(|arrival| arrival.names.groups.iter().cloned()).collect();
         names.given = Rc::new(given);
         let seen = arrivals.iter().enumerate().filter_map(|(at, arrival)| Some((at, arrival.names.inputs.as_ref()?)));
         // No single value: it stands for all inputs, which are always there.
@@ -240,6 +251,32 @@ impl<'f> Graph<'f> {
             names.inputs = Some(Inputs { prefix: String::new(), when });
         }
         Ok(names)
+    }
+
+    /// Refuses what GoRules would take away: a table that fires no row empties its group, and with it what other ways bring
+    /// of that group, or not, by the order of the edges.
+    fn check_groups(&mut self, arrivals: &[Arrival]) -> Result<(), Wrong> {
+        let ones = arrivals.iter().flat_map(|one| one.names.groups.iter().map(move |group| (one, group)));
+        for (one, group) in ones {
+            self.builder.work(arrivals.len())?;
+            for other in arrivals.iter().filter(|other| other.from != one.from && !apart(one, other)) {
+                let given = all_inside(&other.names.given, group);
+                let brings =
+                    given.filter(|(name, given)| one.names.given.get(*name).map(|own| own.value) != Some(given.value));
+                let input = other.names.inputs.is_some().then(|| inside(&self.settings.inputs, group)).flatten();
+                let Some(name) = brings.map(|(name, _)| &**name).next().or(input) else { continue };
+                let [one, other] = [one, other].map(|arrival| self.nodes[arrival.from].name.as_str());
+                return Err(Wrong::new(
+                    Code::Graph,
+                    format!(
+                        "`{group}` comes from {one}, and `{name}` from {other}: when a table fires no row, GoRules may take \
+                         all of `{group}` away"
+                    ),
+                    "give the table a last row with blank cells, or another output path",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The values that arrivals bring of a name that one of them gives: an input of that name comes by each way on which
@@ -345,23 +382,4 @@ impl<'f> Graph<'f> {
 /// Whether never both arrive: some switch chose different statements for them.
 fn apart(a: &Arrival, b: &Arrival) -> bool {
     a.chosen.iter().any(|(switch, branch)| b.chosen.get(switch).is_some_and(|other| other != branch))
-}
-
-/// Whether `inner` lies within the group `outer`: `a.b` within `a`.
-pub(super) fn is_within(inner: &str, outer: &str) -> bool {
-    inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'))
-}
-
-/// A name of `given` that is a group of which `name` is a part.
-fn within<'n>(given: &'n BTreeMap<Rc<str>, Given>, name: &str) -> Option<&'n str> {
-    let ends = name.match_indices('.').map(|(at, _)| &name[..at]);
-    ends.filter_map(|outer| given.get_key_value(outer)).map(|(outer, _)| &**outer).next()
-}
-
-/// A name of `given` that cannot stand beside `name`: one of them is a value, the other a group of values.
-pub(super) fn clash<'n>(given: &'n BTreeMap<Rc<str>, Given>, name: &str) -> Option<&'n str> {
-    let first = format!("{name}.");
-    let from = (Bound::Included(first.as_str()), Bound::Unbounded);
-    let inner = given.range::<str, _>(from).next().map(|(inner, _)| &**inner);
-    within(given, name).or(inner.filter(|inner| is_within(inner, name)))
 }

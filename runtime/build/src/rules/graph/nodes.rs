@@ -10,7 +10,8 @@ use super::super::jdm::{Content, ExpressionsDef, MAX_CELLS, SwitchDef, Transform
 use super::super::parse;
 use super::super::program::{Expr, Step, Type, ValueId};
 use super::super::syntax::Node;
-use super::flow::{Start, clash, is_within};
+use super::flow::Start;
+use super::names::{clash, is_within};
 use super::{Done, Graph};
 
 /// How a node takes what arrives, and where what it gives goes.
@@ -82,8 +83,9 @@ impl Graph<'_> {
             self.builder.work(start.names.given.len())?;
             let inside = start.names.given.iter().filter(|(name, _)| is_within(name, field));
             sees.given = Rc::new(inside.map(|(name, given)| (Rc::from(&name[field.len() + 1..]), *given)).collect());
+            sees.group = format!("{field}.");
             if let Some(inputs) = &mut sees.inputs {
-                inputs.prefix.push_str(&format!("{field}."));
+                inputs.prefix.clone_from(&sees.group);
             }
         }
         let path = transform.output_path.as_deref().map(str::trim).filter(|path| !path.is_empty());
@@ -105,7 +107,8 @@ impl Graph<'_> {
         if !is_path(&name) {
             return Err(Wrong::new(Code::Syntax, format!("`{name}` is no name"), "use letters, digits, `_` and dots"));
         }
-        if let Some(other) = clash(&ways.passes.given, &name) {
+        let input = ways.passes.inputs.is_some().then(|| clash(&self.settings.inputs, &name)).flatten();
+        if let Some(other) = clash(&ways.passes.given, &name).or(input) {
             return Err(Wrong::new(
                 Code::Graph,
                 format!("`{name}` and `{other}`: one is a value, the other a group of values"),

@@ -2,6 +2,7 @@
 //! its rows, their dates, and how rows that all match become one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use serde_json::Value;
 
@@ -14,6 +15,7 @@ use super::super::program::{
 };
 use super::super::settings::Dates;
 use super::flow::Start;
+use super::names::inside;
 use super::nodes::{Ways, unknown_policy};
 use super::outputs::built_in_default;
 use super::{Done, Graph};
@@ -80,6 +82,9 @@ impl Graph<'_> {
                 break;
             }
         }
+        if !collect {
+            self.check_group(&ways.prefix, &mut ways.passes, &rows)?;
+        }
         let columns = def.inputs.iter().zip(&reading.heads).map(|(def, head)| Column {
             name: title(def).to_owned(),
             value: match head {
@@ -109,6 +114,26 @@ impl Graph<'_> {
         let active = start.active;
         self.step(Step::Table(Table { name, columns, rows, outputs, targets, row, collect, active }));
         Ok(Done { names: ways.passes, active, chosen: start.chosen, row: Some(row), ..Done::default() })
+    }
+
+    /// Of a table that may fire no row, the output path may be no group that is there already: GoRules empties all of it.
+    fn check_group(&self, prefix: &str, passes: &mut Names, rows: &[Row]) -> Result<(), Wrong> {
+        let Some(group) = prefix.strip_suffix('.').filter(|_| !rows.iter().any(Row::always_fires)) else {
+            return Ok(());
+        };
+        let given = inside(&passes.given, group);
+        let input = passes.inputs.is_some().then(|| inside(&self.settings.inputs, group)).flatten();
+        if let Some(other) = given.or(input) {
+            return Err(Wrong::new(
+                Code::Graph,
+                format!(
+                    "its output path `{group}` has `{other}` already, and when no row fires GoRules takes all of `{group}` away"
+                ),
+                "add a last row with blank cells, or give it another output path",
+            ));
+        }
+        passes.groups.insert(Rc::from(group));
+        Ok(())
     }
 
     fn heads(&mut self, table: &str, def: &TableDef, sees: &Names, active: Option<ValueId>) -> Vec<Head> {
@@ -182,8 +207,14 @@ impl Graph<'_> {
         let id = text("_id");
         *self.row_ids.entry(id.to_owned()).or_default() += 1;
         let mut dates = self.settings.dates.get(id).cloned().unwrap_or_default();
-        dates.from = dates.from.or_else(|| Some(text("_from").to_owned()).filter(|text| !text.is_empty()));
-        dates.until = dates.until.or_else(|| Some(text("_until").to_owned()).filter(|text| !text.is_empty()));
+        for (date, key) in [(&mut dates.from, "_from"), (&mut dates.until, "_until")] {
+            let own = Some(text(key)).filter(|text| !text.is_empty());
+            if let (Some(own), Some(other)) = (own, &*date) {
+                let message = format!("its own `{key}` says {own}, and `dates` of x-selvedge {other}");
+                self.tell(Wrong::new(Code::Form, message, "keep one of them"), place());
+            }
+            *date = date.take().or(own.map(str::to_owned));
+        }
         match self.dates(&dates) {
             Ok(also) => row.also = also,
             Err(wrong) => self.tell(wrong, place()),

@@ -23,10 +23,20 @@ pub(super) struct Class {
     pub(super) may: Rows,
 }
 
-/// The classes of all columns.
+/// A value that cells speak of, and all columns that do.
+#[derive(Debug)]
+pub(super) struct Axis {
+    /// Which columns; one alone where each cell is a statement of its own.
+    pub(super) columns: Vec<usize>,
+    pub(super) classes: Vec<Class>,
+}
+
+/// The classes of all values.
 #[derive(Debug)]
 pub(super) struct Grid {
-    pub(super) columns: Vec<Vec<Class>>,
+    pub(super) axes: Vec<Axis>,
+    /// How many words of row sets it took.
+    pub(super) words: usize,
     /// All rows.
     pub(super) every: Rows,
     /// Rows that fire whenever their cells pass: nothing else about them is unknown.
@@ -59,28 +69,45 @@ impl Grid {
             let row = &table.rows[row];
             !row.also.is_empty() || row.outputs.iter().flatten().any(Expr::can_fail)
         });
-        let mut columns = Vec::new();
+        // Two columns of one value are not apart: what passes both counts.
+        let mut of_value: BTreeMap<ValueId, Vec<usize>> = BTreeMap::new();
+        for (at, column) in table.columns.iter().enumerate() {
+            column.value.into_iter().for_each(|value| of_value.entry(value).or_default().push(at));
+        }
+        let mut axes = Vec::new();
         let mut words = 0;
         for (at, column) in table.columns.iter().enumerate() {
-            let cells: Vec<Cell<'_>> =
-                table.rows.iter().map(|row| Cell::new(program, row.tests[at].as_ref(), column.value)).collect();
-            for (row, cell) in cells.iter().enumerate() {
-                if matches!(cell, Cell::Unknown) {
-                    unsure.insert(row);
-                }
-            }
-            let Some(value) = column.value else {
-                columns.push(vec![Class { value: 0.0, is_missing: false, may: Rows::new(count, |_| true) }]);
-                continue;
+            let columns = match column.value {
+                Some(value) => of_value.remove(&value).unwrap_or_default(),
+                None => vec![at],
             };
-            let values = Values::new(program.value(value).kind, &cells);
-            words += values.all.len() * count.div_ceil(64);
-            if words > MAX_WORDS {
-                return None;
+            if columns.is_empty() {
+                continue;
             }
-            columns.push(values.classes(program, value, &cells));
+            let of = |at: usize| -> Vec<Cell<'_>> {
+                table.rows.iter().map(|row| Cell::new(program, row.tests[at].as_ref(), column.value)).collect()
+            };
+            let cells: Vec<Vec<Cell<'_>>> = columns.iter().map(|at| of(*at)).collect();
+            for (row, _) in
+                cells.iter().flat_map(|cells| cells.iter().enumerate().filter(|(_, cell)| cell.is_unknown()))
+            {
+                unsure.insert(row);
+            }
+            let classes = match column.value {
+                Some(value) => {
+                    let values = Values::new(program.value(value).kind, cells.iter().flatten());
+                    words += values.all.len() * count.div_ceil(64) * columns.len();
+                    if words > MAX_WORDS {
+                        return None;
+                    }
+                    values.classes(program, value, &cells)
+                }
+                None => vec![Class { value: 0.0, is_missing: false, may: Rows::new(count, |_| true) }],
+            };
+            axes.push(Axis { columns, classes });
         }
-        Some(Self { columns, every: Rows::new(count, |_| true), sure: Rows::new(count, |row| !unsure.has(row)) })
+        let [every, sure] = [Rows::new(count, |_| true), Rows::new(count, |row| !unsure.has(row))];
+        Some(Self { axes, words, every, sure })
     }
 }
 
@@ -108,6 +135,10 @@ impl<'p> Cell<'p> {
         let mut named = BTreeSet::new();
         literals(program, test, &mut named);
         Self::Plain(test, named)
+    }
+
+    fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown)
     }
 }
 
@@ -146,7 +177,7 @@ struct Values {
 // === impl Values ===
 
 impl Values {
-    fn new(kind: Type, cells: &[Cell<'_>]) -> Self {
+    fn new<'c>(kind: Type, cells: impl Iterator<Item = &'c Cell<'c>>) -> Self {
         let mut named: Vec<f64> = Vec::new();
         for cell in cells {
             if let Cell::Plain(_, numbers) = cell {
@@ -180,14 +211,17 @@ impl Values {
         values
     }
 
-    fn classes(&self, program: &Program, value: ValueId, cells: &[Cell<'_>]) -> Vec<Class> {
-        let always = Rows::new(cells.len(), |row| !matches!(cells[row], Cell::Plain(..)));
-        let mut passes = vec![always; self.all.len()];
-        for (row, cell) in cells.iter().enumerate() {
-            if let Cell::Plain(test, named) = cell {
-                self.mark(program, value, test, named, row, &mut passes);
-            }
+    /// The classes, by the cells of each column of the value.
+    fn classes(&self, program: &Program, value: ValueId, columns: &[Vec<Cell<'_>>]) -> Vec<Class> {
+        let mut passes: Option<Vec<Rows>> = None;
+        for cells in columns {
+            let own = self.passes(program, value, cells);
+            passes = Some(match passes {
+                Some(before) => before.iter().zip(&own).map(|(a, b)| a.and(b)).collect(),
+                None => own,
+            });
         }
+        let passes = passes.unwrap_or_default();
         let mut classes: Vec<Class> = Vec::new();
         let mut seen = BTreeSet::new();
         for ((at, number), may) in self.all.iter().enumerate().zip(passes) {
@@ -197,6 +231,18 @@ impl Values {
             }
         }
         classes
+    }
+
+    /// For each value, the rows whose cell of one column it passes.
+    fn passes(&self, program: &Program, value: ValueId, cells: &[Cell<'_>]) -> Vec<Rows> {
+        let always = Rows::new(cells.len(), |row| !matches!(cells[row], Cell::Plain(..)));
+        let mut passes = vec![always; self.all.len()];
+        for (row, cell) in cells.iter().enumerate() {
+            if let Cell::Plain(test, named) = cell {
+                self.mark(program, value, test, named, row, &mut passes);
+            }
+        }
+        passes
     }
 
     /// Whether a value stands at `at`: between two numbers that follow each other there is none.

@@ -9,6 +9,8 @@ pub(in super::super) enum Expr {
     /// Nothing, of any type.
     Missing,
     Value(ValueId),
+    /// A value that must be there: fails when it is missing.
+    Present(Box<Expr>),
     Negate(Box<Expr>),
     Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
     /// A number multiplied with itself so often.
@@ -91,7 +93,12 @@ impl Expr {
     pub(in super::super) fn parts(&self) -> Vec<&Expr> {
         match self {
             Self::Literal(_) | Self::Missing | Self::Value(_) => Vec::new(),
-            Self::Negate(a) | Self::Power(a, _) | Self::Round(_, a) | Self::Abs(a) | Self::Not(a) => vec![a],
+            Self::Present(a)
+            | Self::Negate(a)
+            | Self::Power(a, _)
+            | Self::Round(_, a)
+            | Self::Abs(a)
+            | Self::Not(a) => vec![a],
             Self::Arithmetic(_, a, b)
             | Self::Order(_, a, b)
             | Self::Same(a, b, _)

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use selvedge_build::build::sidecar_name;
+use selvedge_build::build::{is_model, is_rules, sidecar_name};
 
 use super::files::beside;
 
@@ -29,7 +29,8 @@ pub(super) fn stamps(paths: &[PathBuf], written: Option<&Path>) -> Vec<(PathBuf,
                 let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
                 let name = entry.file_name();
                 let name = name.to_string_lossy();
-                !name.starts_with('.') && name != "out" && !(is_link && entry.path().is_dir())
+                let is_dir = entry.path().is_dir();
+                !name.starts_with('.') && name != "out" && !(is_link && is_dir) && (is_dir || may_matter(&name))
             });
             ahead.extend(wanted.map(|entry| entry.path()));
         } else if !is_written(&path, written.as_deref()) {
@@ -39,6 +40,11 @@ pub(super) fn stamps(paths: &[PathBuf], written: Option<&Path>) -> Vec<(PathBuf,
     }
     stamps.sort();
     stamps
+}
+
+/// Whether a file of a folder may be part of what is tested, by its ending: logs and notes are not.
+fn may_matter(name: &str) -> bool {
+    is_rules(name) || is_model(name) || [".json", ".toml", ".wasm"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether it is the file that the tests write, or what becomes it.
@@ -64,7 +70,7 @@ mod tests {
     fn what_stands_beside_is_watched_and_what_is_written_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
-        for name in ["hero.csv", "hero.toml", "hero.test.json", "out.xml", "out.xml.7.tmp", ".hidden"] {
+        for name in ["hero.csv", "hero.toml", "hero.test.json", "out.xml", "out.xml.7.tmp", ".hidden", "log"] {
             fs::write(file(name), "").unwrap();
         }
         std::os::unix::fs::symlink(folder.path(), file("loop")).unwrap();

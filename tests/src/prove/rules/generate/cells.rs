@@ -1,5 +1,6 @@
 //! Cells and expressions of one type. Owns the operators that are tried: every one of the profile.
 
+use super::INPUTS;
 use crate::harness::Random;
 
 /// The texts there are; cells name some of them only.
@@ -92,7 +93,11 @@ fn flag(random: &mut Random, names: &[(String, Kind)], depth: usize) -> String {
         return named(random, Kind::Flag, names).unwrap_or_else(|| "true".to_owned());
     }
     let order = *random.pick(&["<", "<=", ">", ">=", "==", "!="]);
-    match random.below(9) {
+    match random.below(10) {
+        9 => match texts_of_inputs(random, names) {
+            Some(name) => test_of_text(random, &name),
+            None => "false".to_owned(),
+        },
         0 => format!("({}) and {}", flag(random, names, depth - 1), flag(random, names, depth - 1)),
         1 => format!("{} or ({})", flag(random, names, depth - 1), flag(random, names, depth - 1)),
         2 => format!("not ({})", flag(random, names, depth - 1)),
@@ -115,6 +120,32 @@ fn flag(random: &mut Random, names: &[(String, Kind)], depth: usize) -> String {
             let name = named(random, Kind::Number, names).unwrap_or_else(|| "1".to_owned());
             format!("{name} {} null", random.pick(&["==", "!="]))
         }
+    }
+}
+
+/// A name whose text can be tested: that of an input.
+fn texts_of_inputs(random: &mut Random, names: &[(String, Kind)]) -> Option<String> {
+    let inputs = names.iter().filter(|(name, kind)| *kind == Kind::Text && is_input(name)).cloned().collect::<Vec<_>>();
+    named(random, Kind::Text, &inputs)
+}
+
+/// Whether it names an input, in full or inside its group.
+pub(super) fn is_input(name: &str) -> bool {
+    INPUTS.iter().any(|(group, own, _)| *own == name || format!("{group}.{own}") == name)
+}
+
+/// What a test of a text is, and what becomes of it when the text is missing.
+fn test_of_text(random: &mut Random, name: &str) -> String {
+    let function = *random.pick(&["startsWith", "endsWith", "contains"]);
+    let test = format!("{function}({name}, \"{}\")", random.pick(&["vi", "o", "new", "E", "s"]));
+    match random.below(7) {
+        0 => format!("{test} != true"),
+        1 => format!("{test} == null"),
+        2 => format!("({test} ?? true)"),
+        3 => format!("({test} ?? false)"),
+        4 => format!("not ({test})"),
+        5 => format!("(true and {test})"),
+        _ => test,
     }
 }
 
@@ -166,7 +197,7 @@ fn number_test(random: &mut Random, names: &[(String, Kind)]) -> String {
 
 fn text_test(random: &mut Random, plain: bool) -> String {
     let part = *random.pick(&["vi", "o", "new", "E", "s"]);
-    match random.below(if plain { 10 } else { 7 }) {
+    match random.below(if plain { 12 } else { 7 }) {
         0 | 1 => text(random),
         2 => format!("{}, {}", text(random), text(random)),
         3 => format!("!= {}", text(random)),
@@ -175,6 +206,8 @@ fn text_test(random: &mut Random, plain: bool) -> String {
         6 => format!("$ == {} or $ == null", text(random)),
         7 => format!("startsWith($, \"{part}\")"),
         8 => format!("endsWith($, \"{part}\") or contains($, '{part}')"),
-        _ => format!("not contains($, \"{part}\")"),
+        9 => format!("not contains($, \"{part}\")"),
+        // Brackets around `and` never pass in a cell of zen's.
+        _ => test_of_text(random, "$").replacen("(true and ", "(", 1),
     }
 }

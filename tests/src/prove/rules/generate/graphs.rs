@@ -12,6 +12,8 @@ pub(super) struct Shape {
     pub(super) edges: Vec<Value>,
     pub(super) outputs: Vec<&'static str>,
     pub(super) collect: Map<String, Value>,
+    /// What the refusal may say, where GoRules' answer would hang on what is not told.
+    pub(super) may_be_refused: Vec<&'static str>,
 }
 
 /// Names and their types.
@@ -25,7 +27,7 @@ struct Columns {
 
 /// A graph; all shapes come round.
 pub(super) fn shape(random: &mut Random, number: usize) -> Shape {
-    match number % 10 {
+    match number % 12 {
         0 => one_table(random),
         1 => collecting_table(random),
         2 => table_then_keys(random),
@@ -35,6 +37,8 @@ pub(super) fn shape(random: &mut Random, number: usize) -> Shape {
         6 => several_branches(random),
         7 => join(random),
         8 => groups(random),
+        9 => group_again(random),
+        10 => group_or_value(random),
         _ => gate(random),
     }
 }
@@ -63,7 +67,7 @@ fn edges(written: &[&str]) -> Vec<Value> {
 
 fn shape_of(nodes: Vec<Value>, edges_: &[&str], outputs: &[&'static str]) -> Shape {
     let nodes = std::iter::once(input()).chain(nodes).chain([output()]).collect();
-    Shape { nodes, edges: edges(edges_), outputs: outputs.to_vec(), collect: Map::new() }
+    Shape { nodes, edges: edges(edges_), outputs: outputs.to_vec(), collect: Map::new(), may_be_refused: Vec::new() }
 }
 
 fn inputs() -> Names {
@@ -77,9 +81,13 @@ fn own(names: &[(&str, Kind)]) -> Names {
 fn columns(random: &mut Random, outputs: &[(&'static str, Kind)], names: &[(String, Kind)]) -> Columns {
     let count = 1 + random.below(4);
     let inputs = (0..count).map(|_| {
+        if random.below(8) == 0 {
+            // Each cell is a statement of its own.
+            return (String::new(), Kind::Flag);
+        }
         let (name, kind) = random.pick(names).clone();
-        let computed = kind == Kind::Number && random.below(5) == 0;
-        (if computed { cells::number(random, names, 1) } else { name }, kind)
+        let computed = kind != Kind::Text && random.below(5) == 0;
+        (if computed { cells::value(random, kind, names, 1) } else { name }, kind)
     });
     Columns { inputs: inputs.collect(), outputs: outputs.to_vec() }
 }
@@ -91,8 +99,11 @@ fn table(random: &mut Random, id: &str, columns: &Columns, names: &[(String, Kin
             let mut rule = json!({ "_id": format!("{id}{row}") });
             for (at, (name, kind)) in columns.inputs.iter().enumerate() {
                 // The text of an input can be tested, that of a key cannot.
-                let plain = INPUTS.iter().any(|(group, own, _)| format!("{group}.{own}") == *name || own == name);
-                rule[format!("i{at}")] = Value::from(cells::test(random, *kind, names, plain));
+                rule[format!("i{at}")] = Value::from(match name.as_str() {
+                    "" if coin(random) => String::new(),
+                    "" => cells::value(random, Kind::Flag, names, 2),
+                    name => cells::test(random, *kind, names, cells::is_input(name)),
+                });
             }
             for (at, (_, kind)) in columns.outputs.iter().enumerate() {
                 let blank = random.below(6) == 0 && row > 0;
@@ -288,6 +299,53 @@ fn groups(random: &mut Random) -> Shape {
     let table = table(random, "T", &columns, &in_group, more);
     let outputs: &[&str] = if pass { &["r.s.x", "r.s.t", "g.a", "g.k"] } else { &["r.s.x", "r.s.t"] };
     shape_of(vec![first, table], &["in-E", "E-T", "T-out"], outputs)
+}
+
+/// A table that writes into a group that is there already, or meets it: what becomes of the group when no row fires.
+fn group_again(random: &mut Random) -> Shape {
+    let path = *random.pick(&["user", "g", "g.h"]);
+    let given = [("a", Kind::Number), ("k", Kind::Text)];
+    let before = keys(random, "E", &given, &inputs(), json!({ "outputPath": "g", "passThrough": true }));
+    let mut seen = inputs();
+    seen.extend(own(&[("g.a", Kind::Number), ("g.k", Kind::Text)]));
+    let (pass, meets) = (coin(random), coin(random));
+    let columns = columns(random, &[("x", Kind::Number), ("t", Kind::Text)], &seen);
+    let mut table = table(random, "T", &columns, &seen, json!({ "outputPath": path, "passThrough": pass }));
+    if coin(random) {
+        let last = json!({ "_id": "last", "o0": cells::number_text(random), "o1": "'vip'" });
+        table["content"]["rules"].as_array_mut().into_iter().for_each(|rules| rules.push(last.clone()));
+    }
+    let mut here = if pass || meets { seen } else { Names::new() };
+    here.extend([(format!("{path}.x"), Kind::Number), (format!("{path}.t"), Kind::Text)]);
+    let joined = keys(random, "J", &[("z", Kind::Number), ("q", Kind::Text)], &here, passes(false));
+    let mut edges = vec!["in-E", "E-T", "T-J", "J-out"];
+    if meets {
+        edges.push("E-J");
+    }
+    let shape = shape_of(vec![before, table, joined], &edges, &["z", "q"]);
+    Shape { may_be_refused: vec!["GoRules takes all of", "GoRules may take all of"], ..shape }
+}
+
+/// A node that gives a value in the place of a group of inputs, or a group in the place of an input.
+fn group_or_value(random: &mut Random) -> Shape {
+    let key = *random.pick(&["user", "user.age.n", "item", "context.n.n", "user.x"]);
+    let pass = coin(random);
+    let given = [(key, Kind::Number), ("a", Kind::Number)];
+    let first = if coin(random) {
+        keys(random, "E", &given, &inputs(), passes(pass))
+    } else {
+        let columns = columns(random, &given, &inputs());
+        table(random, "E", &columns, &inputs(), passes(pass))
+    };
+    let mut seen = inputs();
+    seen.extend(own(&[("a", Kind::Number)]));
+    let last = keys(random, "J", &[("z", Kind::Number), ("q", Kind::Text)], &seen, passes(false));
+    let mut edges = vec!["in-E", "E-J", "J-out"];
+    if !pass {
+        edges.push("in-J");
+    }
+    let shape = shape_of(vec![first, last], &edges, &["z", "q"]);
+    Shape { may_be_refused: vec!["one is a value, the other a group of values"], ..shape }
 }
 
 /// A switch that leads straight to the answer: what was given before arrives or not.
