@@ -311,13 +311,20 @@ fn group_again(random: &mut Random) -> Shape {
     let (pass, meets) = (coin(random), coin(random));
     let columns = columns(random, &[("x", Kind::Number), ("t", Kind::Text)], &seen);
     let mut table = table(random, "T", &columns, &seen, json!({ "outputPath": path, "passThrough": pass }));
-    if coin(random) {
-        let last = json!({ "_id": "last", "o0": cells::number_text(random), "o1": "'vip'" });
-        table["content"]["rules"].as_array_mut().into_iter().for_each(|rules| rules.push(last.clone()));
+    let last = json!({ "_id": "last", "o0": cells::number_text(random), "o1": "'vip'" });
+    let is_sure = coin(random);
+    if let Some(rules) = table["content"]["rules"].as_array_mut() {
+        // Of two rows, often none fires.
+        rules.truncate(2);
+        rules.extend(is_sure.then_some(last));
     }
     let mut here = if pass || meets { seen } else { Names::new() };
     here.extend([(format!("{path}.x"), Kind::Number), (format!("{path}.t"), Kind::Text)]);
-    let joined = keys(random, "J", &[("z", Kind::Number), ("q", Kind::Text)], &here, passes(false));
+    let mut joined = keys(random, "J", &[("z", Kind::Number), ("q", Kind::Text)], &here, passes(false));
+    if pass || meets {
+        let read = if path == "user" { "user.age ?? 100" } else { "g.a ?? 100" };
+        joined["content"]["expressions"][0]["value"] = Value::from(read);
+    }
     let mut edges = vec!["in-E", "E-T", "T-J", "J-out"];
     if meets {
         edges.push("E-J");
@@ -339,7 +346,9 @@ fn group_or_value(random: &mut Random) -> Shape {
     };
     let mut seen = inputs();
     seen.extend(own(&[("a", Kind::Number)]));
-    let last = keys(random, "J", &[("z", Kind::Number), ("q", Kind::Text)], &seen, passes(false));
+    let mut last = keys(random, "J", &[("z", Kind::Number), ("q", Kind::Text)], &seen, passes(false));
+    let read = *random.pick(&["user.age ?? 100", "item.price ?? 100", "context.n ?? 100"]);
+    last["content"]["expressions"][0]["value"] = Value::from(read);
     let mut edges = vec!["in-E", "E-J", "J-out"];
     if !pass {
         edges.push("in-J");
