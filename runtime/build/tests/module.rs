@@ -152,7 +152,7 @@ fn what_is_no_module_is_refused_with_the_reason() {
     refused(hostile::WELL_BEHAVED, "core WebAssembly module");
     refused(&good()[..1000], "not valid WebAssembly");
     refused(&Component::new().finish(), "wrong world: it does not export the interface");
-    refused(&vec![0; module::MAX_MODULE_BYTES + 1], "a file of 67108865 bytes, at most 67108864");
+    refused(&vec![0; module::MAX_MODULE_BYTES + 1], "a module file of 67108865 bytes, at most 67108864");
 }
 
 #[test]
