@@ -36,6 +36,8 @@ pub struct BadModel {
 struct Keys {
     learner: Option<IgnoredAny>,
     selvedge_pipeline: Option<IgnoredAny>,
+    nodes: Option<IgnoredAny>,
+    edges: Option<IgnoredAny>,
 }
 
 /// Reads a model file of any known format, told by its content. `names` are the features' names in order, where the file
@@ -66,6 +68,11 @@ pub fn read(file_name: &str, bytes: &[u8], names: Option<&[String]>) -> Result<P
         }
         if keys.selvedge_pipeline.is_some() {
             return form::read(bytes, names);
+        }
+        if keys.nodes.is_some() && keys.edges.is_some() {
+            let why =
+                format!("{file_name} is a decision graph (JDM), which is read under a name that ends in .jdm.json");
+            return Err(BadModel::whole(why));
         }
     }
     let why = match bytes.first() {

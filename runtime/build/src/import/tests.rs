@@ -42,6 +42,10 @@ fn the_content_says_the_format() {
     assert_eq!(kind(&pipeline), "xgboost", "the middle form reads itself back");
     check("", "hero is no model file");
     check("{}", "hero is no model file");
+    check(
+        r#"{"nodes": [], "edges": []}"#,
+        "hero is a decision graph (JDM), which is read under a name that ends in .jdm.json",
+    );
     check("{\"learner\":", "EOF");
     let pickle = read("hero", b"\x80\x04", None).unwrap_err().to_string();
     assert!(pickle.contains("pickle"), "{pickle}");
