@@ -4,6 +4,7 @@
 mod examples;
 mod models;
 mod modules;
+mod publishing;
 mod rules;
 mod schema;
 mod sessions;

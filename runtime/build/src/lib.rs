@@ -6,6 +6,7 @@ mod vectors;
 
 pub mod build;
 pub mod channel;
+pub mod csv;
 pub mod definitions;
 pub mod derived;
 pub mod import;

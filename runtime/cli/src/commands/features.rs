@@ -3,9 +3,11 @@
 mod get;
 mod push;
 mod put;
+mod schema;
 
 use selvedge_node::features::entity::{BadEntity, entity, shard_name, shard_of};
 
+use self::schema::Schema;
 use crate::output::{Outcome, Output, Usage};
 
 #[derive(Debug, clap::Subcommand)]
@@ -44,6 +46,17 @@ impl Shards {
     /// What the bucket of an entity is called behind its prefix.
     fn bucket(self, view: &str, entity: &str) -> String {
         self.shards.map_or_else(|| view.to_owned(), |shards| shard_name(view, shard_of(entity, shards)))
+    }
+
+    /// The shards that a release says. Told otherwise, every row would lie where nobody looks.
+    fn agreed(self, schema: &Schema) -> anyhow::Result<Self> {
+        match (self.shards, schema.shards()) {
+            (Some(told), said) if said != Some(told) => {
+                let said = said.map_or_else(|| "no shards".to_owned(), |said| format!("{said} shards"));
+                Err(Usage(format!("--shards {told}: the release gives this view {said}")).into())
+            }
+            (_, shards) => Ok(Self { shards }),
+        }
     }
 
     /// All buckets of the view.

@@ -1,5 +1,7 @@
-//! Lines and cells of CSV (RFC 4180): quotes, doubled quotes in them, any end of line, a byte order mark, and whichever of
-//! `,` `;` and tab the spreadsheet puts between cells. Owns nothing of what they mean.
+//! The records of a table: cells without those that spreadsheets pad lines with, read and written. Owns nothing of what they
+//! mean.
+
+use crate::csv::Records;
 
 /// What a file holds.
 #[derive(Debug, PartialEq)]
@@ -28,54 +30,18 @@ impl Cell {
 
 /// Reads the records; empty lines are passed over.
 pub(super) fn read(text: &str) -> Result<Sheet, String> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let between = separator(text);
-    let mut records = Vec::new();
-    let mut record = Vec::new();
-    let mut cell = Cell::default();
-    let mut quoted_at = None;
-    let mut line = 1;
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        line += usize::from(c == '\n' || c == '\r' && rest.peek() != Some(&'\n'));
-        match c {
-            '"' if quoted_at.is_some() => {
-                if rest.next_if_eq(&'"').is_some() {
-                    cell.text.push('"');
-                } else {
-                    quoted_at = None;
-                }
-            }
-            _ if quoted_at.is_some() => cell.text.push(c),
-            '"' if cell.text.trim().is_empty() => {
-                cell = Cell { text: String::new(), is_quoted: true };
-                quoted_at = Some(line);
-            }
-            '\r' if rest.peek() == Some(&'\n') => {}
-            '\n' | '\r' => {
-                record.push(std::mem::take(&mut cell));
-                end(&mut records, &mut record);
-            }
-            _ if c == between => record.push(std::mem::take(&mut cell)),
-            _ => cell.text.push(c),
+    let records = Records::new(text);
+    let between = records.between();
+    let records = records.map(|record| {
+        let cells = record.map_err(|open| open.to_string())?.cells;
+        let own = |cell: crate::csv::Cell<'_>| Cell { text: cell.text.into_owned(), is_quoted: cell.is_quoted };
+        let mut cells: Vec<_> = cells.into_iter().map(own).collect();
+        while cells.last().is_some_and(|cell| cell.text().is_empty()) {
+            cells.pop();
         }
-    }
-    if let Some(line) = quoted_at {
-        return Err(format!("line {line}: a quote is opened and not closed"));
-    }
-    record.push(cell);
-    end(&mut records, &mut record);
-    Ok(Sheet { between, records })
-}
-
-fn end(records: &mut Vec<Vec<Cell>>, record: &mut Vec<Cell>) {
-    // Spreadsheets pad lines with empty cells.
-    while record.last().is_some_and(|cell| cell.text().is_empty()) {
-        record.pop();
-    }
-    if !record.is_empty() {
-        records.push(std::mem::take(record));
-    }
+        Ok(cells)
+    });
+    Ok(Sheet { between, records: records.collect::<Result<_, String>>()? })
 }
 
 /// What a line that begins with `#` says: all of it, also where it has what stands between cells.
@@ -83,21 +49,6 @@ pub(super) fn comment(record: &[Cell], between: char) -> Option<String> {
     record.first()?.text().strip_prefix('#')?;
     let cells: Vec<&str> = record.iter().map(|cell| cell.text.as_str()).collect();
     cells.join(between.encode_utf8(&mut [0; 4])).trim_start().strip_prefix('#').map(str::to_owned)
-}
-
-/// What stands between cells: the sign that the line with the heads has most of, outside of quotes.
-fn separator(text: &str) -> char {
-    let is_comment = |line: &str| line.trim_start_matches('"').trim_start().starts_with('#');
-    let mut lines = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty());
-    let heads = lines.find(|line| !is_comment(line)).unwrap_or_default();
-    let mut counts = [(',', 0), (';', 0), ('\t', 0)];
-    let mut quoted = false;
-    for c in heads.chars() {
-        quoted ^= c == '"';
-        counts.iter_mut().filter(|(sign, _)| *sign == c && !quoted).for_each(|(_, count)| *count += 1);
-    }
-    // The first of equals: the comma.
-    counts.iter().rev().max_by_key(|(_, count)| *count).map_or(',', |(sign, _)| *sign)
 }
 
 /// Adds a line.

@@ -1,34 +1,54 @@
-//! `selvedge features push`: the rows of a file into their bucket, in the order of the file. Lines that are no rows are
-//! findings, told with their number; the rest is written.
+//! `selvedge features push`: the rows of a file into their buckets, in the order of the file. Rows that are none are findings,
+//! told with their place; the rest is written. With a release, everything is checked before the first row is sent.
 
-use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use selvedge_node::features::lines::{Line, lines};
+use anyhow::Context as _;
+use selvedge_node::link::NatsLink;
 use serde::Serialize;
 
+use self::pace::{Pace, Rate};
+use self::progress::Progress;
+use self::resume::Resume;
+use self::rows::RowFile;
+use self::stop::Stop;
 use super::Shards;
+use super::schema::Schema;
 use crate::core::{CoreArgs, block_on};
-use crate::files::read_file;
 use crate::output::{Outcome, Output};
 
-/// The largest file, in bytes: it is read whole.
-const MAX_FILE_BYTES: u64 = 4 << 30;
+mod csv;
+mod pace;
+mod progress;
+mod resume;
+mod rows;
+mod stop;
 
-/// How many broken lines are told one by one.
+/// How many broken rows are told one by one.
 const MAX_TOLD: usize = 20;
 
-/// How many rows lie between two words of progress.
-const PROGRESS_ROWS: u64 = 10_000;
-
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A push that is stopped, by a signal or for want of a core, leaves FILE.VIEW.push beside the file; \
+                        --resume goes on behind the last row that the core acknowledged."
+)]
 pub(crate) struct Args {
-    /// A file with one JSON object a line: the values by feature name, and `_key`, a text or a list of two.
+    /// JSON Lines (an object a line: the values by feature name, and `_key`, a text or a list of two), CSV (.csv, .tsv: a line
+    /// of names, then a line a row).
     file: PathBuf,
     /// The view.
     #[arg(long, value_name = "NAME")]
     view: String,
+    /// A release's folder, or its features.toml: every value must be what the view asks for, or nothing is sent.
+    #[arg(long, value_name = "DIR")]
+    release: Option<PathBuf>,
+    /// The most rows a second, such as 5000 or 5000/s; as fast as the core takes them when not said.
+    #[arg(long, value_name = "ROWS/s")]
+    rate: Option<Rate>,
+    /// Go on where the last push of this file was stopped.
+    #[arg(long)]
+    resume: bool,
     #[command(flatten)]
     shards: Shards,
     #[command(flatten)]
@@ -38,26 +58,63 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Pushed<'a> {
     view: &'a str,
+    /// Written now.
     rows: u64,
     refused: usize,
+    /// Written before, by the push that this one resumes.
+    before: u64,
+    stopped: bool,
+}
+
+/// What became of the rows.
+struct Sent {
+    before: u64,
+    acknowledged: u64,
+    stopped: bool,
 }
 
 // === impl Args ===
 
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let text = read_file(&self.file, MAX_FILE_BYTES)?;
-        let shows_progress = std::io::stderr().is_terminal() && !output.is_json();
-        let mut refused = 0;
-        // One bucket after the other, each in the order of the file.
-        let mut ahead: BTreeMap<String, Vec<Line>> =
-            self.shards.buckets(&self.view).into_iter().map(|bucket| (bucket, Vec::new())).collect();
-        for line in lines(&text) {
-            match line {
-                Ok(line) => {
-                    let bucket = self.shards.bucket(&self.view, &line.entity);
-                    ahead.entry(bucket).or_default().push(line);
-                }
+        let schema = self.release.as_deref().map(|path| Schema::read(path, &self.view)).transpose()?;
+        let shards = match &schema {
+            Some(schema) => self.shards.agreed(schema)?,
+            None => self.shards,
+        };
+        let file = RowFile::open(&self.file, schema.as_ref().map(|schema| Arc::clone(schema.layout())))?;
+        let (total, refused) = self.look_through(&file, schema, output)?;
+        if refused > 0 && self.release.is_some() {
+            let pushed = Pushed { view: &self.view, rows: 0, refused, before: 0, stopped: false };
+            output.data(
+                &pushed,
+                format_args!("{}: nothing is sent, {refused} rows are not as they should be", self.view),
+            )?;
+            return Ok(Outcome::Findings);
+        }
+        let Sent { before, acknowledged: rows, stopped } = block_on(0, self.send(&file, shards, total, output))?;
+        let pushed = Pushed { view: &self.view, rows, refused, before, stopped };
+        let earlier = if before > 0 { format!(" ({before} by the push before)") } else { String::new() };
+        let text = format!("{}: {rows} rows written{earlier}, {refused} refused", self.view);
+        output.data(&pushed, text)?;
+        Ok(Outcome::of(refused == 0 && !stopped))
+    }
+
+    /// Reads the file once, to know what is in it: how many rows there are, and how many are none.
+    fn look_through(
+        &self,
+        file: &RowFile,
+        mut schema: Option<Schema>,
+        output: &Output,
+    ) -> anyhow::Result<(u64, usize)> {
+        let (mut total, mut refused) = (0, 0);
+        for row in file.rows()? {
+            let checked = row.and_then(|row| match (&mut schema, &row.json) {
+                (Some(schema), Some(json)) => schema.check(json).map_err(|wrong| file.wrong(&row, &wrong)),
+                _ => Ok(()),
+            });
+            match checked {
+                Ok(()) => total += 1,
                 Err(bad) => {
                     refused += 1;
                     if refused <= MAX_TOLD {
@@ -66,27 +123,77 @@ impl Args {
                 }
             }
         }
-        let rows = block_on(0, async {
-            let nats = self.core.connect().await?;
-            let mut written = 0;
-            for (bucket, rows) in ahead {
-                nats.create_features_bucket(&bucket).await?;
-                let progress = |done: u64| {
-                    if shows_progress && (written + done).is_multiple_of(PROGRESS_ROWS) {
-                        output.talk(format_args!("{} rows", written + done));
-                    }
-                };
-                let rows = rows.into_iter().map(|line| (line.entity, line.json));
-                let done = nats.push_features(&bucket, rows, progress).await?;
-                written += done;
-            }
-            anyhow::Ok(written)
-        })?;
         if refused > MAX_TOLD {
-            output.talk(format_args!("{}: {} more lines are no rows", self.file.display(), refused - MAX_TOLD));
+            output.talk(format_args!("{}: {} more rows are refused", self.file.display(), refused - MAX_TOLD));
         }
-        let pushed = Pushed { view: &self.view, rows, refused };
-        output.data(&pushed, format_args!("{}: {rows} rows written, {refused} lines refused", self.view))?;
-        Ok(Outcome::of(refused == 0))
+        Ok((total, refused))
+    }
+
+    async fn send(&self, file: &RowFile, shards: Shards, total: u64, output: &Output) -> anyhow::Result<Sent> {
+        let nats = self.core.connect().await?;
+        let mut buckets = Vec::new();
+        for bucket in shards.buckets(&self.view) {
+            let made_us = nats.create_features_bucket(&bucket).await?;
+            buckets.push((bucket, made_us));
+        }
+        let mut resume = Resume::new(&self.file, &self.view, file.bytes(), buckets);
+        let before = if self.resume { resume.go_on(output)? } else { resume.begin_anew(output) };
+        let mut progress = Progress::new(output, before, total);
+        let mut acknowledged = 0;
+        let sent = self.send_all(&nats, file, shards, before, |now| {
+            acknowledged = now;
+            progress.show(before + now);
+            resume.reached(before + now, output);
+        });
+        let sent = sent.await;
+        progress.end();
+        match sent {
+            Ok(false) => resume.is_done(output),
+            Ok(true) => {
+                resume.stopped(before + acknowledged, output);
+                let at = before + acknowledged;
+                output.talk(format_args!("stopped behind row {at} of {total}; --resume goes on from there"));
+            }
+            Err(error) => {
+                resume.stopped(before + acknowledged, output);
+                let at = before + acknowledged;
+                return Err(error).context(format!("stopped behind row {at} of {total}; --resume goes on from there"));
+            }
+        }
+        Ok(Sent { before, acknowledged, stopped: matches!(sent, Ok(true)) })
+    }
+
+    /// Sends the rows behind the first `before`; tells `progress` how many of them are acknowledged. Whether it was stopped.
+    async fn send_all(
+        &self,
+        nats: &NatsLink,
+        file: &RowFile,
+        shards: Shards,
+        before: u64,
+        mut progress: impl FnMut(u64),
+    ) -> anyhow::Result<bool> {
+        let mut stop = Stop::new()?;
+        let mut pace = self.rate.map(Pace::new);
+        let mut pushing = nats.push_features();
+        let mut sent_all = true;
+        // What is no row was told before.
+        for row in file.rows()?.flatten().skip(usize::try_from(before)?) {
+            if let Some(pace) = &mut pace
+                && stop.comes_before(pace.turn()).await.is_none()
+            {
+                sent_all = false;
+                break;
+            }
+            let bucket = shards.bucket(&self.view, &row.entity);
+            let sent = stop.comes_before(pushing.send(&bucket, &row.entity, row.json)).await;
+            progress(pushing.acknowledged());
+            // Given up half way, rows may be on their way that were not acknowledged: they come again.
+            let Some(sent) = sent else { return Ok(true) };
+            sent?;
+        }
+        let finished = stop.comes_before_long(pushing.finish()).await;
+        progress(pushing.acknowledged());
+        let finished = finished.transpose()?.is_some();
+        Ok(!(sent_all && finished))
     }
 }

@@ -64,7 +64,8 @@ async fn read(source: &Source, local: &LocalLink, now_us: TimeUs) -> bool {
     for line in lines(&text) {
         match line {
             Ok(line) => {
-                source.apply(&line.entity, Update::Put { json: line.json }, now_us);
+                let update = line.json.map_or(Update::Delete, |json| Update::Put { json });
+                source.apply(&line.entity, update, now_us);
             }
             Err(error) => {
                 broken += 1;

@@ -1,9 +1,7 @@
 //! Feature rows on NATS: one KV bucket a view, for those who write it. What nodes do with a bucket is `follow`'s.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::jetstream::context::{PublishAckFuture, PublishError};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::StorageType;
 use bytes::Bytes;
@@ -14,6 +12,9 @@ use crate::link::NatsLink;
 
 pub(crate) mod fetch;
 pub(crate) mod follow;
+mod push;
+
+pub use push::Pushing;
 
 /// A row as it lies in its bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,26 +57,22 @@ pub enum RowError {
 const MARKS_LIVE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The largest row, as in the node's default `features.max_row`.
 const MAX_ROW_BYTES: i32 = 256 * 1024;
-/// Rows sent and not yet acknowledged.
-const PUSH_WINDOW: usize = 512;
-/// How often a window that was not acknowledged is sent again.
-const PUSH_ATTEMPTS: u32 = 10;
-const PUSH_PAUSE: Duration = Duration::from_millis(500);
 
 // === impl NatsLink ===
 
 impl NatsLink {
     /// Makes the bucket of a view, unless it is there: one revision a key, on disk, marks for rows that expire where the
-    /// server knows them (2.11 or newer).
-    pub async fn create_features_bucket(&self, view: &str) -> Result<(), RowError> {
+    /// server knows them (2.11 or newer). Says when it was made.
+    pub async fn create_features_bucket(&self, view: &str) -> Result<TimeUs, RowError> {
         self.create_features_bucket_of(view, 1).await
     }
 
     /// As [`NatsLink::create_features_bucket`], on so many servers.
-    pub(super) async fn create_features_bucket_of(&self, view: &str, replicas: usize) -> Result<(), RowError> {
+    pub(super) async fn create_features_bucket_of(&self, view: &str, replicas: usize) -> Result<TimeUs, RowError> {
         let bucket = self.bucket_of(view)?;
-        if self.jetstream().get_key_value(&bucket).await.is_ok() {
-            return Ok(());
+        let made_us = |store: &kv::Store| (store.stream.cached_info().created.unix_timestamp_nanos() / 1_000) as TimeUs;
+        if let Ok(store) = self.jetstream().get_key_value(&bucket).await {
+            return Ok(made_us(&store));
         }
         let marks = self.client().is_server_compatible(2, 11, 0).then_some(MARKS_LIVE);
         let config = kv::Config {
@@ -89,15 +86,16 @@ impl NatsLink {
             ..kv::Config::default()
         };
         let created = self.jetstream().create_key_value(config).await;
-        created.map(|_| ()).map_err(|error| self.row_error("cannot make bucket", &bucket, &error))
+        let store = created.map_err(|error| self.row_error("cannot make bucket", &bucket, &error))?;
+        Ok(made_us(&store))
     }
 
     /// Puts one row and says its revision. The bucket must be there.
     pub async fn put_feature(&self, view: &str, entity: &str, json: Bytes) -> Result<u64, RowError> {
         let bucket = self.bucket_of(view)?;
         let fail = |error: &dyn std::error::Error| self.row_error("cannot put a row into bucket", &bucket, error);
-        let ack = self.send_row(&bucket, entity, json).await.map_err(|error| fail(&error))?;
-        ack.await.map(|ack| ack.sequence).map_err(|error| fail(&error))
+        let ack = self.jetstream().publish(format!("$KV.{bucket}.{}", key_of(entity)), json).await;
+        ack.map_err(|error| fail(&error))?.await.map(|ack| ack.sequence).map_err(|error| fail(&error))
     }
 
     /// Deletes one row.
@@ -121,65 +119,6 @@ impl NatsLink {
         }))
     }
 
-    /// Puts many rows, in their order, with a bounded number on the way; sends again what was not acknowledged. `progress`
-    /// is told how many are in the bucket for good. Says how many there were.
-    pub async fn push_features(
-        &self,
-        view: &str,
-        rows: impl IntoIterator<Item = (String, Bytes)>,
-        mut progress: impl FnMut(u64),
-    ) -> Result<u64, RowError> {
-        let bucket = self.bucket_of(view)?;
-        let mut window: VecDeque<Sent> = VecDeque::with_capacity(PUSH_WINDOW);
-        let mut done = 0;
-        for (entity, json) in rows {
-            if window.len() >= PUSH_WINDOW {
-                self.settle_first(&bucket, &mut window).await?;
-                done += 1;
-                progress(done);
-            }
-            let ack = self.send_row(&bucket, &entity, json.clone()).await;
-            window.push_back(Sent { entity, json, ack });
-        }
-        while !window.is_empty() {
-            self.settle_first(&bucket, &mut window).await?;
-            done += 1;
-            progress(done);
-        }
-        Ok(done)
-    }
-
-    /// Waits for the oldest row's acknowledgement. Without one, the whole window goes again, so that of two rows of one
-    /// entity the later one stays.
-    async fn settle_first(&self, bucket: &str, window: &mut VecDeque<Sent>) -> Result<(), RowError> {
-        let mut attempt = 1;
-        while let Some(Sent { entity, json, ack }) = window.pop_front() {
-            let error = match ack {
-                Ok(ack) => match ack.await {
-                    Ok(_) => return Ok(()),
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
-            if attempt == PUSH_ATTEMPTS || !worth_another(&error) {
-                return Err(self.row_error("cannot put a row into bucket", bucket, &error));
-            }
-            tracing::warn!(bucket, %error, attempt, "rows were not acknowledged; sending them again");
-            attempt += 1;
-            tokio::time::sleep(PUSH_PAUSE).await;
-            self.connected(self.config().timeout).await;
-            window.push_front(Sent { entity, json, ack: Err(error) });
-            for sent in window.iter_mut() {
-                sent.ack = self.send_row(bucket, &sent.entity, sent.json.clone()).await;
-            }
-        }
-        Ok(())
-    }
-
-    async fn send_row(&self, bucket: &str, entity: &str, json: Bytes) -> Result<PublishAckFuture, PublishError> {
-        self.jetstream().publish(format!("$KV.{bucket}.{}", key_of(entity)), json).await
-    }
-
     pub(crate) fn bucket_of(&self, view: &str) -> Result<String, RowError> {
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if view.is_empty() || !view.chars().all(fits) {
@@ -191,19 +130,6 @@ impl NatsLink {
     fn row_error(&self, what: &'static str, bucket: &str, error: &dyn std::error::Error) -> RowError {
         RowError::Nats { what, bucket: bucket.to_owned(), why: chain(error), hint: self.hint() }
     }
-}
-
-struct Sent {
-    entity: String,
-    json: Bytes,
-    ack: Result<PublishAckFuture, PublishError>,
-}
-
-/// Whether sending again can help: it cannot when the server answered with a no.
-fn worth_another(error: &PublishError) -> bool {
-    use async_nats::jetstream::context::PublishErrorKind as Kind;
-    !matches!(error.kind(), Kind::StreamNotFound | Kind::MaxPayloadExceeded | Kind::WrongLastSequence)
-        && !matches!(error.kind(), Kind::Other if chain(error).contains("message size exceeds"))
 }
 
 /// An error with its sources, each told once.
