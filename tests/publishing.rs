@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use selvedge_suite::harness::cli::Ran;
 use selvedge_suite::harness::shop::{Shop, hero};
-use selvedge_suite::harness::{Process, Rig, binary, until};
+use selvedge_suite::harness::{Node, Process, Rig, binary, until};
 use serde_json::{Value, json};
 
 use crate::views::{LIMIT, until_value};
@@ -132,7 +132,7 @@ fn write_rows(rig: &Rig) -> Result<PathBuf> {
 async fn all_is_there(rig: &Rig) -> Result<()> {
     for person in 0..PEOPLE {
         let found = rig.link().await?.get_feature("user", &format!("u-{person}")).await?.context("no row")?;
-        let row: Value = serde_json::from_slice(&found.json)?;
+        let row: Value = serde_json::from_slice(&found.row)?;
         ensure!(row["value"] == ROWS - PEOPLE + person, "u-{person}: {row}");
     }
     Ok(())
@@ -213,5 +213,67 @@ fn a_push_outlives_its_core() -> Result<()> {
         let told: Value = serde_json::from_str(&pushing.line(LIMIT).await?)?;
         ensure!(told["rows"] == ROWS && told["stopped"] == false, "{told}");
         all_is_there(&rig).await
+    })
+}
+
+#[test]
+fn compact_rows_say_the_same_and_those_of_another_schema_are_refused() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = shop(&rig)?;
+        shop.file("features.toml", FEATURES.replace("shards = 2\n", ""))?;
+        let folder = shop.folder().to_string_lossy().into_owned();
+        let release = rig.deploy(shop.folder()).await?;
+        let node = rig.node("edge-1").await?;
+        node.runs(&release, LIMIT).await?;
+        let file = rig.path("users.jsonl");
+        let rows = |values: [u64; 2]| {
+            format!(
+                "{{\"_key\":\"u-1\",\"value\":{},\"taste\":[1,0.1]}}\n{{\"_key\":\"u-2\",\"value\":{}}}\n",
+                values[0], values[1]
+            )
+        };
+        fs::write(&file, rows([7, 8]))?;
+        let ran = push(&rig, &file, &["--binary"]).await?;
+        ensure!(ran.code == Some(2) && ran.stderr.contains("--release"), "{ran:?}");
+        push(&rig, &file, &["--binary", "--release", &folder]).await?.ok()?;
+        until_value(&node, "u-1", 7.0).await?;
+        until_value(&node, "u-2", 8.0).await?;
+        ensure!(node.metrics().await?.sum("selvedge_features_values_refused_total", &[]) == 0.0, "all values count");
+        let ran = rig.cli.run(["features", "get", "user", "u-1"]).await?;
+        ensure!(ran.stdout.starts_with("a binary row of ") && ran.stdout.contains("--release DIR"), "{ran:?}");
+        let shown = rig.cli.json(["features", "get", "user", "u-1", "--release", &folder]).await?;
+        ensure!(shown["row"] == json!({"taste": [1.0, 0.1], "value": 7.0}), "{shown}");
+
+        // Another schema: the rows of the one before stay, until the release that has it comes.
+        let features = FEATURES.replace("shards = 2\n", "").replace("note = \"text\"\n", "note = \"symbol\"\n");
+        shop.file("features.toml", &features)?;
+        fs::write(&file, rows([70, 80]))?;
+        push(&rig, &file, &["--binary", "--release", &folder]).await?.ok()?;
+        let refused = async |node: &Node| {
+            Ok::<_, anyhow::Error>(
+                node.metrics().await?.sum("selvedge_features_rows_refused_total", &["cause=\"schema\""]),
+            )
+        };
+        until("the rows to be refused", LIMIT, async || refused(&node).await.ok().filter(|rows| *rows == 2.0)).await?;
+        until_value(&node, "u-1", 7.0).await?;
+        // A restart forgets neither the old rows nor that others were refused.
+        let (spec, _) = node.terminate().await?;
+        let node = Node::start(spec).await?;
+        node.runs(&release, LIMIT).await?;
+        until_value(&node, "u-1", 7.0).await?;
+        let release = rig.deploy(shop.folder()).await?;
+        node.runs(&release, LIMIT).await?;
+        until_value(&node, "u-1", 70.0).await?;
+        until_value(&node, "u-2", 80.0).await?;
+
+        // As JSON a row means the same in any schema.
+        shop.file("features.toml", FEATURES.replace("shards = 2\n", ""))?;
+        fs::write(&file, rows([700, 800]))?;
+        push(&rig, &file, &["--release", &folder]).await?.ok()?;
+        until_value(&node, "u-1", 700.0).await?;
+        let release = rig.deploy(shop.folder()).await?;
+        node.runs(&release, LIMIT).await?;
+        until_value(&node, "u-2", 800.0).await
     })
 }

@@ -1,15 +1,21 @@
 //! What each parser must do with any bytes whatever. Owns the properties; `fuzz/` feeds them from libFuzzer, the proof
 //! `corpus` from the kept inputs and random changes of them. A panic is the only way to fail.
 
+use std::sync::Arc;
+
 use selvedge_build::import::{self, BadModel};
 use selvedge_build::pipeline::compile::{self, CompileError, Options};
 use selvedge_build::pipeline::{OutputKind, Pipeline, calibrate, reference};
 use selvedge_build::sidecar::Sidecar;
 use selvedge_build::{module, release, rules};
 use selvedge_decision::Manifest;
+use selvedge_decision::layout::{FeatureKind, RowLayout};
 use selvedge_decision::manifest::Scope;
 use selvedge_node::decide::{Batch, Wire};
 use selvedge_node::events;
+use selvedge_node::features::row::RowReader;
+use selvedge_node::features::row::binary::{self, BinaryWriter, SchemaHash};
+use selvedge_node::features::{SymbolLimits, Symbols};
 use selvedge_node::outbox::block;
 
 use crate::prove::{Native, same};
@@ -24,9 +30,10 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 15] = [
+pub const ALL: [Target; 16] = [
     Target { name: "request", feed: request },
     Target { name: "events", feed: events },
+    Target { name: "row", feed: row_of_features },
     Target { name: "manifest", feed: manifest },
     Target { name: "module", feed: module },
     Target { name: "release", feed: release },
@@ -73,6 +80,46 @@ pub fn events(bytes: &[u8]) {
         for (at, event) in events.iter().enumerate() {
             assert!(event.as_ref().map_or_else(|rejected| rejected.index == at, |event| !event.name.is_empty()));
         }
+    }
+}
+
+/// A row of features, JSON or compact: one that is read is written in the compact form, when all its values are right, and
+/// read back to the same cells; one that is compact is shown as JSON that says the same.
+pub fn row_of_features(bytes: &[u8]) {
+    let layout = Arc::new(RowLayout::new([
+        ("category".to_owned(), FeatureKind::Symbol, 1),
+        ("in_stock".to_owned(), FeatureKind::Flag, 1),
+        ("note".to_owned(), FeatureKind::Text, 1),
+        ("price".to_owned(), FeatureKind::Number, 1),
+        ("seen".to_owned(), FeatureKind::Time, 1),
+        ("similar".to_owned(), FeatureKind::Ids, 2),
+        ("taste".to_owned(), FeatureKind::Vector, 3),
+        ("weight".to_owned(), FeatureKind::F32, 1),
+        ("width".to_owned(), FeatureKind::F32, 1),
+    ]));
+    let limits = SymbolLimits { symbols: 100, text_bytes: 100 };
+    let mut reader = RowReader::new(Arc::clone(&layout), Arc::new(Symbols::new(limits)));
+    let mut cells =
+        |bytes: &[u8]| reader.read(bytes).map(|row| (row.cells.to_vec(), row.time_us, row.cut, row.wrong)).ok();
+    let mut same = |bytes: &[u8]| {
+        let Some(first) = cells(bytes) else { return };
+        let again = match binary::to_json(bytes, &layout) {
+            Ok(json) => Some(json.into_bytes()),
+            Err(_) => BinaryWriter::new(Arc::clone(&layout)).write(bytes).ok(),
+        };
+        // What is wrong in one form is not there in the other.
+        if let Some(again) = again.filter(|_| first.3 == 0) {
+            assert_eq!(cells(&again), Some(first));
+        }
+    };
+    same(bytes);
+    // With the right schema, which nobody would hit on by chance.
+    let mut head = bytes.to_vec();
+    if binary::is_binary(bytes)
+        && let Some(hash) = head.get_mut(2..10)
+    {
+        hash.copy_from_slice(&SchemaHash::of(&layout).bytes());
+        same(&head);
     }
 }
 

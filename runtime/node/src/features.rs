@@ -43,6 +43,7 @@ use disk::{Checkpoint, Disk, RowLimits};
 use entity::shard_name;
 use feed::{FeedLimits, Stops, Ways};
 use metrics::{ResyncCause, StoreFailure};
+use row::binary::SchemaHash;
 use source::sights::Sights;
 use source::{Source, SourceHandle};
 
@@ -61,7 +62,7 @@ pub struct FeaturesConfig {
     pub disk_cache_bytes: u64,
     /// Texts of symbol features, node-wide.
     pub symbols: SymbolLimits,
-    /// The largest row, as JSON.
+    /// The largest row, in bytes as it was sent.
     pub max_row_bytes: usize,
     /// Entities of one view.
     pub max_entities: u32,
@@ -323,7 +324,7 @@ impl Inner {
         let (handle, begin) = match self.held(&key) {
             Some(handle) => (handle, None),
             None => {
-                let (handle, begin) = self.source(&key, room, sights).await;
+                let (handle, begin) = self.source(&key, SchemaHash::of(&layout), room, sights).await;
                 (handle, Some(begin))
             }
         };
@@ -342,7 +343,13 @@ impl Inner {
     }
 
     /// A source for a view nobody holds, after the feed that was there before has ended.
-    async fn source(&self, key: &SourceKey, room: Room, sights: SightLimits) -> (Arc<SourceHandle>, Begin) {
+    async fn source(
+        &self,
+        key: &SourceKey,
+        schema: SchemaHash,
+        room: Room,
+        sights: SightLimits,
+    ) -> (Arc<SourceHandle>, Begin) {
         let before = self.sources().remove(key);
         let name = key.name.as_str();
         if let Some(Held { feed, .. }) = before
@@ -361,6 +368,7 @@ impl Inner {
             max_entities: room.entities,
             max_row_bytes: self.config.max_row_bytes as u64,
             max_bytes: room.bytes,
+            schema,
         };
         let source = Source::new(name, self.metrics.view(name), self.clock.clone(), limits, copy, sights);
         let (handle, unheld) = SourceHandle::new(Arc::new(source));

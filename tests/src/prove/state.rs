@@ -51,7 +51,7 @@ pub(super) async fn bucket(rig: &Rig, items: &[String]) -> Result<BTreeMap<Strin
     let mut prices = BTreeMap::new();
     for item in items {
         let Some(row) = link.get_feature("item", item).await? else { continue };
-        let json: Value = serde_json::from_slice(&row.json).unwrap_or_default();
+        let json: Value = serde_json::from_slice(&row.row).unwrap_or_default();
         prices.insert(item.clone(), (json["price"].as_f64().unwrap_or(0.0), row.revision));
     }
     Ok(prices)

@@ -1,7 +1,8 @@
-//! The durable copy of the views: one sled tree a view, entity → time and raw JSON, and the checkpoint. The only file that
-//! names sled. Owns what bytes lie there; must not know tables, layouts or links.
+//! The durable copy of the views: one sled tree a view, entity → time and the row as it was sent, and the checkpoint. The only
+//! file that names sled. Owns what bytes lie there; must not know tables, layouts or links.
 //!
-//! Raw JSON and not cells, so that a release with another schema reads the same rows again without asking the core.
+//! Rows as they were sent and not cells, so that a release with another schema reads the same rows again without asking the
+//! core.
 //! What is written is complete up to the checkpoint that stands beside it: rows may be ahead of it, it never is.
 
 use std::ops::ControlFlow;
@@ -11,6 +12,8 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 use selvedge_decision::TimeUs;
+
+use crate::features::row::binary::SchemaHash;
 
 pub(crate) mod write_behind;
 
@@ -40,15 +43,17 @@ pub(crate) struct Checkpoint {
     pub(crate) refused_by: Option<RowLimits>,
 }
 
-/// The limits that a row can be beyond.
+/// The limits that a row can be beyond, and the schema that it can be of or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowLimits {
     /// Entities of one view.
     pub(crate) max_entities: u32,
-    /// The largest row, as JSON.
+    /// The largest row, in bytes as it was sent.
     pub(crate) max_row_bytes: u64,
     /// Bytes of one view.
     pub(crate) max_bytes: u64,
+    /// The schema of compact rows.
+    pub(crate) schema: SchemaHash,
 }
 
 /// One change: the row, or nothing when the entity is gone.
@@ -60,7 +65,7 @@ pub(crate) struct StoredRow {
     /// The time of its event.
     pub(crate) time_us: TimeUs,
     /// What was sent.
-    pub(crate) json: Bytes,
+    pub(crate) row: Bytes,
 }
 
 /// The store cannot be used.
@@ -105,8 +110,10 @@ impl DiskError {
 
 /// Entities are UTF-8, so no entity can take this key.
 const CHECKPOINT_KEY: &[u8] = b"\xffcheckpoint";
-const CHECKPOINT_VERSION: u8 = 3;
-/// The version before, which knew no limit on bytes.
+const CHECKPOINT_VERSION: u8 = 4;
+/// The version before, which knew no schema.
+const CHECKPOINT_WITHOUT_SCHEMA: u8 = 3;
+/// The one before that, which knew no limit on bytes either.
 const CHECKPOINT_WITHOUT_BYTES: u8 = 2;
 /// The file that says that the store failed while it was open; the next opening moves the store aside.
 const BROKEN_MARK: &str = "broken";
@@ -257,9 +264,9 @@ fn walk(
     for (index, row) in rows.enumerate() {
         let (key, value) = row?;
         if let Ok(entity) = std::str::from_utf8(&key)
-            && let Some((time, json)) = value.split_first_chunk()
+            && let Some((time, row)) = value.split_first_chunk()
         {
-            each(entity, TimeUs::from_le_bytes(*time), json);
+            each(entity, TimeUs::from_le_bytes(*time), row);
             count += 1;
         }
         if index % LOAD_STRIDE == LOAD_STRIDE - 1 && meeting.tell(end, &key).is_break() {
@@ -273,24 +280,30 @@ fn walk(
 
 impl StoredRow {
     fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(8 + self.json.len());
+        let mut bytes = Vec::with_capacity(8 + self.row.len());
         bytes.extend_from_slice(&self.time_us.to_le_bytes());
-        bytes.extend_from_slice(&self.json);
+        bytes.extend_from_slice(&self.row);
         bytes
     }
 }
 
 impl Checkpoint {
-    fn to_bytes(self) -> [u8; 46] {
-        let mut bytes = [CHECKPOINT_VERSION; 46];
+    fn to_bytes(self) -> [u8; 54] {
+        let mut bytes = [CHECKPOINT_VERSION; 54];
         bytes[1..9].copy_from_slice(&self.created_us.to_le_bytes());
         bytes[9..17].copy_from_slice(&self.last_seq.to_le_bytes());
         bytes[17..25].copy_from_slice(&self.proven_us.to_le_bytes());
-        let limits = self.refused_by.unwrap_or(RowLimits { max_entities: 0, max_row_bytes: 0, max_bytes: 0 });
+        let limits = self.refused_by.unwrap_or(RowLimits {
+            max_entities: 0,
+            max_row_bytes: 0,
+            max_bytes: 0,
+            schema: SchemaHash::default(),
+        });
         bytes[25] = u8::from(self.refused_by.is_some());
         bytes[26..30].copy_from_slice(&limits.max_entities.to_le_bytes());
         bytes[30..38].copy_from_slice(&limits.max_row_bytes.to_le_bytes());
         bytes[38..46].copy_from_slice(&limits.max_bytes.to_le_bytes());
+        bytes[46..54].copy_from_slice(&limits.schema.0);
         bytes
     }
 
@@ -304,13 +317,15 @@ impl Checkpoint {
         let (max_row_bytes, rest) = rest.split_first_chunk()?;
         let (max_bytes, rest) = match version {
             CHECKPOINT_WITHOUT_BYTES => (&[u8::MAX; 8], rest),
-            CHECKPOINT_VERSION => rest.split_first_chunk()?,
+            CHECKPOINT_WITHOUT_SCHEMA | CHECKPOINT_VERSION => rest.split_first_chunk()?,
             _ => return None,
         };
+        let (schema, rest) = if version == CHECKPOINT_VERSION { rest.split_first_chunk()? } else { (&[0; 8], rest) };
         let limits = RowLimits {
             max_entities: u32::from_le_bytes(*max_entities),
             max_row_bytes: u64::from_le_bytes(*max_row_bytes),
             max_bytes: u64::from_le_bytes(*max_bytes),
+            schema: SchemaHash(*schema),
         };
         rest.is_empty().then_some(Self {
             created_us: TimeUs::from_le_bytes(*created),

@@ -34,6 +34,8 @@ pub(crate) struct ViewMetrics {
     pub(crate) deletes: Counter,
     pub(crate) refused_key: Counter,
     pub(crate) refused_json: Counter,
+    pub(crate) refused_binary: Counter,
+    pub(crate) refused_schema: Counter,
     pub(crate) refused_size: Counter,
     pub(crate) refused_full: Counter,
     pub(crate) values_wrong: Counter,
@@ -57,6 +59,10 @@ enum Applied {
 enum RowRefusal {
     Key,
     Json,
+    /// A compact row that is broken.
+    Binary,
+    /// A compact row of another schema.
+    Schema,
     Size,
     Full,
 }
@@ -87,7 +93,7 @@ pub enum ResyncCause {
     Vanished,
     /// A release brought another schema, and the copy on disk could not fill it.
     Schema,
-    /// Rows were refused for limits that are others now.
+    /// Rows were refused for limits, or for a schema, that are others now.
     Limits,
     /// More changed since than it is worth reading, or changes passed by: what an on-demand view holds is fetched again.
     Behind,
@@ -216,6 +222,8 @@ impl Metrics {
             deletes: applied(Applied::Delete),
             refused_key: refused(RowRefusal::Key),
             refused_json: refused(RowRefusal::Json),
+            refused_binary: refused(RowRefusal::Binary),
+            refused_schema: refused(RowRefusal::Schema),
             refused_size: refused(RowRefusal::Size),
             refused_full: refused(RowRefusal::Full),
             values_wrong: value(ValueRefusal::Type),
@@ -272,6 +280,8 @@ impl EncodeLabelValue for RowRefusal {
         match self {
             Self::Key => "key",
             Self::Json => "json",
+            Self::Binary => "binary",
+            Self::Schema => "schema",
             Self::Size => "size",
             Self::Full => "full",
         }

@@ -1,5 +1,5 @@
-//! A row as it is sent, a flat JSON object by feature name, into the cells of one layout. Owns what counts as a right value;
-//! must not know tables or streams.
+//! A row as it is sent, a flat JSON object by feature name or the compact form of one, into the cells of one layout. Owns what
+//! counts as a right value; must not know tables or streams.
 //!
 //! The JSON is read in one pass straight into cells, without a tree in between: that pass is what an update costs.
 
@@ -14,9 +14,11 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use crate::features::symbols::Symbols;
 
+pub mod binary;
 mod elements;
 mod time;
 
+use binary::SchemaHash;
 use elements::{Component, Id};
 pub use time::parse_rfc3339;
 
@@ -27,6 +29,9 @@ pub struct RowReader {
     by_name: HashMap<String, u32, RandomState>,
     missing: Vec<u64>,
     cells: Vec<u64>,
+    schema: SchemaHash,
+    /// The fields by name, as compact rows have them.
+    sorted: Vec<u32>,
     /// The fields as the last row named them: the next row most likely names them in the same order.
     order: Vec<u32>,
 }
@@ -46,10 +51,24 @@ pub struct Row<'r> {
     pub unknown: u32,
 }
 
-/// The bytes are not a JSON object; the row is refused as a whole.
+/// The bytes are no row of this view; it is refused as a whole.
 #[derive(Debug, thiserror::Error)]
-#[error("a row must be one flat JSON object by feature name: {0}")]
-pub struct BadRow(#[from] serde_json::Error);
+pub enum BadRow {
+    /// They are not a JSON object.
+    #[error("a row must be one flat JSON object by feature name: {0}")]
+    Json(#[from] serde_json::Error),
+    /// They begin like a compact row and are none.
+    #[error("a binary row is broken: {0}")]
+    Binary(&'static str),
+    /// They are a compact row of another schema. JSON rows are read whatever the schema.
+    #[error("a binary row was written for another schema, {found}; the view has {expected}. Write it anew, or as JSON")]
+    Schema {
+        /// The schema it names.
+        found: SchemaHash,
+        /// The schema of the view.
+        expected: SchemaHash,
+    },
+}
 
 /// Microseconds beyond which a number is no time: the year 292,000.
 const MAX_TIME_US: f64 = 9.2e18;
@@ -75,16 +94,26 @@ impl RowReader {
         let by_name = names.map(|(index, field)| (field.name.clone(), index as u32)).collect();
         let missing = layout.missing_row();
         let order = (0..layout.fields().len() as u32).collect();
-        Self { cells: missing.clone(), missing, by_name, symbols, order, layout }
+        let (schema, sorted) = (SchemaHash::of(&layout), binary::sorted(&layout));
+        Self { cells: missing.clone(), missing, by_name, symbols, schema, sorted, order, layout }
     }
 
-    /// Reads one row. Every feature it does not name is missing.
-    pub fn read(&mut self, json: &[u8]) -> Result<Row<'_>, BadRow> {
+    /// The schema that compact rows must name.
+    pub fn schema(&self) -> SchemaHash {
+        self.schema
+    }
+
+    /// Reads one row of either form. Every feature it does not name is missing.
+    pub fn read(&mut self, row: &[u8]) -> Result<Row<'_>, BadRow> {
         self.cells.copy_from_slice(&self.missing);
         let mut read = Read { time_us: None, wrong: 0, cut: 0, unknown: 0 };
-        let mut json = serde_json::Deserializer::from_slice(json);
-        json.deserialize_map(RowVisitor { reader: self, read: &mut read })?;
-        json.end()?;
+        if binary::is_binary(row) {
+            self.read_binary(row, &mut read)?;
+        } else {
+            let mut json = serde_json::Deserializer::from_slice(row);
+            json.deserialize_map(RowVisitor { reader: self, read: &mut read })?;
+            json.end()?;
+        }
         let Read { time_us, wrong, cut, unknown } = read;
         Ok(Row { cells: &self.cells, time_us, wrong, cut, unknown })
     }

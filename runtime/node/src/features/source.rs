@@ -61,10 +61,10 @@ struct Rows {
     resyncing: Option<Resync>,
     /// The next session must read all rows, for this reason.
     must_resync: Option<ResyncCause>,
-    /// Since all rows were read last, some were refused for being beyond these limits.
+    /// Since all rows were read last, some were refused for being beyond these limits, or of another schema.
     refused_by: Option<RowLimits>,
-    /// When it was said last that there is no room.
-    told_full_us: TimeUs,
+    /// When it was said last that rows are refused.
+    told_refused_us: TimeUs,
 }
 
 #[derive(Clone, Copy)]
@@ -110,8 +110,8 @@ pub(super) enum Standing {
 pub(super) enum Update {
     /// This is its row now.
     Put {
-        /// A flat JSON object.
-        json: Bytes,
+        /// As it was sent.
+        row: Bytes,
     },
     /// It is gone.
     Delete,
@@ -177,7 +177,7 @@ impl Source {
                 resyncing: None,
                 must_resync,
                 refused_by,
-                told_full_us: NEVER,
+                told_refused_us: NEVER,
             }),
             loads: watch::Sender::new(0),
             again: Notify::new(),

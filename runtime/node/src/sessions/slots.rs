@@ -67,7 +67,7 @@ impl Slots {
     /// Takes a slot to be written; a later one of the same session and run replaces it.
     pub(super) fn push(&self, view: &str, session: &str, origin: &Origin, last_us: TimeUs, json: Bytes) {
         if let Some(store) = self.view(view) {
-            store.push(&key(session, origin), Some(StoredRow { time_us: last_us, json }));
+            store.push(&key(session, origin), Some(StoredRow { time_us: last_us, row: json }));
         }
     }
 

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use bytes::Bytes;
+use selvedge_node::features::row::binary::BinaryWriter;
 use selvedge_node::link::NatsLink;
 use serde::Serialize;
 
 use self::pace::{Pace, Rate};
 use self::progress::Progress;
 use self::resume::Resume;
-use self::rows::RowFile;
+use self::rows::{RowFile, Rows};
 use self::stop::Stop;
 use super::Shards;
 use super::schema::Schema;
@@ -43,6 +45,9 @@ pub(crate) struct Args {
     /// A release's folder, or its features.toml: every value must be what the view asks for, or nothing is sent.
     #[arg(long, value_name = "DIR")]
     release: Option<PathBuf>,
+    /// Write rows in the compact form: smaller and faster to read, and of this schema alone; needs --release.
+    #[arg(long, requires = "release")]
+    binary: bool,
     /// The most rows a second, such as 5000 or 5000/s; as fast as the core takes them when not said.
     #[arg(long, value_name = "ROWS/s")]
     rate: Option<Rate>,
@@ -83,6 +88,8 @@ impl Args {
             None => self.shards,
         };
         let file = RowFile::open(&self.file, schema.as_ref().map(|schema| Arc::clone(schema.layout())))?;
+        let writer =
+            schema.as_ref().filter(|_| self.binary).map(|schema| BinaryWriter::new(Arc::clone(schema.layout())));
         let (total, refused) = self.look_through(&file, schema, output)?;
         if refused > 0 && self.release.is_some() {
             let pushed = Pushed { view: &self.view, rows: 0, refused, before: 0, stopped: false };
@@ -92,7 +99,8 @@ impl Args {
             )?;
             return Ok(Outcome::Findings);
         }
-        let Sent { before, acknowledged: rows, stopped } = block_on(0, self.send(&file, shards, total, output))?;
+        let Sent { before, acknowledged: rows, stopped } =
+            block_on(0, self.send(&file, writer, shards, total, output))?;
         let pushed = Pushed { view: &self.view, rows, refused, before, stopped };
         let earlier = if before > 0 { format!(" ({before} by the push before)") } else { String::new() };
         let text = format!("{}: {rows} rows written{earlier}, {refused} refused", self.view);
@@ -129,7 +137,14 @@ impl Args {
         Ok((total, refused))
     }
 
-    async fn send(&self, file: &RowFile, shards: Shards, total: u64, output: &Output) -> anyhow::Result<Sent> {
+    async fn send(
+        &self,
+        file: &RowFile,
+        writer: Option<BinaryWriter>,
+        shards: Shards,
+        total: u64,
+        output: &Output,
+    ) -> anyhow::Result<Sent> {
         let nats = self.core.connect().await?;
         let mut buckets = Vec::new();
         for bucket in shards.buckets(&self.view) {
@@ -140,7 +155,7 @@ impl Args {
         let before = if self.resume { resume.go_on(output)? } else { resume.begin_anew(output) };
         let mut progress = Progress::new(output, before, total);
         let mut acknowledged = 0;
-        let sent = self.send_all(&nats, file, shards, before, |now| {
+        let sent = self.send_all(&nats, file.rows()?, writer, shards, before, |now| {
             acknowledged = now;
             progress.show(before + now);
             resume.reached(before + now, output);
@@ -167,7 +182,8 @@ impl Args {
     async fn send_all(
         &self,
         nats: &NatsLink,
-        file: &RowFile,
+        rows: Rows<'_>,
+        writer: Option<BinaryWriter>,
         shards: Shards,
         before: u64,
         mut progress: impl FnMut(u64),
@@ -177,7 +193,7 @@ impl Args {
         let mut pushing = nats.push_features();
         let mut sent_all = true;
         // What is no row was told before.
-        for row in file.rows()?.flatten().skip(usize::try_from(before)?) {
+        for row in rows.flatten().skip(usize::try_from(before)?) {
             if let Some(pace) = &mut pace
                 && stop.comes_before(pace.turn()).await.is_none()
             {
@@ -185,7 +201,11 @@ impl Args {
                 break;
             }
             let bucket = shards.bucket(&self.view, &row.entity);
-            let sent = stop.comes_before(pushing.send(&bucket, &row.entity, row.json)).await;
+            let bytes = match (&writer, row.json) {
+                (Some(writer), Some(json)) => Some(Bytes::from(writer.write(&json)?)),
+                (_, json) => json,
+            };
+            let sent = stop.comes_before(pushing.send(&bucket, &row.entity, bytes)).await;
             progress(pushing.acknowledged());
             // Given up half way, rows may be on their way that were not acknowledged: they come again.
             let Some(sent) = sent else { return Ok(true) };

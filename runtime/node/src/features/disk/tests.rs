@@ -23,7 +23,7 @@ fn open(dir: &Path) -> (Disk, Option<PathBuf>) {
 }
 
 fn put(time_us: TimeUs, json: &str) -> Change {
-    Some(StoredRow { time_us, json: Bytes::from(json.to_owned()) })
+    Some(StoredRow { time_us, row: Bytes::from(json.to_owned()) })
 }
 
 fn rows(view: &DiskView) -> BTreeMap<String, (TimeUs, String)> {
@@ -145,11 +145,15 @@ fn a_store_in_use_is_left_alone() {
 fn a_checkpoint_of_another_version_does_not_count() {
     let bytes = checkpoint(3).to_bytes();
     assert_eq!(Checkpoint::from_bytes(&bytes), Some(checkpoint(3)));
-    let refused_by = Some(RowLimits { max_entities: 7, max_row_bytes: 1 << 40, max_bytes: 1 << 50 });
+    let refused_by =
+        Some(RowLimits { max_entities: 7, max_row_bytes: 1 << 40, max_bytes: 1 << 50, schema: SchemaHash([7; 8]) });
     let limited = Checkpoint { refused_by, ..checkpoint(3) };
     assert_eq!(Checkpoint::from_bytes(&limited.to_bytes()), Some(limited));
     // The version before had no limit on bytes: what it refused may have room now.
     let before = [&[CHECKPOINT_WITHOUT_BYTES], &limited.to_bytes()[1..38]].concat();
+    let without_schema = [&[CHECKPOINT_WITHOUT_SCHEMA], &limited.to_bytes()[1..46]].concat();
+    let refused_by = refused_by.map(|limits| RowLimits { schema: SchemaHash::default(), ..limits });
+    assert_eq!(Checkpoint::from_bytes(&without_schema), Some(Checkpoint { refused_by, ..limited }));
     let refused_by = refused_by.map(|limits| RowLimits { max_bytes: u64::MAX, ..limits });
     assert_eq!(Checkpoint::from_bytes(&before), Some(Checkpoint { refused_by, ..limited }));
     let mut other = bytes;

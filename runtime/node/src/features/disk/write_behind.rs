@@ -254,5 +254,5 @@ fn write(view: &DiskView, changes: Changes, mark: Mark) -> Result<(), DiskError>
 }
 
 fn weight(entity: &str, change: &Change) -> usize {
-    ENTRY_BYTES + entity.len() + change.as_ref().map_or(0, |row| row.json.len())
+    ENTRY_BYTES + entity.len() + change.as_ref().map_or(0, |row| row.row.len())
 }

@@ -64,7 +64,7 @@ async fn read(source: &Source, local: &LocalLink, now_us: TimeUs) -> bool {
     for line in lines(&text) {
         match line {
             Ok(line) => {
-                let update = line.json.map_or(Update::Delete, |json| Update::Put { json });
+                let update = line.json.map_or(Update::Delete, |row| Update::Put { row });
                 source.apply(&line.entity, update, now_us);
             }
             Err(error) => {

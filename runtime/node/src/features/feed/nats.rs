@@ -241,7 +241,7 @@ impl<'s> Session<'s> {
             }
         };
         let update = match message.operation {
-            Operation::Put(json) => Update::Put { json },
+            Operation::Put(row) => Update::Put { row },
             Operation::Delete => Update::Delete,
         };
         let usable = source.change(&entity, update, message.seq, message.stored_us);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::features::symbols::SymbolLimits;
 
-fn layout() -> RowLayout {
+pub(super) fn layout() -> RowLayout {
     RowLayout::new([
         ("category".to_owned(), FeatureKind::Symbol, 1),
         ("in_stock".to_owned(), FeatureKind::Flag, 1),
@@ -20,7 +20,7 @@ fn layout() -> RowLayout {
     ])
 }
 
-fn reader() -> RowReader {
+pub(super) fn reader() -> RowReader {
     RowReader::new(Arc::new(layout()), Arc::new(Symbols::new(SymbolLimits { symbols: 3, text_bytes: 20 })))
 }
 

@@ -8,13 +8,16 @@ use selvedge_decision::TimeUs;
 use super::{Position, Resync, Rows, Source, Standing, Update};
 use crate::features::disk::{Checkpoint, StoredRow};
 use crate::features::metrics::ResyncCause;
+use crate::features::row::BadRow;
 use crate::features::shard::Condition;
 use crate::features::table::{Table, TableFull};
 
 /// How much older than the proof in memory the one on disk may become while nothing changes.
 const PROOF_KEPT_EVERY_US: i64 = 10_000_000;
-/// How often, at most, it is said aloud that rows are refused for a limit.
-const TELL_FULL_EVERY_US: i64 = 60_000_000;
+/// How often, at most, it is said aloud that rows are refused for a limit or a schema.
+const TELL_REFUSED_EVERY_US: i64 = 60_000_000;
+/// What to do about a limit.
+const NO_ROOM: &str = "raise max_bytes of the view, or [features] max_view, max_entities or max_row of this node";
 
 // === impl Source ===
 
@@ -94,14 +97,14 @@ impl Source {
     pub(in crate::features) fn apply(&self, entity: &str, update: Update, time_us: TimeUs) -> Option<TimeUs> {
         let mut rows = self.rows();
         let change = match update {
-            Update::Put { json } => {
+            Update::Put { row } => {
                 let into = |table: &Table, time_us, cells: &[u64]| table.put(entity, time_us, cells);
-                let Some(time_us) = self.put(&mut rows, entity, &json, time_us, into) else {
+                let Some(time_us) = self.put(&mut rows, entity, &row, time_us, into) else {
                     keep(&rows, entity);
                     return None;
                 };
                 self.metrics.puts.inc();
-                Some(StoredRow { time_us, json })
+                Some(StoredRow { time_us, row })
             }
             Update::Delete => {
                 for table in rows.tables() {
@@ -123,27 +126,33 @@ impl Source {
         &self,
         rows: &mut Rows,
         entity: &str,
-        json: &[u8],
+        row: &[u8],
         time_us: TimeUs,
         mut into: impl FnMut(&Table, TimeUs, &[u64]) -> Result<(), TableFull>,
     ) -> Option<TimeUs> {
-        if json.len() as u64 > rows.limits.max_row_bytes {
+        if row.len() as u64 > rows.limits.max_row_bytes {
             rows.refused_by = Some(rows.limits);
             self.metrics.refused_size.inc();
-            self.tell_full(
-                rows,
-                entity,
-                &format_args!("a row of {} bytes is larger than features.max_row", json.len()),
-            );
+            let bytes = row.len();
+            let why = format_args!("a row of {bytes} bytes is larger than features.max_row: {NO_ROOM}");
+            self.tell_refused(rows, entity, &why);
             return None;
         }
-        let (mut put, mut full) = (None, None);
+        let (mut put, mut full, mut other) = (None, None, None);
         let last = rows.attached.len().saturating_sub(1);
         for (index, attached) in rows.attached.iter_mut().enumerate() {
-            let row = match attached.reader.read(json) {
+            let row = match attached.reader.read(row) {
                 Ok(row) => row,
+                // Another table may be of its schema. That the one of a release before is not any more is no news.
+                Err(error @ BadRow::Schema { .. }) => {
+                    other = Some(error).filter(|_| index == last);
+                    continue;
+                }
                 Err(error) => {
-                    self.metrics.refused_json.inc();
+                    match error {
+                        BadRow::Binary(_) => self.metrics.refused_binary.inc(),
+                        _ => self.metrics.refused_json.inc(),
+                    };
                     tracing::debug!(view = self.name, entity, %error, "row refused");
                     return None;
                 }
@@ -164,27 +173,31 @@ impl Source {
                 Err(error) => full = Some(error),
             }
         }
+        if let Some(error) = other {
+            rows.refused_by = Some(rows.limits);
+            self.metrics.refused_schema.inc();
+            self.tell_refused(rows, entity, &error);
+        }
         if let Some(error) = full {
             rows.refused_by = Some(rows.limits);
             self.metrics.refused_full.inc();
-            self.tell_full(rows, entity, &error);
+            self.tell_refused(rows, entity, &format_args!("{error}: {NO_ROOM}"));
         }
         put
     }
 
-    /// Says that a row was refused for a limit; for people, so not for every row.
-    fn tell_full(&self, rows: &mut Rows, entity: &str, why: &dyn std::fmt::Display) {
+    /// Says why a row was refused that is one; for people, so not for every row.
+    pub(super) fn tell_refused(&self, rows: &mut Rows, entity: &str, why: &dyn std::fmt::Display) {
         let now_us = self.clock.now_us();
-        if now_us.saturating_sub(rows.told_full_us) < TELL_FULL_EVERY_US {
+        if now_us.saturating_sub(rows.told_refused_us) < TELL_REFUSED_EVERY_US {
             return tracing::debug!(view = self.name, entity, %why, "row refused");
         }
-        rows.told_full_us = now_us;
+        rows.told_refused_us = now_us;
         tracing::warn!(
             view = self.name,
             entity,
             %why,
-            "rows are refused and their old ones stay: raise max_bytes of the view, or [features] max_view, max_entities or \
-             max_row of this node; counted in selvedge_features_rows_refused"
+            "rows are refused and their old ones stay; counted in selvedge_features_rows_refused"
         );
     }
 

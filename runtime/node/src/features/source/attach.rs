@@ -31,9 +31,10 @@ impl Source {
         let mut rows = self.rows();
         rows.attached.retain(|attached| attached.table.is_some());
         let (table, filled) = (Some(Arc::clone(&shard.table)), shard.filled().clone());
+        let schema = reader.schema();
         rows.attached.push(Attached { shard: Arc::downgrade(shard), table, filled, reader });
         let Room { entities, bytes, .. } = shard.table.room();
-        rows.limits = RowLimits { max_entities: entities, max_bytes: bytes, ..rows.limits };
+        rows.limits = RowLimits { max_entities: entities, max_bytes: bytes, schema, ..rows.limits };
         if rows.refused_by.is_some_and(|then| then != rows.limits) {
             rows.must_resync = Some(ResyncCause::Limits);
             self.again.notify_one();
@@ -85,15 +86,25 @@ impl Source {
             disk.load(|| {
                 let mut reader = RowReader::new(Arc::clone(into.layout()), Arc::clone(&symbols));
                 let (shard, source, no_room) = (Arc::clone(&into), &source, &no_room);
-                move |entity: &str, time_us: TimeUs, json: &[u8]| {
-                    // It was read once before it got there: what is no JSON is not on disk.
-                    let Ok(row) = reader.read(json) else { return };
-                    let Err(error) = shard.table.load(entity, time_us, row.cells) else { return };
-                    tracing::debug!(view = shard.name, entity, %error, "a row on disk has no room in memory");
+                move |entity: &str, time_us: TimeUs, sent: &[u8]| {
+                    let (is_full, why) = match reader.read(sent) {
+                        Ok(row) => match shard.table.load(entity, time_us, row.cells) {
+                            Ok(()) => return,
+                            Err(full) => (true, full.to_string()),
+                        },
+                        // It was read once before it got there, so it is one, but it may be of another schema.
+                        Err(error) => {
+                            source.metrics.refused_schema.inc();
+                            source.tell_refused(&mut source.rows(), entity, &error);
+                            (false, error.to_string())
+                        }
+                    };
+                    tracing::debug!(view = shard.name, entity, why, "a row on disk is not in memory");
                     match source.sights() {
-                        None => {
+                        None if is_full => {
                             source.metrics.refused_full.inc();
                         }
+                        None => {}
                         // Nobody would keep it fresh, so it must not come back. Under one lock with whoever may hold it now.
                         Some(_) => {
                             let rows = source.rows();

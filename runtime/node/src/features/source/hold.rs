@@ -46,7 +46,7 @@ impl Source {
             return None;
         }
         match update {
-            Update::Put { json } => self.hold(sights, &mut rows, entity, json, time_us, asked),
+            Update::Put { row } => self.hold(sights, &mut rows, entity, row, time_us, asked),
             Update::Delete => {
                 self.let_go(sights, &rows, entity);
                 None
@@ -66,9 +66,9 @@ impl Source {
         match (sights.answered(entity, answer.as_ref().map(|fetched| fetched.seq)), answer) {
             (Worth::Unknown, _) => return true,
             (Worth::Stale, _) => {}
-            (Worth::Current, Some(Fetched { operation: Operation::Put(json), stored_us, .. })) => {
+            (Worth::Current, Some(Fetched { operation: Operation::Put(row), stored_us, .. })) => {
                 sights.metrics.fetched_row.inc();
-                self.hold(sights, &mut rows, entity, json, stored_us, true);
+                self.hold(sights, &mut rows, entity, row, stored_us, true);
             }
             (Worth::Current, Some(Fetched { operation: Operation::Delete, .. }) | None) => {
                 sights.metrics.fetched_none.inc();
@@ -96,12 +96,12 @@ impl Source {
         sights: &Sights,
         rows: &mut Rows,
         entity: &str,
-        json: Bytes,
+        row: Bytes,
         time_us: TimeUs,
         asked: bool,
     ) -> Option<TimeUs> {
         let mut gone = Vec::new();
-        let put = self.put(rows, entity, &json, time_us, |table, time_us, cells| {
+        let put = self.put(rows, entity, &row, time_us, |table, time_us, cells| {
             if asked || table.holds(entity) || table.is_loading() {
                 table.admit(entity, time_us, cells, &mut gone)
             } else {
@@ -117,7 +117,7 @@ impl Source {
         };
         self.metrics.puts.inc();
         if let Some(write_behind) = &self.write_behind {
-            write_behind.push(entity, Some(StoredRow { time_us, json }));
+            write_behind.push(entity, Some(StoredRow { time_us, row }));
         }
         for entity in gone {
             sights.metrics.evictions.inc();

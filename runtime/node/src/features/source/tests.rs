@@ -10,6 +10,7 @@ use super::*;
 use crate::features::disk::write_behind::WriteBehindLimits;
 use crate::features::disk::{Disk, OpenError};
 use crate::features::metrics::Metrics;
+use crate::features::row::binary::{BinaryWriter, SchemaHash};
 use crate::features::symbols::Symbols;
 use crate::features::table::Room;
 
@@ -49,23 +50,32 @@ async fn opened(dir: &Path, room: Room, sights: Option<Sights>) -> Rig {
     let (stop, stopped) = watch::channel(false);
     let writing = tokio::spawn(Arc::clone(&write_behind).run(stopped, |error| panic!("{error}")));
     let metrics = Metrics::new().view("item");
-    let limits = RowLimits { max_entities: room.entities, max_row_bytes: 1_000, max_bytes: room.bytes };
+    let limits = RowLimits {
+        max_entities: room.entities,
+        max_row_bytes: 1_000,
+        max_bytes: room.bytes,
+        schema: SchemaHash::of(&layout(&["price"])),
+    };
     let source = Source::new("item", metrics, Clock::new(), limits, Some((write_behind, checkpoint)), sights);
     let (handle, unheld) = SourceHandle::new(Arc::new(source));
     Rig { handle: Arc::new(handle), symbols: Arc::default(), room, _unheld: unheld, stop, writing }
 }
 
+/// Numbers of these names.
+fn layout(features: &[&str]) -> RowLayout {
+    RowLayout::new(features.iter().map(|name| ((*name).to_owned(), FeatureKind::Number, 1)))
+}
+
 impl Rig {
     async fn view(&self, features: &[&str]) -> Arc<Shard> {
-        let layout = RowLayout::new(features.iter().map(|name| ((*name).to_owned(), FeatureKind::Number, 1)));
-        let view = Arc::new(Shard::new("item", Arc::new(layout), self.room, Arc::clone(&self.handle)));
+        let view = Arc::new(Shard::new("item", Arc::new(layout(features)), self.room, Arc::clone(&self.handle)));
         self.handle.attach(&view, &self.symbols);
         assert!(self.handle.fill(&view, &self.symbols).await);
         view
     }
 
     fn put(&self, entity: &str, json: &str) {
-        self.handle.apply(entity, Update::Put { json: Bytes::from(json.to_owned()) }, 7);
+        self.handle.apply(entity, Update::Put { row: Bytes::from(json.to_owned()) }, 7);
     }
 
     fn delete(&self, entity: &str) {
@@ -117,6 +127,34 @@ async fn another_schema_is_filled_from_rows_on_disk_and_pending_alike() {
     rig.stop().await;
 }
 
+#[tokio::test]
+async fn a_compact_row_reaches_the_tables_of_its_schema_alone() {
+    let compact = |features: &[&str], json: &str| Update::Put {
+        row: BinaryWriter::new(Arc::new(layout(features))).write(json.as_bytes()).unwrap().into(),
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let rig = rig(dir.path()).await;
+    let old = rig.view(&["price"]).await;
+    rig.handle.apply("a", compact(&["price"], r#"{"price":1}"#), 7);
+    rig.put("b", r#"{"price":2}"#);
+    assert_eq!(rig.handle.apply("a", compact(&["price", "stock"], r#"{"price":3}"#), 7), None, "refused");
+    assert_eq!(values(&old, "price"), map(&[("a", 1.0), ("b", 2.0)]));
+    rig.handle.reached(at(3));
+    assert_eq!(rig.handle.standing(), Standing::At(Some(at(3))));
+    // A table of another schema: what is compact on disk cannot fill it, and what was refused has to come again.
+    let new = rig.view(&["price", "stock"]).await;
+    assert_eq!(values(&new, "price"), map(&[("b", 2.0)]));
+    assert_eq!(rig.handle.standing(), Standing::MustResync(ResyncCause::Limits));
+    // Both are kept: each takes the rows of its schema, and what one takes is on disk.
+    assert_eq!(rig.handle.apply("a", compact(&["price", "stock"], r#"{"price":4}"#), 9), Some(9));
+    assert_eq!((values(&old, "price")["a"], values(&new, "price")["a"]), (1.0, 4.0));
+    let third = rig.view(&["price", "stock"]).await;
+    assert_eq!(values(&third, "price"), map(&[("a", 4.0), ("b", 2.0)]));
+    // Once as it came, and once for each of the two threads that read so few rows from the disk, each of them all.
+    assert_eq!(rig.handle.metrics.refused_schema.get(), 3);
+    rig.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_update_is_lost_while_a_table_is_filled() {
     let dir = tempfile::tempdir().unwrap();
@@ -130,8 +168,8 @@ async fn no_update_is_lost_while_a_table_is_filled() {
             let handle = Arc::clone(&rig.handle);
             tokio::spawn(async move {
                 for entity in (0..50).step_by(3) {
-                    let json = Bytes::from(format!("{{\"price\":{}}}", round + 1_000));
-                    handle.apply(&format!("e{entity}"), Update::Put { json }, 7);
+                    let row = Bytes::from(format!("{{\"price\":{}}}", round + 1_000));
+                    handle.apply(&format!("e{entity}"), Update::Put { row }, 7);
                     handle.apply(&format!("e{}", entity + 1), Update::Delete, 7);
                     tokio::task::yield_now().await;
                 }

@@ -19,8 +19,8 @@ pub use push::Pushing;
 /// A row as it lies in its bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketRow {
-    /// A flat JSON object by feature name.
-    pub json: Bytes,
+    /// As it was sent: a flat JSON object by feature name, or the compact form of one.
+    pub row: Bytes,
     /// The sequence in the bucket.
     pub revision: u64,
     /// When the core took it.
@@ -113,7 +113,7 @@ impl NatsLink {
         let store = self.jetstream().get_key_value(&bucket).await.map_err(|error| fail(&error))?;
         let entry = store.entry(key_of(entity)).await.map_err(|error| fail(&error))?;
         Ok(entry.filter(|entry| entry.operation == kv::Operation::Put).map(|entry| BucketRow {
-            json: entry.value,
+            row: entry.value,
             revision: entry.revision,
             stored_us: (entry.created.unix_timestamp_nanos() / 1_000) as TimeUs,
         }))

@@ -57,8 +57,8 @@ impl Seen {
     }
 
     fn put(&self, entity: &str, price: u32, seq: u64) {
-        let json = Bytes::from(format!("{{\"price\":{price}}}"));
-        self.rig.handle.change(entity, Update::Put { json }, seq, 7);
+        let row = Bytes::from(format!("{{\"price\":{price}}}"));
+        self.rig.handle.change(entity, Update::Put { row }, seq, 7);
     }
 
     fn delete(&self, entity: &str, seq: u64) {
