@@ -277,3 +277,39 @@ fn compact_rows_say_the_same_and_those_of_another_schema_are_refused() -> Result
         until_value(&node, "u-2", 800.0).await
     })
 }
+
+#[test]
+fn parquet_is_pushed_and_a_column_that_can_be_no_feature_is_not() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let features = rig.path("features.toml");
+        fs::write(
+            &features,
+            "[view.user]\nby = \"subject\"\n[view.user.features]\nbought = { type = \"ids\", len = 3 }\ncount = \"number\"\n\
+             segment = \"symbol\"\nseen = \"time\"\ntaste = { type = \"vector\", len = 2 }\nvalue = \"f32\"\nvip = \"flag\"\n",
+        )?;
+        let release = features.to_string_lossy().into_owned();
+        let file = |name: &str| binary::repository().join("tests/cases/parquet").join(name);
+        // The state of a push stands beside its file, and these are the repository's.
+        let users = rig.path("users.parquet");
+        fs::copy(file("pandas.parquet"), &users)?;
+        for form in [&["--binary", "--json"][..], &["--json"]] {
+            let ran = push(&rig, &users, &[&["--release", &release], form].concat()).await?;
+            ensure!(ran.code == Some(0) && printed(&ran)?["rows"] == 3, "{ran:?}");
+            let row = rig.cli.json(["features", "get", "user", "u-1", "--release", &release]).await?["row"].clone();
+            let time_us = 1_795_421_730_250_001_i64;
+            let expected = json!({
+                "_time": time_us, "bought": ["a", "b"], "seen": time_us, "segment": "vip", "taste": [0.5, -1.0], "vip": true,
+            });
+            for (name, value) in expected.as_object().context("an object")? {
+                ensure!(row[name] == *value, "{name}: {row}");
+            }
+            ensure!(row["count"].as_f64() == Some(7.0) && row["value"].as_f64() == Some(1.5), "{row}");
+        }
+        let dates = rig.path("dates.parquet");
+        fs::copy(file("refused_date.parquet"), &dates)?;
+        let ran = push(&rig, &dates, &[]).await?;
+        ensure!(ran.code == Some(1) && ran.stderr.contains("dates.parquet: column \"date\" is a date"), "{ran:?}");
+        Ok(())
+    })
+}

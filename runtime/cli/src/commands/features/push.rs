@@ -22,6 +22,8 @@ use crate::output::{Outcome, Output};
 
 mod csv;
 mod pace;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod progress;
 mod resume;
 mod rows;
@@ -37,7 +39,7 @@ const MAX_TOLD: usize = 20;
 )]
 pub(crate) struct Args {
     /// JSON Lines (an object a line: the values by feature name, and `_key`, a text or a list of two), CSV (.csv, .tsv: a line
-    /// of names, then a line a row).
+    /// of names, then a line a row) or Parquet (.parquet).
     file: PathBuf,
     /// The view.
     #[arg(long, value_name = "NAME")]
@@ -87,7 +89,7 @@ impl Args {
             Some(schema) => self.shards.agreed(schema)?,
             None => self.shards,
         };
-        let file = RowFile::open(&self.file, schema.as_ref().map(|schema| Arc::clone(schema.layout())))?;
+        let file = RowFile::open(&self.file, schema.as_ref())?;
         let writer =
             schema.as_ref().filter(|_| self.binary).map(|schema| BinaryWriter::new(Arc::clone(schema.layout())));
         let (total, refused) = self.look_through(&file, schema, output)?;
@@ -95,7 +97,10 @@ impl Args {
             let pushed = Pushed { view: &self.view, rows: 0, refused, before: 0, stopped: false };
             output.data(
                 &pushed,
-                format_args!("{}: nothing is sent, {refused} rows are not as they should be", self.view),
+                format_args!(
+                    "{}: nothing is sent, {refused} rows are not as they should be; mend them and push again",
+                    self.view
+                ),
             )?;
             return Ok(Outcome::Findings);
         }

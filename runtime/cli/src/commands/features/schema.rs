@@ -54,8 +54,13 @@ impl Schema {
             found.aggregates.is_empty(),
             "view {view:?} of {name} is made of a session's events: no rows are written into it"
         );
-        let layout = Arc::new(found.layout());
-        Ok(Self { view: view.to_owned(), reader: reader(&layout), layout, shards: found.shards })
+        Ok(Self::of(view, found.layout(), found.shards))
+    }
+
+    /// A view of these features.
+    pub(super) fn of(view: &str, layout: RowLayout, shards: Option<u32>) -> Self {
+        let layout = Arc::new(layout);
+        Self { view: view.to_owned(), reader: reader(&layout), layout, shards }
     }
 
     pub(super) fn layout(&self) -> &Arc<RowLayout> {
@@ -65,6 +70,16 @@ impl Schema {
     /// How many shards the view has.
     pub(super) fn shards(&self) -> Option<u32> {
         self.shards
+    }
+
+    /// Whether the view has a feature of this name; when not, why that is wrong.
+    pub(super) fn knows(&self, name: &str) -> Result<(), String> {
+        if self.layout.field(name).is_some() {
+            return Ok(());
+        }
+        let near = nearest(name, self.layout.fields().iter().map(|field| field.name.as_str()));
+        let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        Err(format!("view {:?} has no such feature{near}", self.view))
     }
 
     /// Looks through a row as a node will read it; the first thing that is wrong.
@@ -92,9 +107,7 @@ impl Schema {
                 .then(|| format!("{shown} is no time; expected RFC 3339, or whole microseconds since 1970"));
         }
         let Some(field) = self.layout.field(name) else {
-            let near = nearest(name, self.layout.fields().iter().map(|field| field.name.as_str()));
-            let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-            return (!name.starts_with('_')).then(|| format!("view {:?} has no such feature{near}", self.view));
+            return self.knows(name).err().filter(|_| !name.starts_with('_'));
         };
         let one = one(name, value);
         let is_wrong = reader(&self.layout).read(one.as_bytes()).is_ok_and(|row| row.wrong > 0);

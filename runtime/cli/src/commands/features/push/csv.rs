@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use selvedge_build::csv::{Record, Records};
 use selvedge_decision::layout::{FeatureKind, Field, RowLayout};
-use selvedge_node::features::entity::{BadEntity, entity};
 use selvedge_node::features::lines::{DELETE_NAME, KEY_NAME};
 use selvedge_node::features::row::{TIME_NAME, parse_rfc3339};
 use serde_json::Value;
 
-use super::rows::{BadRow, FileRow, place};
-use crate::commands::features::schema::expected;
+use super::rows::{BadRow, FileRow, key, place};
+use crate::commands::features::schema::{Schema, expected};
 
 /// How much of a cell is shown.
 const SHOWN_CHARS: usize = 60;
@@ -31,7 +30,7 @@ pub(super) struct Csv {
 
 impl Csv {
     /// Reads the line of names.
-    pub(super) fn new(bytes: &[u8], layout: Option<Arc<RowLayout>>) -> Result<Self, String> {
+    pub(super) fn new(bytes: &[u8], schema: Option<&Schema>) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             format!("line {line}: not UTF-8; save it as \"CSV UTF-8\"")
@@ -56,7 +55,11 @@ impl Csv {
                         "{name:?}: of names with `_` only {KEY_NAME}, {TIME_NAME} and {DELETE_NAME} mean something"
                     ));
                 }
-                _ => {}
+                _ => {
+                    if let Some(Err(why)) = schema.map(|schema| schema.knows(name)) {
+                        return wrong(&format!("{name:?}: {why}"));
+                    }
+                }
             }
         }
         let find = |wanted: &str| names.iter().position(|name| name == wanted);
@@ -66,6 +69,7 @@ impl Csv {
         let delete = find(DELETE_NAME);
         let mut values: Vec<usize> = (0..names.len()).filter(|at| *at != key && Some(*at) != delete).collect();
         values.sort_by(|a, b| names[*a].cmp(&names[*b]));
+        let layout = schema.map(|schema| Arc::clone(schema.layout()));
         Ok(Self { names, key, delete, values, layout })
     }
 
@@ -129,19 +133,9 @@ impl Csv {
                 .ok_or_else(|| format!("{} is not {}", shown(cell), expected(FeatureKind::Time, 1)));
         }
         let Some(layout) = &self.layout else { return Ok(Some(guessed(cell))) };
-        // A name that the view does not have is told by the check of the whole row.
-        let Some(field) = layout.field(name) else { return Ok(Some(text(cell))) };
+        let Some(field) = layout.field(name) else { return Ok(None) };
         let typed = typed(field, cell).map(Some);
         typed.ok_or_else(|| format!("{} is not {}", shown(cell), expected(field.kind, field.len)))
-    }
-}
-
-/// Whom a cell names: a text as it is, or a pair as a JSON list of two texts.
-fn key(cell: &str) -> Result<String, BadEntity> {
-    let pair: Option<Vec<String>> = cell.starts_with('[').then(|| serde_json::from_str(cell).ok()).flatten();
-    match &pair {
-        Some(parts) => entity(parts.iter().map(String::as_str)),
-        None => entity([cell]),
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use selvedge_decision::layout::RowLayout;
+use selvedge_node::features::entity::{BadEntity, entity};
 use selvedge_node::features::lines::lines;
 
 use super::csv::Csv;
-use crate::commands::features::schema::Wrong;
+#[cfg(feature = "parquet")]
+use super::parquet::Parquet;
+use crate::commands::features::schema::{Schema, Wrong};
 use crate::files::read_file;
 
 /// The largest file, in bytes: it is read whole.
@@ -25,12 +26,14 @@ pub(super) struct RowFile {
 enum Form {
     Lines,
     Csv(Csv),
+    #[cfg(feature = "parquet")]
+    Parquet(Parquet),
 }
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FileRow {
-    /// Its line, from 1.
+    /// Its line, or of Parquet its row, from 1.
     pub(super) number: usize,
     /// Whom it is about; pairs joined by `\0`.
     pub(super) entity: String,
@@ -41,7 +44,7 @@ pub(super) struct FileRow {
 /// What stands there is no row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadRow {
-    /// Where: `line 3`.
+    /// Where: `line 3`, or `row 3` of Parquet.
     pub(super) place: String,
     /// What is wrong and what is expected.
     pub(super) why: String,
@@ -54,15 +57,15 @@ pub(super) type Rows<'f> = Box<dyn Iterator<Item = Result<FileRow, BadRow>> + 'f
 
 impl RowFile {
     /// Reads a file; its form is told by its name. With a view's features, cells are read as what those ask for.
-    pub(super) fn open(path: &Path, layout: Option<Arc<RowLayout>>) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, schema: Option<&Schema>) -> anyhow::Result<Self> {
         let bytes = Bytes::from(read_file(path, MAX_FILE_BYTES)?);
         let end = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let form = match end.as_str() {
-            "csv" | "tsv" => {
-                Form::Csv(Csv::new(&bytes, layout).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))?)
-            }
-            _ => Form::Lines,
+            "csv" | "tsv" => Csv::new(&bytes, schema).map(Form::Csv),
+            "parquet" => parquet(&bytes, schema),
+            _ => Ok(Form::Lines),
         };
+        let form = form.map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))?;
         Ok(Self { bytes, form })
     }
 
@@ -82,18 +85,41 @@ impl RowFile {
                 let text = std::str::from_utf8(&self.bytes).context("the file is not UTF-8")?;
                 Box::new(csv.rows(text))
             }
+            #[cfg(feature = "parquet")]
+            Form::Parquet(parquet) => Box::new(parquet.rows().map_err(|why| anyhow::anyhow!(why))?),
         })
     }
 
     /// That a value of a row is not what the view asks for.
     pub(super) fn wrong(&self, row: &FileRow, wrong: &Wrong) -> BadRow {
-        let column = match &self.form {
-            Form::Lines => None,
-            Form::Csv(csv) => csv.column(&wrong.name),
+        let place = match &self.form {
+            Form::Lines => place(row.number, None),
+            Form::Csv(csv) => place(row.number, csv.column(&wrong.name)),
+            #[cfg(feature = "parquet")]
+            Form::Parquet(_) => format!("row {}", row.number),
         };
         let Wrong { name, why } = wrong;
         let why = if name.is_empty() { why.clone() } else { format!("{name}: {why}") };
-        BadRow { place: place(row.number, column), why }
+        BadRow { place, why }
+    }
+}
+
+#[cfg(feature = "parquet")]
+fn parquet(bytes: &Bytes, schema: Option<&Schema>) -> Result<Form, String> {
+    Parquet::new(bytes.clone(), schema).map(Form::Parquet)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(_: &Bytes, _: Option<&Schema>) -> Result<Form, String> {
+    Err("this selvedge was built without the feature `parquet`: build it with it, or push CSV or JSON Lines".into())
+}
+
+/// Whom a text names: itself, or a pair as a JSON list of two texts.
+pub(super) fn key(text: &str) -> Result<String, BadEntity> {
+    let pair: Option<Vec<String>> = text.starts_with('[').then(|| serde_json::from_str(text).ok()).flatten();
+    match &pair {
+        Some(parts) => entity(parts.iter().map(String::as_str)),
+        None => entity([text]),
     }
 }
 

@@ -4,7 +4,8 @@ use super::*;
 
 /// The rows of a text: entity and JSON, or what is wrong.
 fn check(layout: Option<&RowLayout>, csv: &str, expected: &[Result<(&str, &str), &str>]) {
-    let read = Csv::new(csv.as_bytes(), layout.cloned().map(Arc::new)).expect("a line of names");
+    let schema = layout.map(|layout| Schema::of("user", layout.clone(), None));
+    let read = Csv::new(csv.as_bytes(), schema.as_ref()).expect("a line of names");
     let found: Vec<_> = read
         .rows(csv)
         .map(|row| match row {
@@ -108,4 +109,9 @@ fn a_line_of_names_that_means_nothing_is_refused() {
     );
     check(b"_key\na\n\xff\n", "line 3: not UTF-8; save it as \"CSV UTF-8\"");
     check(b"\"_key\n", "line 1: a quote is opened and not closed");
+    let schema = Schema::of("user", layout(), None);
+    assert_eq!(
+        Csv::new(b"_key,vlaue\n", Some(&schema)).err().as_deref(),
+        Some("line 1, column 2: \"vlaue\": view \"user\" has no such feature; did you mean \"value\"?"),
+    );
 }
