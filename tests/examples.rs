@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use selvedge_suite::harness::{Client, Process, Random, binary, process, until};
+use selvedge_suite::harness::{Client, Process, Random, Rig, binary, process, until};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -154,6 +154,33 @@ fn open_bandit() -> Result<()> {
             line["records_in_stream"] == 2_000 && line["replayed"] == 2_000 && line["replay_different"] == 0,
             "{line}"
         );
+        Ok(())
+    })
+}
+
+/// `examples/nats-py`: rows that the public Python client writes are those that commands read.
+#[test]
+fn nats_py() -> Result<()> {
+    crate::alone(async {
+        let Some(python) = binary::python("nats")? else {
+            println!("there is no Python with nats-py here: `./x test` makes one");
+            return Ok(());
+        };
+        let rig = Rig::start().await?;
+        let example = binary::repository().join("examples/nats-py");
+        let (url, rows) = (rig.nats.url(), example.join("rows.jsonl"));
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" < \"$ROWS\""]).env("ROWS", rows).arg(python);
+        command.arg(example.join("publish.py")).args([&url, "user"]);
+        let (status, _, stderr) = process::run("publish.py", command, LIMIT).await?;
+        ensure!(status.success(), "{status}: {stderr}");
+        for (key, expected) in [
+            ("u-42", json!({"_time": "2026-11-23T08:15:30Z", "lifetime_value": 120.5, "segment": "vip"})),
+            ("[\"sku-1\",\"DE\"]", json!({"price": 59.9})),
+        ] {
+            let got = rig.cli.json(["features", "get", "user", key]).await?;
+            ensure!(got["row"] == expected, "{key}: {got}");
+        }
         Ok(())
     })
 }

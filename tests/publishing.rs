@@ -11,7 +11,7 @@ use selvedge_suite::harness::shop::{Shop, hero};
 use selvedge_suite::harness::{Node, Process, Rig, binary, until};
 use serde_json::{Value, json};
 
-use crate::views::{LIMIT, until_value};
+use crate::views::{LIMIT, live, started, until_value};
 
 /// A view of people with a feature of every type.
 const FEATURES: &str = r#"
@@ -311,5 +311,20 @@ fn parquet_is_pushed_and_a_column_that_can_be_no_feature_is_not() -> Result<()> 
         let ran = push(&rig, &dates, &[]).await?;
         ensure!(ran.code == Some(1) && ran.stderr.contains("dates.parquet: column \"date\" is a date"), "{ran:?}");
         Ok(())
+    })
+}
+
+#[test]
+fn any_client_may_write_a_row() -> Result<()> {
+    crate::alone(async {
+        let (rig, node) = started("", "").await?;
+        rig.put("user", "somebody", &json!({"value": 1})).await?;
+        live(&node).await?;
+        // What `nats kv put` sends: the key is base64url of u-7.
+        let bucket = rig.link().await?.jetstream().get_key_value("features_user").await?;
+        bucket.put("dS03", " {\"value\": 7, \"_note\": [\"by hand\"]}\n".into()).await?;
+        until_value(&node, "u-7", 7.0).await?;
+        bucket.delete("dS03").await?;
+        until_value(&node, "u-7", -1.0).await
     })
 }

@@ -33,6 +33,15 @@ pub fn nats_server() -> Result<PathBuf> {
         .context("no nats-server: run `./x test`, which fetches one, or set SELVEDGE_NATS_SERVER")
 }
 
+/// The Python with the packages of a name, which `./x` made; none where a test runs without `./x` on a machine that never did.
+pub fn python(name: &str) -> Result<Option<PathBuf>> {
+    if let Some(path) = std::env::var_os(format!("SELVEDGE_PYTHON_{}", name.to_uppercase())) {
+        return Ok(Some(path.into()));
+    }
+    let made = profile_folder()?.parent().map(|target| target.join(format!("tools/python-{name}/bin/python")));
+    Ok(made.filter(|path| path.is_file()))
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
