@@ -48,9 +48,8 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
             let event = json!({"event": "view_item", "session": "s-1"});
             events.post("/v1/events", &event).await?.ok()?;
             let start = Instant::now();
-            let (on_same, on_other) = tokio::join!(seen(&mut here, views, start), seen(&mut there, views, start));
-            same.add(on_same?);
-            other.add(on_other?);
+            same.add(seen(&mut here, views, start).await?);
+            other.add(seen(&mut there, views, start).await?);
         }
         at_once.push(same);
         travelled.push(other);
