@@ -50,4 +50,4 @@ macro_rules! proofs {
     };
 }
 
-proofs! { swap kill clone outage start faults refusal tamper requests events corpus rules replay models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }
+proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }

@@ -1,6 +1,7 @@
 //! The proofs: what the product promises, each shown by making it hard. A proof counts the things it looked at and those that
 //! were not as they must be; the bar is always that none is. `./x prove` runs them at full size, the tests in a short form.
 
+mod chaos;
 mod clone;
 mod corpus;
 mod events;
@@ -51,6 +52,7 @@ pub struct Findings {
     n: u64,
     failed: u64,
     first: Vec<String>,
+    notes: Vec<String>,
 }
 
 /// A proof's result as it is printed.
@@ -69,7 +71,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
 
 /// Every proof, in the order in which they run.
-pub const ALL: [Proof; 18] = [
+pub const ALL: [Proof; 19] = [
     Proof {
         name: "swap",
         about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
@@ -119,6 +121,11 @@ pub const ALL: [Proof; 18] = [
         name: "events",
         about: "events in every shape; copies are stored once over stops, kills and outages; unknown ones are counted",
         run: |scale| Box::pin(events::run(scale)),
+    },
+    Proof {
+        name: "chaos",
+        about: "all that goes wrong, in any order: what was answered 202 arrives once and in order, the books balance",
+        run: |scale| Box::pin(chaos::run(scale)),
     },
     Proof {
         name: "corpus",
@@ -180,6 +187,9 @@ impl Proof {
     /// Runs it.
     pub async fn run(&self, scale: Scale) -> Result<(Line, Vec<String>)> {
         let findings = (self.run)(scale).await?;
+        for note in &findings.notes {
+            eprintln!("  {note}");
+        }
         let ok = findings.failed == 0 && findings.n > 0;
         let line = Line { proof: self.name, n: findings.n, failed: findings.failed, bar: 0, ok, seed: scale.seed };
         Ok((line, findings.first))
@@ -216,6 +226,11 @@ impl Findings {
         if failed > 0 && self.first.len() < 10 {
             self.first.push(what());
         }
+    }
+
+    /// A line of what it looked at, such as of a balance sheet, for people.
+    fn note(&mut self, line: String) {
+        self.notes.push(line);
     }
 
     /// Counts a thing that had to work; its value if it did.

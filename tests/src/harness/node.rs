@@ -1,5 +1,6 @@
 //! One node as a real process: its configuration, its start, its listeners, its metrics, its end.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,10 @@ pub struct NodeSpec {
     pub trust: Vec<PathBuf>,
     /// More settings, each `section.key=value` as `--set` takes them.
     pub settings: Vec<String>,
+    /// More of its environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// A command that starts the rest of its command line, such as one that limits it; empty for none.
+    pub around: Vec<OsString>,
 }
 
 /// A running node.
@@ -57,6 +62,8 @@ impl NodeSpec {
             nats: nats.to_owned(),
             trust: vec![trust.to_owned()],
             settings: Vec::new(),
+            environment: Vec::new(),
+            around: Vec::new(),
         }
     }
 
@@ -102,7 +109,10 @@ impl Node {
     pub async fn start(spec: NodeSpec) -> Result<Self> {
         fs::create_dir_all(&spec.folder)?;
         let config = spec.write_config()?;
-        let mut command = Command::new(binary::built("selvedge")?);
+        let mut words = spec.around.clone();
+        words.push(binary::built("selvedge")?.into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).envs(spec.environment.iter().cloned());
         command.arg("node").arg("--config").arg(&config).current_dir(&spec.folder);
         for setting in &spec.settings {
             command.arg("--set").arg(setting);

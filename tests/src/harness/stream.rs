@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use selvedge_decision::Record;
+use selvedge_decision::{Epoch, Record};
 use selvedge_node::clock::Clock;
 use selvedge_node::events::Event;
 use selvedge_node::link::nats::events::{BlockMessages, BlockQuery, ReadFailure};
 use selvedge_node::link::{NatsConfig, NatsLink};
+use selvedge_node::outbox::Lane;
 use selvedge_node::outbox::reader::{Item, Reader};
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -21,6 +22,8 @@ pub struct Stream {
     reader: Reader,
     /// Events and rewards.
     pub events: Vec<Event>,
+    /// The place of each event: its run, its lane, and its number there.
+    pub places: Vec<(Epoch, Lane, u64)>,
     /// Decision records.
     pub records: Vec<Record>,
 }
@@ -33,7 +36,14 @@ impl Stream {
         let config = NatsConfig { url: nats.to_owned(), ..NatsConfig::default() };
         let link = NatsLink::connect(config, &Clock::new()).await?;
         ensure!(link.connected(CONNECT).await, "the core at {nats} does not answer");
-        Ok(Self { link, messages: None, reader: Reader::new(), events: Vec::new(), records: Vec::new() })
+        Ok(Self {
+            link,
+            messages: None,
+            reader: Reader::new(),
+            events: Vec::new(),
+            places: Vec::new(),
+            records: Vec::new(),
+        })
     }
 
     /// Reads what arrived since the last time.
@@ -47,15 +57,26 @@ impl Stream {
             };
         }
         let Some(messages) = &mut self.messages else { return Ok(()) };
-        while let Some(message) = messages.next().await? {
+        loop {
+            let message = match messages.next().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    // From the start again next time; what was read is known.
+                    self.messages = None;
+                    return Err(error.into());
+                }
+            };
             for entry in self.reader.block(&message.bytes)? {
                 match entry.item {
-                    Item::Event(event) => self.events.push(event),
+                    Item::Event(event) => {
+                        self.events.push(event);
+                        self.places.push((entry.epoch, entry.lane, entry.seq));
+                    }
                     Item::Record(record) => self.records.push(record),
                 }
             }
         }
-        Ok(())
     }
 
     /// How often each message id is among the events.
