@@ -84,7 +84,7 @@ pub const ALL: [Proof; 19] = [
     },
     Proof {
         name: "clone",
-        about: "a cloned data directory never reuses an id",
+        about: "a cloned data directory never reuses an id, and the clone is not ready beside the original",
         run: |scale| Box::pin(clone::run(scale)),
     },
     Proof {

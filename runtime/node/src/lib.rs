@@ -15,3 +15,4 @@ pub mod outbox;
 pub mod releases;
 pub mod sessions;
 pub mod telemetry;
+pub mod twin;

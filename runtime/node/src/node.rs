@@ -23,6 +23,7 @@ use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
 use crate::outbox::{Outbox, OutboxConfig};
 use crate::releases::{self, Releases, ReleasesConfig};
 use crate::sessions::{Sessions, SessionsConfig};
+use crate::twin::Twin;
 use crate::{events, telemetry};
 
 /// Why a node does not start.
@@ -177,6 +178,9 @@ impl Node {
         flows.spawn(follow.run(flows_stop.clone()));
         flows.spawn(outbox.clone().drain(link.clone(), flows_stop.clone()));
         flows.spawn(sessions.clone().travel(link.clone(), flows_stop.clone()));
+        let twin = Twin::default();
+        let name = config.node.name.clone();
+        flows.spawn(twin.clone().run(link.clone(), name, epoch, started_us, clock.clone(), flows_stop.clone()));
         flows.spawn(watch_guard(releases.clone(), flows_stop.clone()));
 
         let decide_metrics = decide::Metrics::default();
@@ -204,6 +208,7 @@ impl Node {
             clock: clock.clone(),
             started_us,
             link: link.clone(),
+            twin,
             releases: releases.clone(),
             features: features.clone(),
             outbox: outbox.clone(),

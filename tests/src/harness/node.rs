@@ -152,6 +152,18 @@ impl Node {
         Ok(last)
     }
 
+    /// Waits until `/readyz` is not ready, and `code` among its reasons.
+    pub async fn not_ready(&self, code: &str, limit: Duration) -> Result<()> {
+        let mut last = Value::Null;
+        let what = format!("{} not to be ready because of {code}", self.spec.name);
+        let found = until(&what, limit, async || {
+            last = self.readiness().await.unwrap_or_default();
+            let named = last["reasons"].as_array().into_iter().flatten().any(|reason| reason["code"] == code);
+            (last["status"] == "not_ready" && named).then_some(())
+        });
+        found.await.with_context(|| format!("/readyz says {last}")).with_context(|| self.process.log_tail())
+    }
+
     /// Waits until it runs `release`.
     pub async fn runs(&self, release: &str, limit: Duration) -> Result<()> {
         let what = format!("{} to run {release}", self.spec.name);

@@ -1,9 +1,10 @@
-//! A cloned data directory: the original and its clone run side by side under one name, and no id is used twice.
+//! A cloned data directory: the original and its clone run side by side under one name: no id is used twice, and
+//! the clone is not ready as long as the original is there.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::kill::copy_folder;
 use super::traffic::Traffic;
@@ -36,6 +37,9 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
         node.runs(&release, LIMIT).await?;
         traffic.push(Traffic::start(node.http, scale.seed + 1 + at as u64));
     }
+    findings.works(nodes[1].not_ready("name_taken", LIMIT).await);
+    let said = nodes[0].readiness().await?;
+    findings.check(said["status"] == "ready", || format!("the original says {said}"));
     let (mut ids, mut accepted) = (BTreeSet::new(), before.accepted);
     let mut answered = before.decisions.len();
     ids.extend(before.decisions);
@@ -46,6 +50,9 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
         ids.extend(sent.decisions);
         accepted.extend(sent.accepted);
     }
+    let [original, clone] = nodes;
+    drop(original.kill()?);
+    findings.works(clone.wait_for("ready", LIMIT).await.context("the clone, with the original gone"));
     findings.count(answered as u64, (answered - ids.len()) as u64, || "a decision id was used twice".into());
 
     let mut missing = accepted.len();

@@ -12,6 +12,7 @@ use crate::features::{Features, ViewStatus};
 use crate::link::{Link, LinkState};
 use crate::outbox::{Outbox, OutboxStatus};
 use crate::releases::{Releases, Status};
+use crate::twin::Twin;
 
 /// The share of a lane's bytes above which it counts as filling up.
 const FILLING: f64 = 0.8;
@@ -28,6 +29,8 @@ pub struct Health {
     pub started_us: TimeUs,
     /// How it reaches the core.
     pub link: Link,
+    /// Whether another run has its name.
+    pub twin: Twin,
     /// What it decides by.
     pub releases: Releases<Active>,
     /// What it knows.
@@ -117,6 +120,17 @@ impl Health {
             reasons.push(reason("release_refused", refusal.since_us, format!("{what}: {}", refusal.why)));
         } else if let Some(problem) = &releases.channel_problem {
             reasons.push(reason("channel", problem.since_us, problem.why.clone()));
+        }
+        if let Some(taken) = self.twin.taken() {
+            ready = false;
+            let detail = format!(
+                "the name {} is that of another run, {}, which started {} and answers: stop it, or give this node a name of \
+                 its own and an empty data directory",
+                self.node,
+                taken.epoch,
+                time_text(taken.started_us)
+            );
+            reasons.push(reason("name_taken", taken.since_us, detail));
         }
         if let LinkState::Down { since_us, why } = &*self.link.state().borrow() {
             reasons.push(reason("core_unreachable", *since_us, why.clone()));

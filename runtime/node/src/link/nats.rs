@@ -19,6 +19,7 @@ pub mod features;
 pub mod releases;
 pub(crate) mod sessions;
 pub mod setup;
+mod who;
 
 /// Where the core is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +136,11 @@ impl NatsConfig {
     /// The KV bucket in which nodes tell how they are.
     pub fn nodes_bucket(&self) -> String {
         format!("{}nodes", self.prefix)
+    }
+
+    /// The subject on which the runs of `node` are asked who they are.
+    pub fn who_subject(&self, node: &NodeId) -> String {
+        format!("{}selvedge.who.{node}", self.prefix)
     }
 
     /// The object store of the releases.

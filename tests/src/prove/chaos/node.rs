@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::super::kill::copy_folder;
-use super::Ground;
+use super::{Ground, SOON};
 use crate::harness::{Node, NodeSpec, wait};
 
 impl Ground {
@@ -47,6 +47,7 @@ impl Ground {
         let clone = Node::start(clone).await?;
         let epochs = BTreeSet::from([epoch, self.node()?.epoch.clone(), clone.epoch.clone()]);
         self.findings.check(epochs.len() == 3, || format!("an epoch was used twice: {epochs:?}"));
+        self.findings.works(clone.not_ready("name_taken", SOON).await);
         self.decisions_go_on(100).await?;
         drop(clone.kill()?);
         Ok(())

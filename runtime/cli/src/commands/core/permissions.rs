@@ -32,6 +32,8 @@ impl Args {
             own,
             format!("$KV.{}.{node}", names.nodes_bucket()),
             format!("$KV.{}.*.{node}.>", names.sessions_bucket()),
+            // Who else runs under its name; it may answer those who ask it.
+            names.who_subject(&self.node),
             // What it reads: the state of streams, their messages one by one or as they come.
             "$JS.API.INFO".to_owned(),
             "$JS.API.STREAM.INFO.*".to_owned(),
@@ -52,10 +54,11 @@ impl Args {
             format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
             format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.>"),
         ];
-        let subscribe = ["_INBOX.>"];
+        let subscribe = ["_INBOX.>".to_owned(), names.who_subject(&self.node)];
         if output.is_json() {
             let value = json!({ "user": node, "permissions": {
-                "publish": { "allow": publish, "deny": deny }, "subscribe": { "allow": subscribe } } });
+                "publish": { "allow": publish, "deny": deny }, "subscribe": { "allow": subscribe },
+                "allow_responses": true } });
             output.json_line(&value)?;
             return Ok(Outcome::Ok);
         }
@@ -64,10 +67,11 @@ impl Args {
         };
         output.text_line(format_args!(
             "{{\n  user: {node:?}\n  permissions: {{\n    publish: {{\n      allow: [{}\n      ]\n      deny: [{}\n      ]\n    }}\n    \
-             subscribe: {{ allow: [{:?}] }}\n  }}\n}}",
+             subscribe: {{ allow: [{:?}, {:?}] }}\n    allow_responses: true\n  }}\n}}",
             list(&publish),
             list(&deny),
             subscribe[0],
+            subscribe[1],
         ))?;
         Ok(Outcome::Ok)
     }
