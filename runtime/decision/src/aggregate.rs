@@ -25,7 +25,7 @@ pub use self::compile::{Feature, compile};
 pub use self::slot::Slot;
 use self::state::Cell;
 pub use self::state::State;
-use crate::layout::{FeatureKind, RowLayout};
+use crate::layout::{FeatureKind, RowLayout, id_hash};
 use crate::manifest::Scalar;
 use crate::{Digest, TimeUs};
 
@@ -84,6 +84,8 @@ enum Function {
     },
     Last(Window),
     First,
+    /// At most so many.
+    LastN(Window, usize),
     TimeSince,
     Distinct(Window),
     /// Half-life in microseconds.
@@ -172,6 +174,14 @@ impl Aggregates {
         &self.layout
     }
 
+    /// Each by its name, and by a digest of what it means: the same whatever it is called.
+    pub fn meanings(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.layout.fields();
+        let name = |cell: usize| fields.iter().find(|field| field.cell as usize == cell).map(|field| &*field.name);
+        let named = move |(aggregate, meaning): (&Aggregate, _)| Some((name(aggregate.cell)?, meaning));
+        self.all.iter().zip(self.meanings.iter().map(String::as_str)).filter_map(named)
+    }
+
     /// Whether an event of this name is asked for values.
     pub fn asks_of(&self, name: &str) -> bool {
         self.all.iter().any(|aggregate| {
@@ -181,7 +191,7 @@ impl Aggregates {
         })
     }
 
-    /// Applies an event.
+    /// Applies an event. One that came before others that are applied already is not the last.
     pub fn apply(&self, state: &mut State, event: Happening<'_>) {
         state.fit(self);
         state.touch(event.time_us);
@@ -292,12 +302,24 @@ impl Aggregate {
             (Function::Min(window), Cell::Least(least)) => least.at(*window, now).add(number),
             (Function::Max(window), Cell::Most(most)) => most.at(*window, now).add(number),
             (Function::Last(_), Cell::Moment(moment)) => {
-                if let Some(value) = value {
+                if let Some(value) = value.filter(|_| moment.as_ref().is_none_or(|(at, _)| *at <= now)) {
                     *moment = Some((now, value.clone()));
                 }
             }
-            (Function::First, Cell::Moment(moment @ None)) => *moment = value.map(|value| (now, value.clone())),
-            (Function::TimeSince, Cell::Moment(moment)) => *moment = Some((now, Value::Flag(true))),
+            (Function::First, Cell::Moment(moment)) => {
+                if let Some(value) = value.filter(|_| moment.as_ref().is_none_or(|(at, _)| now < *at)) {
+                    *moment = Some((now, value.clone()));
+                }
+            }
+            (Function::LastN(_, n), Cell::Recent(recent)) => {
+                if let Some(Value::Text(text)) = value {
+                    recent.add(text, now, *n);
+                }
+            }
+            (Function::TimeSince, Cell::Moment(moment)) => {
+                let last = moment.as_ref().map_or(now, |(at, _)| now.max(*at));
+                *moment = Some((last, Value::Flag(true)));
+            }
             (Function::Distinct(_), Cell::Distinct(seen)) => {
                 if let Some(value) = value {
                     seen.add(value, now);
@@ -343,6 +365,12 @@ impl Aggregate {
                 self.write(value, symbol, row);
             }
             (Function::First, Cell::Moment(Some((_, value)))) => self.write(value, symbol, row),
+            (Function::LastN(window, n), Cell::Recent(recent)) => {
+                let mut ids = recent.within(*window, now).map(id_hash).peekable();
+                if let (Some(_), Some(cells)) = (ids.peek(), row.get_mut(self.cell..self.cell + n)) {
+                    cells.iter_mut().for_each(|cell| *cell = ids.next().unwrap_or(0));
+                }
+            }
             (Function::TimeSince, Cell::Moment(Some((at, _)))) => number(seconds(now, *at)),
             (Function::Distinct(window), Cell::Distinct(seen)) => number(seen.count(*window, now) as f64),
             (Function::DecayedCount(half_life), Cell::Decayed(decayed)) => number(decayed.at(*half_life, now)),
@@ -405,6 +433,7 @@ impl Function {
             Self::Max(_) => Cell::Most(window::Ring::default()),
             Self::Rate { .. } => Cell::Shares(window::Ring::default()),
             Self::Last(_) | Self::First | Self::TimeSince => Cell::Moment(None),
+            Self::LastN(..) => Cell::Recent(state::Recent::default()),
             Self::Distinct(_) => Cell::Distinct(state::Seen::default()),
             Self::DecayedCount(_) => Cell::Decayed(decay::Count::default()),
             Self::DecayedMean(_, len) => Cell::Taste(decay::Mean::new(*len)),
@@ -426,6 +455,7 @@ impl Function {
             Self::Rate { window, .. } => over("rate", window),
             Self::Last(window) => over("last", window),
             Self::First => "first".to_owned(),
+            Self::LastN(window, n) => over(&format!("last {n}"), window),
             Self::TimeSince => "time since".to_owned(),
             Self::Distinct(window) => over("distinct", window),
             Self::DecayedCount(half_life) => format!("count by half in {half_life}"),

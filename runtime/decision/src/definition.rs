@@ -74,7 +74,7 @@ pub struct ViewDef {
     /// The features by name, in the order written.
     #[serde(default)]
     pub features: Features,
-    /// What the events of a session come to, by name: instead of features.
+    /// What the events of a session, a person, an item or a pair of them come to, by name: instead of features.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aggregates: BTreeMap<String, AggregateDef>,
 }
@@ -191,6 +191,9 @@ pub struct AggregateDef {
     /// The `of` of the first event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<Names>,
+    /// The different `of` of the last events, at most `n`: a list of ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_n: Option<Names>,
     /// Seconds since the last event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_since: Option<Names>,
@@ -209,9 +212,12 @@ pub struct AggregateDef {
     /// What of an event counts: `item`, a property's name, or a feature of the item such as `item.category`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// The type of a property that `last` or `first` keeps: `number`, `flag` or `symbol`; `number` when not said.
+    /// The type of a property that is kept: `number`, `flag` or `symbol`; `number` when not said.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<FeatureKind>,
+    /// For `last_n`: how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n: Option<u32>,
     /// For `rate`: the events it is a share of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over: Option<Names>,
@@ -477,6 +483,15 @@ impl FeatureDef {
     /// Whether it is a person's own.
     pub fn pii(&self) -> bool {
         matches!(self, Self::Full(spec) if spec.pii)
+    }
+}
+
+// === impl By ===
+
+impl By {
+    /// Whether it is a session, which one node sees all of unless it moves.
+    pub fn is_session(&self) -> bool {
+        matches!(self, Self::One(one) if one == "session")
     }
 }
 

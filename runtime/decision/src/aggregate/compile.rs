@@ -12,6 +12,8 @@ const SHORTEST: i64 = 12_000_000;
 const LONGEST: i64 = 400 * 86_400_000_000;
 /// The most names of events in one aggregate.
 const MOST_NAMES: usize = 32;
+/// The most values that `last_n` lists.
+const MOST_LISTED: u32 = 100;
 
 /// What a name such as `item.category` refers to.
 pub type Feature = (Of, FeatureKind, u32);
@@ -91,6 +93,16 @@ impl<F: Fn(&str) -> Result<Feature, String>> Compiler<F> {
                     return Err("`of` is a vector: `decayed_mean` takes vectors".into());
                 }
                 (if function == "last" { Function::Last(window) } else { Function::First }, kind_of(kind), 1)
+            }
+            "last_n" => {
+                if kind != Some(FeatureKind::Symbol) {
+                    return Err("`last_n` needs `of`: the item, or a symbol".into());
+                }
+                let n = def.n.ok_or("needs `n`, how many")?;
+                if !(1..=MOST_LISTED).contains(&n) {
+                    return Err(format!("`n` is {n}, expected 1 to {MOST_LISTED}"));
+                }
+                (Function::LastN(window, n as usize), FeatureKind::Ids, n)
             }
             "time_since" => number(Function::TimeSince),
             "distinct" if matches!(kind, None | Some(FeatureKind::Vector)) => {
@@ -175,6 +187,7 @@ fn named(def: &AggregateDef) -> Result<Named<'_>, String> {
         ("rate", &def.rate),
         ("last", &def.last),
         ("first", &def.first),
+        ("last_n", &def.last_n),
         ("time_since", &def.time_since),
         ("distinct", &def.distinct),
         ("decayed_count", &def.decayed_count),
@@ -193,12 +206,13 @@ fn named(def: &AggregateDef) -> Result<Named<'_>, String> {
 
 /// What the function has no use for is a mistake.
 fn only(def: &AggregateDef, function: &str) -> Result<(), String> {
-    let windowed = ["count", "sum", "mean", "min", "max", "rate", "last", "distinct"];
-    let valued = ["sum", "mean", "min", "max", "last", "first", "distinct", "decayed_mean"];
-    let checks: [(&str, bool, &[&str]); 7] = [
+    let windowed = ["count", "sum", "mean", "min", "max", "rate", "last", "last_n", "distinct"];
+    let valued = ["sum", "mean", "min", "max", "last", "first", "last_n", "distinct", "decayed_mean"];
+    let checks: [(&str, bool, &[&str]); 8] = [
         ("window", def.window.is_some(), &windowed),
         ("of", def.of.is_some(), &valued),
-        ("type", def.kind.is_some(), &["last", "first", "distinct"]),
+        ("type", def.kind.is_some(), &["last", "first", "last_n", "distinct"]),
+        ("n", def.n.is_some(), &["last_n"]),
         ("over", def.over.is_some(), &["rate"]),
         ("prior", def.prior.is_some(), &["rate"]),
         ("half_life", def.half_life.is_some(), &["decayed_count", "decayed_mean"]),

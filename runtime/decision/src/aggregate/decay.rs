@@ -20,7 +20,7 @@ pub(super) struct Count {
     weights: Vec<u64>,
 }
 
-/// A decayed mean of vectors, in the order of events.
+/// A decayed mean of vectors, summed in the order in which they are added.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Mean {
     at: TimeUs,
@@ -118,6 +118,11 @@ impl Mean {
     pub(super) fn add(&mut self, half_life: i64, now: TimeUs, vector: &[f32]) {
         if vector.len() != self.sums.len() || !vector.iter().all(|x| x.is_finite()) {
             return;
+        }
+        if now < self.at {
+            // One that comes late has faded since.
+            let late = Self { at: now, weight: 1.0, sums: vector.iter().map(|x| f64::from(*x)).collect() };
+            return self.merge(half_life, &late);
         }
         self.fade(half_life, now);
         self.weight += 1.0;

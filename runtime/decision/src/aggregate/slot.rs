@@ -9,18 +9,26 @@ use serde::{Deserialize, Serialize};
 
 use super::state::Cell;
 use super::{Aggregates, State};
-use crate::TimeUs;
+use crate::{Epoch, TimeUs};
 
 /// The version of the form.
 const VERSION: u8 = 1;
 
-/// What one run of a node knows of an entity.
+/// What one run of a node knows of an entity, or what all runs of it told the core.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Slot {
     #[serde(rename = "selvedge_slot")]
     version: u8,
-    /// The number of the last event in it, in its lane and epoch: of two slots of one run, the larger knows more.
+    /// The number of the last event in it, in its lane and epoch: of two slots of one run, the larger knows more. 0 in a slot
+    /// of several runs.
     pub seq: u64,
+    /// For a slot of several runs: of each the number of the last event in it. Events up to it are not counted again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "runs")]
+    pub runs: BTreeMap<Epoch, u64>,
+    /// Of what is up to there, by run: the numbers from one up to and without another that were passed by because they had not
+    /// come. Events of these are not in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "runs")]
+    pub lost: BTreeMap<Epoch, Vec<(u64, u64)>>,
     /// When the first event came and when the last one did.
     span: Option<(TimeUs, TimeUs)>,
     events: u64,
@@ -49,7 +57,15 @@ impl Aggregates {
     pub fn slot(&self, state: &State, seq: u64) -> Slot {
         let cells = self.meanings.iter().zip(state.cells());
         let aggregates = cells.filter(|_| state.fits(self)).map(|(meaning, cell)| (meaning.clone(), cell.clone()));
-        Slot { version: VERSION, seq, span: state.span(), events: state.events(), aggregates: aggregates.collect() }
+        Slot {
+            version: VERSION,
+            seq,
+            runs: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            span: state.span(),
+            events: state.events(),
+            aggregates: aggregates.collect(),
+        }
     }
 
     /// The state that a slot holds for these aggregates: those it does not have are empty, and so is one that holds what its
@@ -60,5 +76,26 @@ impl Aggregates {
             known.cloned().unwrap_or_else(|| aggregate.function.empty())
         });
         State::of(slot.span.filter(|(first, last)| first <= last), slot.events, cells.collect())
+    }
+}
+
+/// Epochs as they are written everywhere else: 16 hex digits.
+mod runs {
+    use std::collections::BTreeMap;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::Epoch;
+
+    pub(super) fn serialize<V: Serialize, S: Serializer>(runs: &BTreeMap<Epoch, V>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(runs.iter().map(|(epoch, value)| (epoch.to_string(), value)))
+    }
+
+    pub(super) fn deserialize<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<Epoch, V>, D::Error> {
+        let texts = BTreeMap::<String, V>::deserialize(from)?;
+        texts.into_iter().map(|(epoch, value)| Ok((epoch.parse().map_err(D::Error::custom)?, value))).collect()
     }
 }

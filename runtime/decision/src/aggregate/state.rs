@@ -1,6 +1,7 @@
 //! What is kept of one entity. Owns its shape; how it is stored and sent is a slot's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,7 @@ pub(super) enum Cell {
     Shares(Ring<[u64; 2]>),
     /// The first or the last value, and when it came.
     Moment(Option<(TimeUs, Value)>),
+    Recent(Recent),
     Distinct(Seen),
     Decayed(Count),
     Taste(Mean),
@@ -45,11 +47,17 @@ pub(super) struct Seen {
     last: BTreeMap<Key, TimeUs>,
 }
 
+/// Different texts, the one that came last first; of those that came at one time the smaller first.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Recent {
+    last: Vec<(TimeUs, Arc<str>)>,
+}
+
 /// A value by which others are told from it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Key {
     Bits(u64),
-    Text(std::sync::Arc<str>),
+    Text(Arc<str>),
 }
 
 // === impl State ===
@@ -132,6 +140,10 @@ impl Cell {
             Self::Most(ring) => ring.is_sound(),
             Self::Shares(ring) => ring.is_sound(),
             Self::Moment(moment) => moment.as_ref().is_none_or(|(at, _)| is_time(*at)),
+            Self::Recent(recent) => match function {
+                Function::LastN(_, n) => recent.is_sound(*n),
+                _ => false,
+            },
             Self::Distinct(seen) => seen.last.len() <= MOST_DISTINCT && seen.last.values().all(|at| is_time(*at)),
             Self::Decayed(count) => count.is_sound(),
             Self::Taste(mean) => matches!(function, Function::DecayedMean(_, len) if mean.is_sound(*len)),
@@ -150,6 +162,11 @@ impl Cell {
                 let replaces = |a: TimeUs| if *function == Function::First { b.0 < a } else { b.0 > a };
                 if a.as_ref().is_none_or(|(at, _)| replaces(*at)) {
                     *a = Some(b.clone());
+                }
+            }
+            (Self::Recent(a), Self::Recent(b)) => {
+                if let Function::LastN(_, n) = function {
+                    b.last.iter().for_each(|(at, text)| a.add(text, *at, *n));
                 }
             }
             (Self::Distinct(a), Self::Distinct(b)) => a.merge(b),
@@ -199,6 +216,29 @@ impl Seen {
                 self.last.remove(&key);
             }
         }
+    }
+}
+
+// === impl Recent ===
+
+impl Recent {
+    /// Of many the `n` that came last stay, in whichever order they are added.
+    pub(super) fn add(&mut self, text: &Arc<str>, now: TimeUs, n: usize) {
+        let known = self.last.iter().position(|(_, known)| known == text);
+        let now = known.map_or(now, |at| self.last.remove(at).0.max(now));
+        let place =
+            self.last.partition_point(|(at, other)| (std::cmp::Reverse(*at), other) < (std::cmp::Reverse(now), text));
+        self.last.insert(place, (now, Arc::clone(text)));
+        self.last.truncate(n);
+    }
+
+    pub(super) fn within(&self, window: Window, now: TimeUs) -> impl Iterator<Item = &str> {
+        self.last.iter().filter(move |(at, _)| window.covers(*at, now)).map(|(_, text)| &**text)
+    }
+
+    fn is_sound(&self, n: usize) -> bool {
+        let ordered = self.last.is_sorted_by(|a, b| (std::cmp::Reverse(a.0), &a.1) < (std::cmp::Reverse(b.0), &b.1));
+        self.last.len() <= n && ordered && self.last.iter().all(|(at, _)| is_time(*at))
     }
 }
 

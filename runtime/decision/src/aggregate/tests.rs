@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::definition::{AggregateDef, Names, SessionPart, Span};
-use crate::layout::{NO_SYMBOL, NO_TIME, unpack};
+use crate::layout::{NO_IDS, NO_SYMBOL, NO_TIME, id_hash, unpack};
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -187,6 +187,35 @@ fn distinct_is_exact_up_to_its_bound() {
 }
 
 #[test]
+fn the_last_different_ones_are_a_list_of_ids() {
+    let def = AggregateDef {
+        last_n: of("view"),
+        of: Some("item".into()),
+        n: Some(3),
+        window: minutes(12),
+        ..Default::default()
+    };
+    let all = aggregates(&[("list", def)]);
+    let mut session = session(&all);
+    let list = |session: &Session<'_>, now| {
+        let mut cells = vec![0; all.layout().cells()];
+        all.read(&session.state, now, &|_| 0, &mut cells);
+        cells
+    };
+    let ids = |names: [&str; 3]| names.map(|name| if name.is_empty() { 0 } else { id_hash(name) }).to_vec();
+    assert_eq!(list(&session, START)[0], NO_IDS, "nothing was seen");
+    for (at, item) in ["a", "b", "a", "c", "d"].into_iter().enumerate() {
+        session.event("view", START + at as i64 * MINUTE, |_| Some(Value::Text(item.into())));
+        if at == 2 {
+            assert_eq!(list(&session, START + 2 * MINUTE), ids(["a", "b", ""]), "each once, the last one first");
+        }
+    }
+    assert_eq!(list(&session, START + 4 * MINUTE), ids(["d", "c", "a"]));
+    assert_eq!(list(&session, START + 15 * MINUTE), ids(["d", "c", ""]), "what is within the window");
+    assert_eq!(list(&session, START + 30 * MINUTE)[0], NO_IDS);
+}
+
+#[test]
 fn what_fades_weighs_half_after_its_half_life() {
     let def = |def: AggregateDef| AggregateDef { half_life: minutes(30), ..def };
     let all = aggregates(&[
@@ -240,6 +269,7 @@ fn everything() -> Aggregates {
         ("mean", price(AggregateDef { mean: of("view"), ..Default::default() })),
         ("min", price(AggregateDef { min: of("buy"), ..Default::default() })),
         ("rate", AggregateDef { rate: of("buy"), over: of("view"), prior: Some([1.0, 9.0]), ..Default::default() }),
+        ("recent", AggregateDef { last_n: of("view"), of: Some("item".into()), n: Some(5), ..Default::default() }),
         ("since", AggregateDef { time_since: of("buy"), ..Default::default() }),
         ("start", AggregateDef { session: Some(SessionPart::Start), ..Default::default() }),
         ("sum", price(AggregateDef { sum: of("buy"), ..Default::default() })),
@@ -289,6 +319,36 @@ fn parts_of_a_state_come_to_what_the_whole_does() {
             }
         }
     }
+}
+
+/// What was passed by and comes when others behind it are counted.
+#[test]
+fn an_event_that_comes_late_is_not_the_last() {
+    let item = |def: AggregateDef| AggregateDef { of: Some("item".into()), ..def };
+    let taste = AggregateDef {
+        decayed_mean: of("view"),
+        of: Some("item.taste".into()),
+        half_life: minutes(1),
+        ..Default::default()
+    };
+    let all = aggregates(&[
+        ("first", item(AggregateDef { first: of("view"), ..Default::default() })),
+        ("last", item(AggregateDef { last: of("view"), ..Default::default() })),
+        ("since", AggregateDef { time_since: of("view"), ..Default::default() }),
+        ("taste", taste),
+    ]);
+    let value = |text: &'static str, x: f32| {
+        move |of: &Of| match of {
+            Of::Item => Some(Value::Text(text.into())),
+            _ => Some(Value::Vector([x, 1.0, 1.0].into())),
+        }
+    };
+    let mut session = session(&all);
+    session.event("view", START + 2 * MINUTE, value("bb", 1.0));
+    session.event("view", START + MINUTE, value("a", 4.0));
+    let found = row(&all, &session.state, START + 3 * MINUTE);
+    assert_eq!((found["first"], found["last"], found["since"]), (1.0, 2.0, 60.0));
+    assert_eq!(found["taste"], 2.0, "(1 + 4 / 2) / (1 + 1 / 2)");
 }
 
 /// As JSON, to the bit.
@@ -410,6 +470,16 @@ fn what_cannot_be_is_refused_with_the_reason() {
             "`count` has no use for `of`",
         ),
         (AggregateDef { count: of("a"), window: Some(Span::from_us(5)), ..Default::default() }, "expected 12s to 400d"),
+        (AggregateDef { last_n: of("a"), of: Some("item".into()), ..Default::default() }, "needs `n`"),
+        (
+            AggregateDef { last_n: of("a"), of: Some("item.price".into()), n: Some(3), ..Default::default() },
+            "or a symbol",
+        ),
+        (
+            AggregateDef { last_n: of("a"), of: Some("item".into()), n: Some(101), ..Default::default() },
+            "expected 1 to 100",
+        ),
+        (AggregateDef { count: of("a"), n: Some(3), ..Default::default() }, "`count` has no use for `n`"),
         (AggregateDef { rate: of("a"), ..Default::default() }, "needs `over`"),
         (AggregateDef { decayed_count: of("a"), ..Default::default() }, "needs `half_life`"),
         (AggregateDef { count: Some(Names::Any(vec![])), ..Default::default() }, "names 0 events"),
