@@ -1,6 +1,7 @@
 //! The end-to-end suite: one binary, the real `selvedge`, a real nats-server. Each proof runs in its short form (`./x prove`
 //! runs them at full size), and every example runs as its README says.
 
+mod aggregates;
 mod examples;
 mod models;
 mod modules;

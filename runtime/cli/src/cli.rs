@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Write and read the rows of views.
     #[command(subcommand)]
     Features(features::Command),
-    /// Prepare the core.
+    /// Prepare the core, and run the services that stand beside NATS there.
     #[command(subcommand)]
     Core(core::Command),
     /// Look through rules, modules and release folders for mistakes.
@@ -123,6 +123,11 @@ mod tests {
         check("selvedge features put item sku-1 {\"price\":1} --json", true);
         check("selvedge features get item sku-1 --json", true);
         check("selvedge features push rows.jsonl --view item", true);
+        check("selvedge features backfill --release shop --view person --at 2026-11-23T08:15:30Z --json", true);
+        check("selvedge features backfill --view person", false);
+        check("selvedge core features --channel prod --trust ops.pub --part 2/4 --json", true);
+        check("selvedge core features --release shop --channel prod", false);
+        check("selvedge core features --part 5/4", false);
         check("selvedge build hero.json -o hero.wasm --json", true);
         check("selvedge build hero.json --output margin --features names.txt --name hero --rows 64 --no-browser", true);
         check("selvedge build hero.json --output logit", false);

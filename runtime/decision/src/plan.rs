@@ -253,6 +253,15 @@ impl Plan {
     }
 }
 
+// === impl ViewPlan ===
+
+impl ViewPlan {
+    /// Its aggregates, when they are of more than one session: what one node sees is not all of it.
+    pub fn counted_at_the_core(&self) -> Option<&Arc<Aggregates>> {
+        self.aggregates.as_ref().filter(|_| !self.def.by.is_session())
+    }
+}
+
 // === impl Symbols ===
 
 impl Symbols {

@@ -211,6 +211,7 @@ impl Node {
             twin,
             releases: releases.clone(),
             features: features.clone(),
+            sessions,
             outbox: outbox.clone(),
             unknown_events,
         };
@@ -401,6 +402,9 @@ fn sessions_config(config: &Config) -> SessionsConfig {
         keep_us: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX),
         keep_slots: true,
         share: config.sessions.share,
+        max_entities: config.features.max_entities as usize,
+        max_bytes: config.features.max_view.bytes(),
+        core: config.link.kind == LinkKind::Nats,
     }
 }
 

@@ -1,10 +1,12 @@
-//! The session flow: what was stored of a session's events changes what its next decision sees. Owns which session views are
-//! kept and that every one of them takes every event once, in the order of the outbox.
+//! The session flow: what was stored of a session's events changes what its next decision sees. Owns which views of events are
+//! kept and that every one that is counted here takes every event once, in the order of the outbox.
 //!
 //! The outbox's writer applies a group after it is on disk and before its senders have their 202, so whoever has the 202 decides
 //! on it. What came of it is kept on disk (`slots`) and goes to other nodes and comes from them (`travel`): a slot for each
-//! session and run of a node, of which the one that knows more replaces the other, and which a reader puts together.
+//! session and run of a node, of which the one that knows more replaces the other, and which a reader puts together. What more
+//! than one node must see, of people and items, the core counts (`crate::aggregates`), and it comes here as slots (`core`).
 
+mod core;
 mod join;
 mod metrics;
 mod slots;
@@ -17,18 +19,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use prometheus_client::registry::Registry;
 use selvedge_decision::aggregate::{Aggregates, Of, Slot};
+use selvedge_decision::definition::By;
 use selvedge_decision::{Epoch, NodeId, TimeUs};
 
-pub use self::join::Join;
+pub use self::join::{Join, entity_of, values};
 pub(crate) use self::slots::Slots;
 pub use self::view::SessionView;
+use tokio::sync::Notify;
+
+use crate::aggregates::name_of;
 use crate::clock::Clock;
 use crate::events::Event;
-use crate::features::{Symbols, View};
+use crate::features::{Symbols, View, ViewStatus};
 use crate::outbox::{Follower, Lane, Outbox};
 
+use self::core::Core;
 use self::metrics::Counters;
-use self::view::Change;
+use self::view::{Change, Keep};
 
 /// The settings of the session flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +48,12 @@ pub struct SessionsConfig {
     pub keep_slots: bool,
     /// Whether sessions go to other nodes and come from them.
     pub share: bool,
+    /// People, items and pairs of one view; beyond, those without an event for longest are forgotten.
+    pub max_entities: usize,
+    /// The same for the bytes of their slots.
+    pub max_bytes: usize,
+    /// Whether these are counted at the core. With a local link this node sees all there is, and counts them itself.
+    pub core: bool,
 }
 
 /// A run of a node.
@@ -73,6 +86,9 @@ struct Inner {
     views: Mutex<Vec<Weak<SessionView>>>,
     /// The same views, for events that have only come.
     joining: RwLock<Vec<Weak<SessionView>>>,
+    /// Views that the core counts and that are not followed yet.
+    bound: Mutex<Vec<Weak<SessionView>>>,
+    more_bound: Notify,
 }
 
 // === impl Sessions ===
@@ -104,6 +120,8 @@ impl Sessions {
             settled: AtomicBool::new(false),
             views: Mutex::default(),
             joining: RwLock::default(),
+            bound: Mutex::default(),
+            more_bound: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -111,31 +129,40 @@ impl Sessions {
     /// Makes what it counts visible at `/metrics`.
     pub fn register(&self, registry: &mut Registry) {
         self.inner.metrics.register(registry);
+        registry.register_collector(Box::new(metrics::Counted(self.clone())));
     }
 
-    /// The view `name` with these aggregates, whose values come from `joins`, one for each of [`Aggregates::sources`]. A view that
-    /// means the same is shared; one that has aggregates in common with it takes over what that knows. Blocks.
-    pub fn bind(&self, name: &str, aggregates: &Arc<Aggregates>, joins: Vec<Join>) -> Arc<SessionView> {
-        let known = self.views().iter().rev().filter_map(Weak::upgrade).find(|view| view.name == name);
-        if let Some(view) = known.as_ref().filter(|view| view.is(aggregates, &joins)) {
+    /// The view `name` by `by` with these aggregates, which join what `joins` says. A view that means the same is shared; one
+    /// that has aggregates in common with it takes over what that knows. Blocks.
+    pub fn bind(&self, name: &str, by: &By, aggregates: &Arc<Aggregates>, joins: Vec<Join>) -> Arc<SessionView> {
+        let known =
+            self.views().iter().rev().filter_map(Weak::upgrade).find(|view| view.name == name && view.is_by(by));
+        if let Some(view) = known.as_ref().filter(|view| view.is(by, aggregates, &joins)) {
             return Arc::clone(view);
         }
         let inner = &self.inner;
         let (aggregates, symbols) = (Arc::clone(aggregates), Arc::clone(&inner.symbols));
-        let view = SessionView::new(name, aggregates, joins, symbols, inner.config, known.as_deref());
-        let view = Arc::new(view);
+        let core = (inner.config.core && !by.is_session()).then(|| Core::new(inner.metrics.forgotten()));
+        let is_counted = core.is_some();
+        let keep = inner.config.keep(by);
+        let view =
+            Arc::new(SessionView::new((name, by, &inner.me), aggregates, joins, symbols, keep, core, known.as_deref()));
         self.views().push(Arc::downgrade(&view));
         let mut joining = inner.joining.write().unwrap_or_else(PoisonError::into_inner);
         joining.retain(|view| view.strong_count() > 0);
         joining.push(Arc::downgrade(&view));
         drop(joining);
         if known.is_none() {
-            self.recall(&view);
+            if is_counted { self.recall_counted(&view) } else { self.recall(&view) }
         }
         // Part by part, so that no event waits for all of it. What is not taken over yet takes no events.
         for part in 0..view::PARTS {
             let _still = self.views();
             view.take_over(part, known.as_deref());
+        }
+        if is_counted {
+            inner.bound.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&view));
+            inner.more_bound.notify_one();
         }
         view
     }
@@ -149,7 +176,7 @@ impl Sessions {
         if views.is_empty() {
             return;
         }
-        for event in events.iter_mut().filter(|event| event.session.is_some() && event.item.is_some()) {
+        for event in events.iter_mut().filter(|event| event.item.is_some()) {
             let mut joined = serde_json::Map::new();
             views.iter().for_each(|view| view.join(event, &mut joined));
             event.joined = (!joined.is_empty()).then(|| serde_json::Value::Object(joined).to_string());
@@ -178,8 +205,8 @@ impl Sessions {
         inner.outbox.earlier_events(|node, epoch, first_seq, stored| {
             let origin = Arc::new(Origin { node: node.clone(), epoch });
             for (seq, event) in (first_seq..).zip(stored) {
-                if let Some(session) = &event.session {
-                    view.apply_earlier(&origin, session, &event, seq);
+                if let Some(session) = view.entity_of(&event) {
+                    view.apply_earlier(&origin, &session, &event, seq);
                     events += 1;
                 }
             }
@@ -189,10 +216,36 @@ impl Sessions {
         }
     }
 
+    /// What the core had counted when this node last heard of it. Blocks.
+    fn recall_counted(&self, view: &SessionView) {
+        let Some(slots) = &self.inner.slots else { return };
+        for kept in slots.load(&name_of(&view.name), TimeUs::MIN) {
+            if let Some(slot) = travel::read(&kept.json) {
+                view.put(&kept.session, &Arc::new(kept.origin), Some((&slot, kept.json.len())));
+            }
+        }
+    }
+
+    /// How the views are that the core counts.
+    pub fn status(&self) -> Vec<ViewStatus> {
+        let now_us = self.inner.clock.now_us();
+        let views: Vec<_> = self.views().iter().rev().filter_map(Weak::upgrade).collect();
+        let mut status: Vec<ViewStatus> = Vec::new();
+        for view in views {
+            // Of several of one name the newest tells.
+            if !status.iter().any(|known| known.view == view.name) {
+                status.extend(view.status(now_us));
+            }
+        }
+        status.sort_by(|a, b| a.view.cmp(&b.view));
+        status
+    }
+
     /// What another run knows of a session of a view. Whether a view took it.
     fn arrive(&self, view: &str, session: &str, origin: &Arc<Origin>, slot: &Slot) -> bool {
         let now_us = self.inner.clock.now_us();
-        let views: Vec<_> = self.views().iter().filter_map(Weak::upgrade).filter(|known| known.name == view).collect();
+        let is_it = |known: &Arc<SessionView>| known.name == view && known.core.is_none();
+        let views: Vec<_> = self.views().iter().filter_map(Weak::upgrade).filter(is_it).collect();
         views.iter().fold(false, |taken, known| known.arrive(session, origin, slot, now_us, false) | taken)
     }
 
@@ -209,9 +262,11 @@ impl Sessions {
         all
     }
 
-    /// The names of the views that are bound.
+    /// The names of the views that are counted here.
     fn names(&self) -> BTreeSet<String> {
-        self.views().iter().filter_map(Weak::upgrade).map(|view| view.name.clone()).collect()
+        let views = self.views();
+        let here = views.iter().filter_map(Weak::upgrade).filter(|view| view.core.is_none());
+        here.map(|view| view.name.clone()).collect()
     }
 
     fn views(&self) -> MutexGuard<'_, Vec<Weak<SessionView>>> {
@@ -227,10 +282,10 @@ impl Follower for Sessions {
         let mut views = self.views();
         views.retain(|view| view.strong_count() > 0);
         let (mut applied, mut forgotten, mut known) = (0, 0, 0);
-        for view in views.iter().filter_map(Weak::upgrade) {
+        for view in views.iter().filter_map(Weak::upgrade).filter(|view| view.core.is_none()) {
             for (seq, event) in (first_seq..).zip(events) {
-                if let Some(session) = &event.session {
-                    forgotten += view.apply(session, event, seq);
+                if let Some(session) = view.entity_of(event) {
+                    forgotten += view.apply(&session, event, seq);
                     applied += 1;
                 }
             }
@@ -249,27 +304,42 @@ impl std::fmt::Debug for Sessions {
 
 // === impl SessionsConfig ===
 
-impl Default for SessionsConfig {
-    fn default() -> Self {
-        Self { max_sessions: 200_000, keep_us: 24 * 3_600_000_000, keep_slots: true, share: true }
+impl SessionsConfig {
+    /// How much of a view by these is kept.
+    fn keep(&self, by: &By) -> Keep {
+        let tells = self.keep_slots && (by.is_session() || !self.core);
+        if by.is_session() {
+            Keep { sessions: self.max_sessions, bytes: usize::MAX, us: self.keep_us, tells }
+        } else {
+            Keep { sessions: self.max_entities, bytes: self.max_bytes, us: i64::MAX, tells }
+        }
     }
 }
 
-/// Where the sources of aggregates come from, when views are bound to these.
-pub fn joins(aggregates: &Aggregates, view: impl Fn(usize) -> Option<Arc<View>>) -> Option<Vec<Join>> {
-    let join = |of: &Of| {
-        Some(match of {
-            Of::Item => Join::Item,
-            Of::Property(name) => Join::Property(name.clone()),
-            Of::Feature { name, view: at, field } => {
-                Join::Feature { name: name.clone(), view: view(*at)?, field: *field }
-            }
-        })
-    };
-    aggregates.sources().iter().map(join).collect()
+impl Default for SessionsConfig {
+    fn default() -> Self {
+        Self {
+            max_sessions: 200_000,
+            keep_us: 24 * 3_600_000_000,
+            keep_slots: true,
+            share: true,
+            max_entities: 50_000_000,
+            max_bytes: 8 << 30,
+            core: false,
+        }
+    }
 }
 
-/// Whether a session without an event since `last_us` is still one at `now_us`.
-fn is_alive(config: SessionsConfig, last_us: TimeUs, now_us: TimeUs) -> bool {
-    now_us.saturating_sub(last_us) <= config.keep_us
+/// What of items aggregates join to events, when views are bound to these.
+pub fn joins(aggregates: &Aggregates, view: impl Fn(usize) -> Option<Arc<View>>) -> Option<Vec<Join>> {
+    let features = aggregates.sources().iter().filter_map(|of| match of {
+        Of::Item | Of::Property(_) => None,
+        Of::Feature { name, view: at, field } => Some((name, *at, *field)),
+    });
+    features.map(|(name, at, field)| Some(Join { name: name.clone(), view: view(at)?, field })).collect()
+}
+
+/// Whether a session without an event since `last_us` is still one at `now_us`, when it is kept for so long.
+fn is_alive(keep_us: i64, last_us: TimeUs, now_us: TimeUs) -> bool {
+    now_us.saturating_sub(last_us) <= keep_us
 }

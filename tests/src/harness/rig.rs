@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use tempfile::TempDir;
 
 use super::node::CHANNEL;
 use super::shop::Shop;
-use super::{Cli, NatsServer, Node, NodeSpec};
+use super::{Cli, NatsServer, Node, NodeSpec, Process, binary};
 
 const HOUR_US: i64 = 3_600_000_000;
+const START: Duration = Duration::from_secs(30);
 
 /// What most proofs start from.
 #[derive(Debug)]
@@ -71,6 +73,16 @@ impl Rig {
     /// Starts a node that follows the rig's channel; it need not be ready.
     pub async fn node(&self, name: &str) -> Result<Node> {
         Node::start(self.spec(name)).await
+    }
+
+    /// Starts `selvedge core features` on the rig's channel, and waits until it says something.
+    pub async fn core_features(&self, name: &str, more: &[&str]) -> Result<Process> {
+        let mut command = Command::new(binary::built("selvedge")?);
+        command.args(["core", "features", "--json", "--nats", &self.nats.url(), "--channel", CHANNEL]);
+        command.arg("--trust").arg(self.path("keys/rig.pub")).args(more);
+        let mut process = Process::spawn(name, &mut command, &self.path(&format!("{name}.log")))?;
+        process.line(START).await?;
+        Ok(process)
     }
 
     /// Packs a shop; the file.

@@ -1,8 +1,17 @@
-//! `selvedge core`: what the core of many nodes needs.
+//! `selvedge core`: what the core of many nodes needs, and the services that stand beside NATS there.
 
+mod features;
 mod init;
 mod permissions;
 
+use std::path::Path;
+
+use anyhow::Context as _;
+use selvedge_build::keys::SigningKey;
+use selvedge_build::release::{self, Limits, ReleaseFiles};
+use selvedge_decision::Plan;
+
+use crate::files::read_file;
 use crate::output::{Outcome, Output};
 
 #[derive(Debug, clap::Subcommand)]
@@ -11,6 +20,8 @@ pub(crate) enum Command {
     Init(init::Args),
     /// Print the rights that a node's user needs on the NATS server, and no more.
     Permissions(permissions::Args),
+    /// Count what events come to for people, items and pairs, and give it to all nodes; runs until it is told to stop.
+    Features(features::Args),
 }
 
 // === impl Command ===
@@ -20,6 +31,23 @@ impl Command {
         match self {
             Self::Init(args) => args.run(output),
             Self::Permissions(args) => args.run(output),
+            Self::Features(args) => args.run(output),
         }
     }
+}
+
+/// The plan of a release file, or of a folder.
+pub(crate) fn plan_of(source: &Path) -> anyhow::Result<Plan> {
+    let limits = Limits::default();
+    let bytes = if source.is_dir() {
+        // Packed to be read alone; the key signs nothing that is kept.
+        release::pack(source, &SigningKey::generate()?)?.bytes
+    } else {
+        read_file(source, limits.max_total_bytes)?
+    };
+    compile(&release::open(&bytes, &limits)?).with_context(|| source.display().to_string())
+}
+
+fn compile(files: &ReleaseFiles) -> anyhow::Result<Plan> {
+    Ok(release::definition(files)?.compile()?)
 }

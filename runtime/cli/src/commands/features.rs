@@ -1,5 +1,6 @@
-//! `selvedge features`: rows of views in the core, written and read.
+//! `selvedge features`: rows of views in the core, written and read, and what events come to.
 
+mod backfill;
 mod get;
 mod push;
 mod put;
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Get(get::Args),
     /// Write many rows from a file.
     Push(push::Args),
+    /// Compute the aggregates of a view again from the stream of events.
+    Backfill(backfill::Args),
 }
 
 // === impl Command ===
@@ -28,6 +31,7 @@ impl Command {
             Self::Put(args) => args.run(output),
             Self::Get(args) => args.run(output),
             Self::Push(args) => args.run(output),
+            Self::Backfill(args) => args.run(output),
         }
     }
 }

@@ -287,6 +287,11 @@ impl<'a> Compiler<'a> {
                 if self.world.views[view].def.by != By::One("item".into()) {
                     problems.add(at, format!("candidates.view {:?} is not by = \"item\"", def.view));
                 }
+                if def.from == From::View && self.world.views[view].aggregates.is_some() {
+                    let why =
+                        "what events come to is no list of items: say from = \"request\", or name a view with features";
+                    problems.add(at, format!("candidates.view {:?}: {why}", def.view));
+                }
                 if def.from == From::View && self.world.views[view].def.sync == Sync::OnDemand {
                     let why = "a node does not hold all items of an on-demand view: say from = \"request\", or sync = \"all\"";
                     problems.add(at, format!("candidates.view {:?}: {why}", def.view));

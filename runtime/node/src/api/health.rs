@@ -12,6 +12,7 @@ use crate::features::{Features, ViewStatus};
 use crate::link::{Link, LinkState};
 use crate::outbox::{Outbox, OutboxStatus};
 use crate::releases::{Releases, Status};
+use crate::sessions::Sessions;
 use crate::twin::Twin;
 
 /// The share of a lane's bytes above which it counts as filling up.
@@ -35,6 +36,8 @@ pub struct Health {
     pub releases: Releases<Active>,
     /// What it knows.
     pub features: Features,
+    /// What events came to.
+    pub sessions: Sessions,
     /// What it has to tell.
     pub outbox: Outbox,
     /// What it took and does not know.
@@ -181,7 +184,7 @@ impl Health {
             ready: self.readiness(),
             link: LinkStatus { kind: self.link.kind(), connected: link.0, since: time_text(link.1), why: link.2 },
             releases: self.releases.status(),
-            features: self.features.status(),
+            features: self.features.status().into_iter().chain(self.sessions.status()).collect(),
             outbox: self.outbox.status(),
             unknown_events: self.unknown_events.status(),
         }

@@ -104,14 +104,12 @@ impl Stage for Stager {
                 }
             });
         }
-        if self.running.get().is_some_and(|releases| releases.active().is_some()) {
-            // What runs is better than what would decide on empty tables; only a first release does not wait.
+        // What runs is better than what would decide on empty tables; only a first release does not wait.
+        let is_swap = self.running.get().is_some_and(|releases| releases.active().is_some());
+        if is_swap {
             for view in tables.iter().flatten() {
                 if !view.synced(SYNC_WITHIN).await {
-                    let name = &view.name;
-                    return Err(StageError::NotYet(format!(
-                        "view {name:?} is not complete yet: waited {SYNC_WITHIN:?}"
-                    )));
+                    return Err(not_complete(&view.name));
                 }
             }
         }
@@ -123,6 +121,15 @@ impl Stage for Stager {
         })
         .await
         .map_err(|error| StageError::NotYet(format!("staging was cut short: {error}")))?;
+        if is_swap {
+            for view in &views {
+                if let Bound::Sessions(view) = view
+                    && !view.synced(SYNC_WITHIN).await
+                {
+                    return Err(not_complete(view.name()));
+                }
+            }
+        }
         Ok(Arc::new(Active {
             digest,
             digest_text: digest.to_string(),
@@ -163,13 +170,17 @@ impl Stager {
     }
 }
 
+fn not_complete(view: &str) -> StageError {
+    StageError::NotYet(format!("view {view:?} is not complete yet: waited {SYNC_WITHIN:?}"))
+}
+
 /// Every view where its rows are; those of sessions read the tables they join.
 fn bind_all(plan: &Plan, tables: Vec<Option<Arc<View>>>, sessions: &Sessions) -> Vec<Bound> {
     let bound = plan.views.iter().zip(&tables).filter_map(|(view, table)| match (&view.aggregates, table) {
         (Some(aggregates), _) => {
             // A plan joins tables only, so every one of them is there.
             let joins = sessions::joins(aggregates, |at| tables.get(at).cloned().flatten())?;
-            Some(Bound::Sessions(sessions.bind(&view.name, aggregates, joins)))
+            Some(Bound::Sessions(sessions.bind(&view.name, &view.def.by, aggregates, joins)))
         }
         (None, table) => table.clone().map(Bound::Table),
     });

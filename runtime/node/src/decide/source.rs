@@ -74,8 +74,8 @@ impl Features for Source<'_> {
     fn lag_us(&self, view: usize) -> i64 {
         match self.active.view(view) {
             Some(Bound::Table(view)) => view.lag_us(self.now_us),
-            // What is known of a session is known here first.
-            Some(Bound::Sessions(_)) | None => 0,
+            Some(Bound::Sessions(view)) => view.lag_us(self.now_us),
+            None => 0,
         }
     }
 

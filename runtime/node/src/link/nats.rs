@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::link::LinkState;
 
+pub(crate) mod aggregates;
 pub mod events;
 pub mod features;
 pub mod releases;
@@ -121,6 +122,11 @@ impl NatsConfig {
     /// The KV bucket of a view's rows.
     pub fn features_bucket(&self, view: &str) -> String {
         format!("{}features_{view}", self.prefix)
+    }
+
+    /// The KV bucket of what events come to, for a view that is counted at the core.
+    pub fn aggregates_bucket(&self, view: &str) -> String {
+        self.features_bucket(&crate::aggregates::name_of(view))
     }
 
     /// The KV bucket of the channels.

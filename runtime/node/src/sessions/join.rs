@@ -1,39 +1,63 @@
-//! What of an event an aggregate asks for. Owns the reading of properties, and of the item's features: they are joined to the
+//! What of an event aggregates ask for, and whose they are. Owns the reading of properties, and of the item's features: they are joined to the
 //! event as they are when it comes, and stored with it, so that whoever counts it again counts the same.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use selvedge_decision::TimeUs;
-use selvedge_decision::aggregate::Value;
+use selvedge_decision::aggregate::{Aggregates, Of, Value};
+use selvedge_decision::definition::By;
 use selvedge_decision::layout::{FeatureKind, NO_SYMBOL, NO_TIME, unpack};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::events::Event;
+use crate::features::entity::entity;
 use crate::features::{Symbols, View};
 
-/// Where a value comes from.
+/// A feature of the event's item.
 #[derive(Clone)]
-pub enum Join {
-    /// The event's item.
-    Item,
-    /// A property.
-    Property(String),
-    /// A feature of the event's item.
-    Feature {
-        /// `view.feature`.
-        name: String,
-        /// The view of items.
-        view: Arc<View>,
-        /// The field in its layout.
-        field: usize,
-    },
+pub struct Join {
+    /// `view.feature`.
+    pub(super) name: String,
+    /// The view of items.
+    pub(super) view: Arc<View>,
+    /// The field in its layout.
+    pub(super) field: usize,
+}
+
+/// What an event has of all that aggregates ask for, in the order of [`Aggregates::sources`]; empty when they ask nothing of an
+/// event of its name.
+pub fn values(aggregates: &Aggregates, event: &Event) -> Vec<Option<Value>> {
+    if !aggregates.asks_of(&event.name) {
+        return Vec::new();
+    }
+    let mut read = Read::default();
+    let value = |of: &Of| match of {
+        Of::Item => Some(Value::Text(event.item.as_deref()?.into())),
+        Of::Property(name) => read.property(event, name),
+        Of::Feature { name, .. } => read.joined(event, name),
+    };
+    aggregates.sources().iter().map(value).collect()
+}
+
+/// Whose aggregates an event counts for; `None` when it does not say, or says what cannot be an entity.
+pub fn entity_of(by: &By, event: &Event) -> Option<String> {
+    let part = |name: &str| match name {
+        "subject" => event.subject.as_deref(),
+        "session" => event.session.as_deref(),
+        "item" => event.item.as_deref(),
+        _ => None,
+    };
+    match by {
+        By::One(one) => entity([part(one)?]).ok(),
+        By::Pair([a, b]) => entity([part(a)?, part(b)?]).ok(),
+    }
 }
 
 /// The properties of an event and what is joined to it by name, read once for all who ask.
 #[derive(Default)]
-pub(super) struct Read<'a> {
+struct Read<'a> {
     properties: Option<HashMap<&'a str, &'a RawValue>>,
     joined: Option<HashMap<&'a str, &'a RawValue>>,
 }
@@ -41,34 +65,15 @@ pub(super) struct Read<'a> {
 // === impl Join ===
 
 impl Join {
-    /// The event's value; `None` where it has none.
-    pub(super) fn value<'a>(&self, event: &'a Event, read: &mut Read<'a>) -> Option<Value> {
-        match self {
-            Self::Item => Some(Value::Text(event.item.as_deref()?.into())),
-            Self::Property(name) => read.property(event, name),
-            Self::Feature { name, .. } => read.joined(event, name),
-        }
-    }
-
-    /// What the node knows now of the event's item, if that is asked: its name and the value.
+    /// What the node knows now of the event's item: the feature's name and the value.
     pub(super) fn now(&self, event: &Event, symbols: &Symbols) -> Option<(&str, Value)> {
-        match self {
-            Self::Item | Self::Property(_) => None,
-            Self::Feature { name, view, field } => {
-                let value = feature(view, *field, event.item.as_deref()?, event.received_us, symbols)?;
-                Some((name, value))
-            }
-        }
+        let value = feature(&self.view, self.field, event.item.as_deref()?, event.received_us, symbols)?;
+        Some((&self.name, value))
     }
 
     /// Whether both give the same.
     pub(super) fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Item, Self::Item) => true,
-            (Self::Property(a), Self::Property(b)) => a == b,
-            (Self::Feature { view: a, field: x, .. }, Self::Feature { view: b, field: y, .. }) => a.is(b) && x == y,
-            _ => false,
-        }
+        self.name == other.name && self.view.is(&other.view) && self.field == other.field
     }
 }
 

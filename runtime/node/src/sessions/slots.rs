@@ -1,6 +1,6 @@
-//! What is known of sessions, on disk: one tree a view, a slot a session and run. Owns the keys, and when what was kept may go.
+//! What is known of sessions, and of whom the core counts, on disk: one tree a view, a slot a session and run. Owns the keys, and when what was kept may go.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -81,11 +81,17 @@ impl Slots {
         ok
     }
 
-    /// Deletes what has had no event since `since_us`. Blocks.
-    pub(super) fn sweep(&self, since_us: TimeUs) {
-        let views: Vec<String> = self.lock().keys().cloned().collect();
+    /// Deletes a slot.
+    pub(super) fn remove(&self, view: &str, session: &str, origin: &Origin) {
+        if let Some(store) = self.view(view) {
+            store.push(&key(session, origin), None);
+        }
+    }
+
+    /// Deletes what of these views has had no event since `since_us`. Blocks.
+    pub(super) fn sweep(&self, views: &BTreeSet<String>, since_us: TimeUs) {
         for view in views {
-            self.load(&view, since_us);
+            self.load(view, since_us);
         }
     }
 

@@ -4,8 +4,8 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{Origin, Sessions};
+use super::{Origin, Sessions, core};
 use crate::link::nats::NatsLink;
 use crate::link::nats::releases::CoreError;
 use crate::link::nats::sessions::{SlotKey, SlotMessage};
@@ -44,16 +44,40 @@ impl Sessions {
         if self.inner.slots.is_none() {
             return;
         }
-        let nats = match &link {
-            Link::Nats(nats) if self.inner.config.share => Some(Arc::clone(nats)),
-            Link::Nats(_) | Link::Local(_) => None,
+        let core = match &link {
+            Link::Nats(nats) => Some(Arc::clone(nats)),
+            Link::Local(_) => None,
         };
+        let nats = core.clone().filter(|_| self.inner.config.share);
         let followed = async {
             if let Some(nats) = &nats {
                 self.follow(nats, stop.clone()).await;
             }
         };
-        tokio::join!(self.go_out(nats.as_ref(), stop.clone()), followed);
+        let counted = async {
+            if let Some(core) = &core {
+                self.follow_counted(core, stop.clone()).await;
+            }
+        };
+        tokio::join!(self.go_out(nats.as_ref(), stop.clone()), followed, counted);
+    }
+
+    /// Follows the bucket of every view that the core counts, from when it is bound.
+    async fn follow_counted(&self, nats: &Arc<NatsLink>, mut stop: watch::Receiver<bool>) {
+        let mut following = JoinSet::new();
+        loop {
+            let bound = std::mem::take(&mut *self.inner.bound.lock().unwrap_or_else(PoisonError::into_inner));
+            for view in bound {
+                let (slots, clock) = (self.inner.slots.clone(), self.inner.clock.clone());
+                following.spawn(core::follow(view, Arc::clone(nats), slots, clock, stop.clone()));
+            }
+            tokio::select! {
+                () = self.inner.more_bound.notified() => {}
+                Some(_) = following.join_next() => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        while following.join_next().await.is_some() {}
     }
 
     /// The turns.
@@ -88,8 +112,8 @@ impl Sessions {
             self.inner.metrics.unsent(unsent.len());
             if swept.elapsed() >= SWEEP_EVERY {
                 swept = Instant::now();
-                let (slots, since_us) = (slots.clone(), self.since_us());
-                tokio::task::spawn_blocking(move || slots.sweep(since_us));
+                let (slots, views, since_us) = (slots.clone(), self.names(), self.since_us());
+                tokio::task::spawn_blocking(move || slots.sweep(&views, since_us));
             }
             done(&mut flushing).await;
             if flushing.is_none() && flushed.elapsed() >= FLUSH_EVERY {
@@ -151,7 +175,7 @@ impl Sessions {
                 }
                 let keep = Duration::from_micros(u64::try_from(self.inner.config.keep_us).unwrap_or_default());
                 nats.ensure_sessions_bucket(keep).await?;
-                let mut following = nats.follow_slots(after).await?;
+                let mut following = nats.follow_sessions(after).await?;
                 loop {
                     tokio::select! {
                         messages = following.next() => for message in messages? {
@@ -179,7 +203,7 @@ impl Sessions {
     }
 
     fn came(&self, message: SlotMessage) {
-        let (Some(key), Some(json)) = (message.key, message.json) else { return };
+        let (Some(key), Some(json)) = (SlotKey::read(&message.key), message.json) else { return };
         if key.node == self.inner.me.node && key.epoch == self.inner.me.epoch {
             return;
         }

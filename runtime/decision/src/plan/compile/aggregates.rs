@@ -18,13 +18,14 @@ pub(super) fn compile(views: &mut [ViewPlan], problems: &mut Problems) {
             continue;
         }
         let place = format!("features.toml: view.{}", view.name);
-        if view.def.by != By::One("session".into()) {
-            problems.add(&place, "a node computes the aggregates of sessions only: set by = \"session\"");
-        }
-        if view.def.max_lag.is_some() {
-            problems.add(&place, "aggregates are never late: leave `max_lag` out");
-        }
         let def = &view.def;
+        let is_session = def.by.is_session();
+        if !is_counted_by(&def.by) {
+            problems.add(&place, "aggregates are by what an event names: subject, session, item, or a pair of them");
+        }
+        if is_session && def.max_lag.is_some() {
+            problems.add(&place, "aggregates of a session are never late: leave `max_lag` out");
+        }
         for (key, is_said) in [
             ("sync", def.sync != Sync::All),
             ("shards", def.shards.is_some()),
@@ -32,8 +33,17 @@ pub(super) fn compile(views: &mut [ViewPlan], problems: &mut Problems) {
             ("max_bytes", def.max_bytes.is_some()),
         ] {
             if is_said {
-                problems.add(&place, format!("aggregates come from no bucket: leave `{key}` out"));
+                problems.add(&place, format!("aggregates are made of events, not of rows: leave `{key}` out"));
             }
+        }
+        let of_session = def.aggregates.iter().filter(|(_, aggregate)| !is_session && aggregate.session.is_some());
+        for (name, _) in of_session {
+            let why = "`session` is about a session, which this view is not by: use `first`, `count` or `time_since`";
+            problems.add(format!("{place}.aggregates.{name}"), why);
+        }
+        let bucket = format!("{}_agg", view.name);
+        if !is_session && views.iter().any(|other| other.name == bucket) {
+            problems.add(&place, format!("its bucket is that of the view {bucket:?}: rename one of them"));
         }
         match aggregate::compile(&view.def.aggregates, |name| feature(views, name)) {
             Ok(compiled) if compiled.layout().cells() > MAX_CELLS => {
@@ -46,6 +56,15 @@ pub(super) fn compile(views: &mut [ViewPlan], problems: &mut Problems) {
             }
             Err(bad) => bad.into_iter().for_each(|(name, why)| problems.add(format!("{place}.aggregates.{name}"), why)),
         }
+    }
+}
+
+/// Whether an event says whose aggregates these are.
+fn is_counted_by(by: &By) -> bool {
+    let known = |name: &String| matches!(name.as_str(), "subject" | "session" | "item");
+    match by {
+        By::One(one) => known(one),
+        By::Pair(pair) => pair.iter().all(known) && pair[0] != pair[1],
     }
 }
 

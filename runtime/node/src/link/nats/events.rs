@@ -17,7 +17,7 @@ use async_nats::jetstream::stream::{self, StorageType};
 use async_nats::jetstream::{ErrorCode, context::PublishAckFuture};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use selvedge_decision::NodeId;
+use selvedge_decision::{NodeId, TimeUs};
 
 use super::NatsLink;
 use crate::outbox::Lane;
@@ -118,6 +118,8 @@ pub struct BlockMessage {
     pub bytes: Bytes,
     /// Its sequence in the stream.
     pub sequence: u64,
+    /// Blocks that waited behind it when it was sent.
+    pub pending: u64,
 }
 
 /// Why blocks cannot be read.
@@ -275,6 +277,16 @@ impl BlockMessages {
     /// The next block; `None` at the end of the stream unless it is followed. Safe to call again after an error.
     pub async fn next(&mut self) -> Result<Option<BlockMessage>, ReadFailure> {
         loop {
+            let next = self.next_or_end().await?;
+            if next.is_some() || !self.follow {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// The next block; `None` whenever there is none after some waiting: what came was all there was. Safe to call again.
+    pub async fn next_or_end(&mut self) -> Result<Option<BlockMessage>, ReadFailure> {
+        loop {
             if let Some(message) = self.ready.pop_front() {
                 return Ok(Some(message));
             }
@@ -293,16 +305,28 @@ impl BlockMessages {
             let (pending, delivered) = (info.num_pending, info.delivered.consumer_sequence);
             if pending == 0 && delivered == self.delivered {
                 self.consumer = Some(consumer);
-                if !self.follow {
-                    return Ok(None);
-                }
-                continue;
+                return Ok(None);
             }
             self.tries += 1;
             if self.tries >= READ_TRIES {
                 return Err(failed("read the stream", &format_args!("{pending} messages are there and do not come")));
             }
         }
+    }
+
+    /// When the stream was made: one that is made anew starts its sequence again.
+    pub fn stream_created_us(&self) -> TimeUs {
+        (self.stream.cached_info().created.unix_timestamp_nanos() / 1_000) as TimeUs
+    }
+
+    /// The first sequence that the stream still had when the reading began.
+    pub fn first_sequence(&self) -> u64 {
+        self.stream.cached_info().state.first_sequence
+    }
+
+    /// The last sequence of the stream when the reading began.
+    pub fn last_sequence(&self) -> u64 {
+        self.stream.cached_info().state.last_sequence
     }
 
     /// A consumer from the place that was reached.
@@ -336,7 +360,7 @@ impl BlockMessages {
             }
             self.delivered = delivered;
             self.next = sequence + 1;
-            self.ready.push_back(BlockMessage { bytes: message.message.payload, sequence });
+            self.ready.push_back(BlockMessage { bytes: message.message.payload, sequence, pending });
             if pending == 0 {
                 break;
             }

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::ReadyChunks;
-use selvedge_decision::{Epoch, NodeId};
+use selvedge_decision::{Epoch, NodeId, TimeUs};
 
 use super::NatsLink;
 use super::features::follow::deletes;
@@ -34,13 +34,17 @@ pub(crate) struct SlotFollowing {
     messages: Pin<Box<ReadyChunks<pull::Stream>>>,
 }
 
-/// A slot that came; without bytes when it is gone, without a key when it has none that could be a slot's.
+/// A slot that came; without bytes when it is gone.
 #[derive(Debug)]
 pub(crate) struct SlotMessage {
-    pub(crate) key: Option<SlotKey>,
+    pub(crate) key: String,
     pub(crate) json: Option<Bytes>,
     /// Its number in the bucket.
     pub(crate) seq: u64,
+    /// When the core stored it.
+    pub(crate) stored_us: TimeUs,
+    /// Messages that waited behind it when it was sent.
+    pub(crate) waiting: u64,
 }
 
 /// The answer to a slot that was sent.
@@ -75,24 +79,29 @@ impl NatsLink {
         sent.map(SlotAck).map_err(|error| failed("send a session".to_owned(), &error))
     }
 
-    /// Follows all slots: the newest of each, or, after a break, those that came after `seq`.
-    pub(crate) async fn follow_slots(&self, seq: Option<u64>) -> Result<SlotFollowing, CoreError> {
+    /// Follows the slots of all sessions: the newest of each, or, after a break, those that came after `seq`.
+    pub(crate) async fn follow_sessions(&self, seq: Option<u64>) -> Result<SlotFollowing, CoreError> {
+        self.follow_slots(&self.config().sessions_bucket(), seq).await
+    }
+
+    /// Follows a bucket of slots: the newest of each, or, after a break, those that came after `seq`.
+    pub(super) async fn follow_slots(&self, bucket: &str, seq: Option<u64>) -> Result<SlotFollowing, CoreError> {
         let deliver_policy = match seq {
             None => DeliverPolicy::LastPerSubject,
             Some(seq) => DeliverPolicy::ByStartSequence { start_sequence: seq + 1 },
         };
         let config = pull::Config {
-            description: Some("selvedge: a node follows sessions".into()),
+            description: Some("selvedge: a node follows slots".into()),
             deliver_policy,
             ack_policy: AckPolicy::None,
             replay_policy: ReplayPolicy::Instant,
             inactive_threshold: CONSUMER_RESTS,
             memory_storage: true,
-            filter_subject: format!("$KV.{}.>", self.config().sessions_bucket()),
+            filter_subject: format!("$KV.{bucket}.>"),
             ..pull::Config::default()
         };
-        let stream = format!("KV_{}", self.config().sessions_bucket());
-        let what = || "follow sessions".to_owned();
+        let stream = format!("KV_{bucket}");
+        let what = || format!("follow {bucket}");
         let consumer = self.jetstream().create_consumer_on_stream(config, &stream).await;
         let consumer = consumer.map_err(|error| failed(what(), &error))?;
         let messages = consumer.stream().max_messages_per_batch(PULL_MESSAGES).expires(PULL_EXPIRES);
@@ -106,7 +115,7 @@ impl NatsLink {
 impl SlotFollowing {
     /// The next slots, in their order, at least one. Dropping the future loses none.
     pub(crate) async fn next(&mut self) -> Result<Vec<SlotMessage>, CoreError> {
-        let broke = |why: &str| CoreError::Failed { what: "follow sessions".into(), why: why.into() };
+        let broke = |why: &str| CoreError::Failed { what: "follow slots".into(), why: why.into() };
         let chunk = self.messages.next().await.ok_or_else(|| broke("the client closed it"))?;
         let mut messages = Vec::with_capacity(chunk.len());
         for message in chunk {
@@ -114,9 +123,11 @@ impl SlotFollowing {
                 Ok(message) => {
                     let info = message.info().map_err(|error| broke(&error.to_string()))?;
                     let is_gone = message.headers.as_ref().is_some_and(deletes);
-                    let key = message.subject.as_str().splitn(3, '.').nth(2).and_then(SlotKey::read);
+                    let (seq, waiting) = (info.stream_sequence, info.pending);
+                    let stored_us = (info.published.unix_timestamp_nanos() / 1_000) as TimeUs;
+                    let key = message.subject.as_str().splitn(3, '.').nth(2).unwrap_or_default().to_owned();
                     let json = (!is_gone).then(|| message.payload.clone());
-                    messages.push(SlotMessage { key, json, seq: info.stream_sequence });
+                    messages.push(SlotMessage { key, json, seq, stored_us, waiting });
                 }
                 Err(_) if !messages.is_empty() => break,
                 Err(error) => return Err(broke(&error.to_string())),
@@ -147,7 +158,7 @@ impl SlotKey {
         format!("{}.{}.{}.{session}", self.view, self.node.as_str(), self.epoch)
     }
 
-    fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
         let (Some(view), Some(node), Some(epoch), Some(session), None) =
             (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())

@@ -1,0 +1,123 @@
+//! `selvedge features backfill`: what the events in the stream come to, computed again by the code that nodes and the core run.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use selvedge_decision::TimeUs;
+use selvedge_decision::layout::{FeatureKind, Field, NO_IDS, NO_SYMBOL, NO_TIME, unpack};
+use selvedge_node::aggregates::{Block, Counted, Entities, Order, Part, States};
+use selvedge_node::clock::Clock;
+use selvedge_node::events::rfc3339;
+use selvedge_node::features::Symbols;
+use selvedge_node::features::entity::PAIR_SEPARATOR;
+use selvedge_node::link::nats::events::{BlockQuery, BlocksFrom};
+use selvedge_node::outbox::Lane;
+use serde_json::{Map, Value, json};
+
+use crate::commands::core::plan_of;
+use crate::core::{CoreArgs, block_on};
+use crate::output::{Outcome, Output, Usage};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Prints a JSON object for each entity, by name of aggregate, with `_key`. Reads all events that the stream still \
+    has, and keeps all entities in memory."
+)]
+pub(crate) struct Args {
+    /// The release file or folder that defines the view.
+    #[arg(long, value_name = "PATH")]
+    release: PathBuf,
+    /// The view, by session or not.
+    #[arg(long, value_name = "NAME")]
+    view: String,
+    /// Windows are evaluated at this time, RFC 3339, and later events are left out; now when not said.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<TimeUs>,
+    #[command(flatten)]
+    core: CoreArgs,
+}
+
+// === impl Args ===
+
+impl Args {
+    pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        let plan = plan_of(&self.release)?;
+        let views = Counted::all(&plan);
+        let Some(counted) = views.into_iter().find(|counted| counted.view == self.view) else {
+            return Err(Usage(format!("release {:?} has no view {:?} with aggregates", plan.name, self.view)).into());
+        };
+        let at = self.at.unwrap_or_else(|| Clock::new().now_us());
+        let aggregates = counted.aggregates.clone();
+        let mut states = States::new(counted.aggregates, counted.by, Part::WHOLE, Entities::in_memory());
+        let (mut order, mut broken) = (Order::default(), 0u64);
+        let query = BlockQuery { lane: Some(Lane::Events), node: None, from: BlocksFrom::Start, follow: false };
+        block_on(0, async {
+            let nats = self.core.connect().await?;
+            let mut blocks = nats.blocks(query).await?;
+            while let Some(message) = blocks.next().await? {
+                match Block::read(&message.bytes, message.sequence) {
+                    Ok(block) => states.apply(until(order.take(block, Instant::now()), at)).await?,
+                    Err(bad) => {
+                        broken += 1;
+                        output.talk(format_args!("skipped: block {}: {bad}", message.sequence));
+                    }
+                }
+            }
+            // The end: what is missing does not come any more.
+            states.apply(until(order.give_up_all(), at)).await?;
+            anyhow::Ok(())
+        })?;
+        let symbols = Symbols::default();
+        let mut cells = vec![0; aggregates.layout().cells()];
+        let whole = states.whole();
+        for (entity, state) in &whole {
+            aggregates.read(state, at, &|text| u64::from(symbols.intern(text)), &mut cells);
+            let key = match entity.split_once(PAIR_SEPARATOR) {
+                Some((a, b)) => json!([a, b]),
+                None => json!(**entity),
+            };
+            let fields = aggregates.layout().fields().iter();
+            let mut row: Map<String, Value> =
+                fields.map(|field| (field.name.clone(), value(field, &cells, &symbols))).collect();
+            row.insert("_key".to_owned(), key);
+            output.json_line(&row)?;
+        }
+        let missing = order.missing();
+        if missing > 0 {
+            output.talk(format_args!("{missing} events are not in the stream, or not any more: counted without them"));
+        }
+        output.talk(format_args!("{} events of {} entities", states.counts().events, whole.len()));
+        Ok(Outcome::of(broken == 0))
+    }
+}
+
+/// Blocks without what came after `at`.
+fn until(blocks: Vec<Block>, at: TimeUs) -> Vec<Block> {
+    blocks.into_iter().map(|block| block.until(at)).collect()
+}
+
+fn value(field: &Field, cells: &[u64], symbols: &Symbols) -> Value {
+    let cells = &cells[field.cell as usize..];
+    let cell = cells.first().copied().unwrap_or_default();
+    let number = |number: f64| if number.is_nan() { Value::Null } else { json!(number) };
+    match field.kind {
+        FeatureKind::Number | FeatureKind::Flag => number(f64::from_bits(cell)),
+        FeatureKind::F32 => number(f64::from(unpack(cell)[0])),
+        FeatureKind::Symbol if cell == NO_SYMBOL => Value::Null,
+        FeatureKind::Symbol => json!(u32::try_from(cell).ok().and_then(|cell| symbols.text(cell)).as_deref()),
+        FeatureKind::Time if cell == NO_TIME => Value::Null,
+        FeatureKind::Time => json!(rfc3339::format(cell as TimeUs)),
+        FeatureKind::Vector => {
+            let values = cells.iter().flat_map(|cell| unpack(*cell)).take(field.len as usize);
+            values.map(|value| number(f64::from(value))).collect()
+        }
+        FeatureKind::Ids if cell == NO_IDS => Value::Null,
+        // As everywhere, by their hashes.
+        FeatureKind::Ids => cells.iter().take(field.len as usize).filter(|id| **id != 0).map(|id| json!(id)).collect(),
+        FeatureKind::Text => Value::Null,
+    }
+}
+
+fn time(text: &str) -> Result<TimeUs, String> {
+    rfc3339::parse(text).ok_or_else(|| format!("{text:?} is no time such as 2026-11-23T08:15:30Z"))
+}
