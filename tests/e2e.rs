@@ -5,6 +5,7 @@ mod aggregates;
 mod examples;
 mod models;
 mod modules;
+mod parity;
 mod publishing;
 mod rules;
 mod schema;
