@@ -1,14 +1,17 @@
 //! The core: prepared by one command, and a user for each node that can be no other.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use selvedge_node::clock::Clock;
 use selvedge_node::link::{NatsConfig, NatsLink};
-use selvedge_suite::harness::shop::{FEATURES, Shop, constant, hero};
+use selvedge_suite::harness::node::CHANNEL;
+use selvedge_suite::harness::shop::{FEATURES, Shop, hero};
 use selvedge_suite::harness::stream::Stream;
-use selvedge_suite::harness::{Cli, NatsServer, Node, NodeSpec, binary, until};
+use selvedge_suite::harness::{Cli, NatsServer, Node, NodeSpec, Process, binary, until};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -32,7 +35,8 @@ fn a_core_is_prepared_once_and_what_differs_is_told() -> Result<()> {
         let nats = NatsServer::start_with(&folder.path().join("nats"), Some("http: 127.0.0.1:-1\n")).await?;
         let cli = Cli::new(nats.url());
         let shop = Shop::new(folder.path().join("shop"), "shop")?;
-        shop.file("features.toml", FEATURES.replacen("sync = \"all\"", "sync = \"all\"\nshards = 2", 1))?;
+        let rows = FEATURES.replacen("sync = \"all\"", "sync = \"all\"\nshards = 2", 1);
+        shop.file("features.toml", format!("{rows}{SESSION}{PERSON}"))?;
         let release = shop.folder().display().to_string();
         let names = [
             "EVENTS",
@@ -43,6 +47,7 @@ fn a_core_is_prepared_once_and_what_differs_is_told() -> Result<()> {
             "features_item",
             "features_user_0",
             "features_user_1",
+            "features_person_agg",
         ];
         let all = |state: &str| -> Vec<(String, String)> {
             let parts = names.iter().map(|name| ((*name).to_owned(), state.to_owned()));
@@ -93,14 +98,18 @@ fn a_node_s_user_can_do_what_its_node_does_and_no_more() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let permissions = Cli::offline().run(["core", "permissions", "edge-1"]).await?.ok()?.stdout.clone();
         let user = permissions.replacen("user: \"edge-1\"", "user: \"edge-1\", password: \"edge-1\"", 1);
-        let config = format!("authorization {{ users: [ {{ user: root, password: root }}\n{user} ] }}\n");
+        let shop = Shop::new(folder.path().join("shop"), "shop")?;
+        shop.file("features.toml", format!("{FEATURES}{SESSION}{PERSON}"))?;
+        shop.placement("home-hero", &hero(1, "[\"views\"]"))?;
+        shop.model("views", VIEWS)?;
+        let release = shop.folder().display().to_string();
+        let counts = Cli::offline().run(["core", "permissions", "--features", &release]).await?.ok()?.stdout.clone();
+        let counts =
+            counts.replacen("user: \"core-features\"", "user: \"core-features\", password: \"core-features\"", 1);
+        let config = format!("authorization {{ users: [ {{ user: root, password: root }}\n{user}\n{counts} ] }}\n");
         let nats = NatsServer::start_with(&folder.path().join("nats"), Some(&config)).await?;
         let cli = Cli::new(nats.url_of("root"));
-        let shop = Shop::new(folder.path().join("shop"), "shop")?;
-        shop.file("features.toml", format!("{FEATURES}{SESSION}"))?;
-        shop.placement("home-hero", &hero(1, "[\"one\"]"))?;
-        shop.model("one", &constant(1))?;
-        ensure!(init(&cli, &["--release", &shop.folder().display().to_string()]).await?.0 == Some(0));
+        ensure!(init(&cli, &["--release", &release]).await?.0 == Some(0));
         let (key, public) = keygen(&cli, folder.path()).await?;
         deploy(&cli, &shop, &key).await?;
         cli.run(["features", "put", "user", "u-1", "{\"segment\":\"vip\"}"]).await?.ok()?;
@@ -112,7 +121,10 @@ fn a_node_s_user_can_do_what_its_node_does_and_no_more() -> Result<()> {
         let answer =
             node.client().post("/v1/decide", &json!({"placement": "home-hero", "subject": "u-1"})).await?.ok()?;
         ensure!(answer["choices"][0]["score"] == 1.0, "{answer}");
-        let event = json!({"event": "view_item", "session": "s-1", "messageId": "m-1"});
+        let mut command = Command::new(binary::built("selvedge")?);
+        command.args(["core", "features", "--json", "--nats", &nats.url_of("core-features"), "--channel", CHANNEL]);
+        let core = Process::spawn("core", &mut command, &folder.path().join("core.log"))?;
+        let event = json!({"event": "view_item", "subject": "u-1", "session": "s-1", "messageId": "m-1"});
         node.client().post("/v1/events", &event).await?.ok()?;
         let mut stream = Stream::open(&nats.url_of("root")).await?;
         until("the event to be in the stream", LIMIT, async || {
@@ -124,17 +136,26 @@ fn a_node_s_user_can_do_what_its_node_does_and_no_more() -> Result<()> {
             (node.metrics().await.ok()?.sum("selvedge_session_slots_sent_total", &[]) >= 1.0).then_some(())
         })
         .await?;
+        until("what the core counted to be used", LIMIT, async || {
+            let body = json!({"placement": "home-hero", "subject": "u-1"});
+            let answer = node.client().post("/v1/decide", &body).await.ok()?.ok().ok()?;
+            (answer["choices"][0]["score"] == 2.0).then_some(())
+        })
+        .await
+        .with_context(|| core.log_tail())?;
         ensure!(node.readiness().await?["status"] == "ready", "{}", node.process.log()?);
 
         // And nothing else.
-        let config =
-            NatsConfig { url: nats.url_of("edge-1"), timeout: Duration::from_secs(1), ..NatsConfig::default() };
-        let link = NatsLink::connect(config, &Clock::new()).await?;
-        ensure!(link.connected(LIMIT).await);
+        let link = link_of(&nats, "edge-1").await?;
         ensure!(link.put_feature("user", "u-1", "{}".into()).await.is_err(), "it wrote a row");
         ensure!(link.write_channel("prod", b"x".to_vec(), 1).await.is_err(), "it moved a channel");
         ensure!(link.write_report(&"edge-2".parse()?, b"{}".to_vec()).await.is_err(), "it spoke for another node");
         ensure!(link.blocks(Default::default()).await?.next().await.is_err(), "it read events of others");
+        ensure!(link.put_feature("person_agg", "u-1", "{}".into()).await.is_err(), "it wrote what the core counts");
+        let link = link_of(&nats, "core-features").await?;
+        ensure!(link.put_feature("user", "u-1", "{}".into()).await.is_err(), "it wrote a row");
+        ensure!(link.write_channel("prod", b"x".to_vec(), 1).await.is_err(), "it moved a channel");
+        ensure!(link.write_report(&"edge-2".parse()?, b"{}".to_vec()).await.is_err(), "it spoke for a node");
         Ok(())
     })
 }
@@ -203,6 +224,29 @@ async fn deploy(cli: &Cli, shop: &Shop, key: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A connection as this user, whose password is its name.
+async fn link_of(nats: &NatsServer, user: &str) -> Result<Arc<NatsLink>> {
+    let config = NatsConfig { url: nats.url_of(user), timeout: Duration::from_secs(1), ..NatsConfig::default() };
+    let link = NatsLink::connect(config, &Clock::new()).await?;
+    ensure!(link.connected(LIMIT).await, "{user} cannot connect");
+    Ok(link)
+}
+
+const PERSON: &str = r#"
+[view.person]
+by = "subject"
+[view.person.aggregates]
+views = { count = "view_item" }
+"#;
+const VIEWS: &str = r#"
+link = "identity"
+intercept = 1.0
+[[input]]
+name = "person.views"
+scope = "shared"
+type = "number"
+weight = 1.0
+"#;
 const SESSION: &str = r#"
 [view.session]
 by = "session"

@@ -125,6 +125,10 @@ mod tests {
         check("selvedge features push rows.jsonl --view item", true);
         check("selvedge features backfill --release shop --view person --at 2026-11-23T08:15:30Z --json", true);
         check("selvedge features backfill --view person", false);
+        check("selvedge core permissions edge-1 --json", true);
+        check("selvedge core permissions --features shop", true);
+        check("selvedge core permissions", false);
+        check("selvedge core permissions edge-1 --features shop", false);
         check("selvedge core features --channel prod --trust ops.pub --part 2/4 --json", true);
         check("selvedge core features --release shop --channel prod", false);
         check("selvedge core features --part 5/4", false);

@@ -7,18 +7,22 @@ mod permissions;
 use std::path::Path;
 
 use anyhow::Context as _;
+use selvedge_build::definitions;
 use selvedge_build::keys::SigningKey;
 use selvedge_build::release::{self, Limits, ReleaseFiles};
 use selvedge_decision::Plan;
+use selvedge_decision::definition::FeaturesDef;
 
 use crate::files::read_file;
 use crate::output::{Outcome, Output};
+
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Make the stream and the buckets that nodes use, with their settings; tell what differs.
     Init(init::Args),
-    /// Print the rights that a node's user needs on the NATS server, and no more.
+    /// Print the rights that the user of a node, or of `core features`, needs on the NATS server, and no more.
     Permissions(permissions::Args),
     /// Count what events come to for people, items and pairs, and give it to all nodes; runs until it is told to stop.
     Features(features::Args),
@@ -50,4 +54,19 @@ pub(crate) fn plan_of(source: &Path) -> anyhow::Result<Plan> {
 
 fn compile(files: &ReleaseFiles) -> anyhow::Result<Plan> {
     Ok(release::definition(files)?.compile()?)
+}
+
+/// What a release folder says of views.
+fn features_of(folder: &Path) -> anyhow::Result<FeaturesDef> {
+    let path = folder.join("features.toml");
+    let bytes = read_file(&path, MAX_FILE_BYTES)?;
+    let name = path.display().to_string();
+    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
+    definitions::features(&text).with_context(|| name)
+}
+
+/// The views that `core features` counts.
+fn counted(features: &FeaturesDef) -> Vec<String> {
+    let views = features.view.iter().filter(|(_, def)| !def.aggregates.is_empty() && !def.by.is_session());
+    views.map(|(name, _)| name.clone()).collect()
 }

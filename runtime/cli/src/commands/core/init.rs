@@ -3,24 +3,22 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use selvedge_build::definitions;
-use selvedge_decision::definition::{ByteSize, Span};
+use selvedge_decision::definition::{ByteSize, FeaturesDef, Span};
 use selvedge_node::features::entity::shard_name;
 use selvedge_node::link::nats::setup::{Found, Part, Setup};
 use serde_json::{Value, json};
 
+use super::{counted, features_of};
 use crate::core::{CoreArgs, block_on};
-use crate::files::read_file;
 use crate::output::{Outcome, Output};
 
 /// How long the server's monitoring port may take.
 const MONITOR_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_ANSWER: u64 = 4 << 20;
-const MAX_FILE_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -72,12 +70,14 @@ fn size(text: &str) -> Result<Bound<u64>, String> {
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let duration = |bound: Bound<Span>| bound.0.map(|span| Duration::from_micros(span.us().unsigned_abs()));
+        let features = self.release.as_deref().map(features_of).transpose()?;
         let setup = Setup {
             replicas: usize::from(self.replicas),
             events_bytes: self.events_size.0,
             events_age: duration(self.events_age),
             sessions_keep: duration(self.sessions_keep).unwrap_or_default(),
-            views: self.release.as_deref().map(views).transpose()?.unwrap_or_default(),
+            views: features.as_ref().map(rows).unwrap_or_default(),
+            counted: features.as_ref().map(counted).unwrap_or_default(),
         };
         let parts = block_on(1, async {
             let nats = self.core.connect().await?;
@@ -109,25 +109,16 @@ fn tell(part: &Part, output: &Output) -> anyhow::Result<()> {
     output.data(&value, format_args!("{state:<8} {} {}{told}", part.kind, part.name))
 }
 
-/// The buckets of a release's views.
-fn views(dir: &Path) -> anyhow::Result<Vec<String>> {
-    let path = dir.join("features.toml");
-    let bytes = read_file(&path, MAX_FILE_BYTES)?;
-    let name = path.display().to_string();
-    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
-    let features = definitions::features(&text)?;
+/// The buckets of a release's views of rows.
+fn rows(features: &FeaturesDef) -> Vec<String> {
     let mut views = Vec::new();
-    for (view, def) in &features.view {
-        // What events come to has no rows of its own.
-        if !def.aggregates.is_empty() {
-            continue;
-        }
+    for (view, def) in features.view.iter().filter(|(_, def)| def.aggregates.is_empty()) {
         match def.shards {
             Some(shards) => views.extend((0..shards).map(|shard| shard_name(view, shard))),
             None => views.push(view.clone()),
         }
     }
-    Ok(views)
+    views
 }
 
 /// What an acknowledgement is worth: a word for programs, and a sentence.

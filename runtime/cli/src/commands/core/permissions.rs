@@ -1,22 +1,44 @@
-//! `selvedge core permissions`: a user of the NATS server that is one node, and can be no other. Owns which subjects a node uses.
+//! `selvedge core permissions`: a user of the NATS server that is one node, or the service that counts, and can be no other. Owns
+//! which subjects each of them uses.
+
+use std::path::PathBuf;
 
 use selvedge_decision::NodeId;
+use selvedge_node::link::NatsConfig;
 use serde_json::json;
 
+use super::{counted, features_of};
 use crate::core::CoreArgs;
 use crate::output::{Outcome, Output};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Prints a `user` of a nats-server configuration. A node reads channels, releases and rows, and writes its own \
-    events, its report and its slots of sessions; it makes nothing: run `selvedge core init` first. Add a password, an nkey, or \
-    leave the permissions to a JWT."
+    after_help = "Prints a `user` of a nats-server configuration. A node reads channels, releases, rows and what events come to, \
+    and writes its own events, its report and its slots of sessions. `core features` reads channels, releases and events, and \
+    writes what they come to. Neither makes anything: run `selvedge core init` first. Add a password, an nkey, or leave the \
+    permissions to a JWT."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
     core: CoreArgs,
     /// The node's name, as in node.name.
-    node: NodeId,
+    #[arg(required_unless_present = "features")]
+    node: Option<NodeId>,
+    /// Not a node, but `selvedge core features` for the views of this release folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "node")]
+    features: Option<PathBuf>,
+}
+
+/// What the user of `core features` is called.
+const COUNTS: &str = "core-features";
+
+/// A user, and the subjects it may and may not publish to.
+struct User {
+    name: String,
+    publish: Vec<String>,
+    deny: Vec<String>,
+    /// The subject on which it answers, to nobody but who asks.
+    answers: Option<String>,
 }
 
 // === impl Args ===
@@ -24,26 +46,29 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let names = self.core.config();
-        let node = self.node.as_str();
+        let user = match (&self.node, &self.features) {
+            (Some(node), _) => User::node(node, &names),
+            (None, Some(release)) => User::counts(&counted(&features_of(release)?), &names),
+            (None, None) => anyhow::bail!("name a node, or a release folder with --features"),
+        };
+        user.print(output)?;
+        Ok(Outcome::Ok)
+    }
+}
+
+// === impl User ===
+
+impl User {
+    fn node(node: &NodeId, names: &NatsConfig) -> Self {
         let (events, stream) = (names.events_subjects(), names.events_stream());
-        let own = format!("{}{node}.>", events.trim_end_matches('>'));
-        let publish = [
-            // What it writes.
-            own,
+        let who = names.who_subject(node);
+        let node = node.as_str();
+        let writes = [
+            format!("{}{node}.>", events.trim_end_matches('>')),
             format!("$KV.{}.{node}", names.nodes_bucket()),
             format!("$KV.{}.*.{node}.>", names.sessions_bucket()),
             // Who else runs under its name; it may answer those who ask it.
-            names.who_subject(&self.node),
-            // What it reads: the state of streams, their messages one by one or as they come.
-            "$JS.API.INFO".to_owned(),
-            "$JS.API.STREAM.INFO.*".to_owned(),
-            "$JS.API.STREAM.MSG.GET.*".to_owned(),
-            "$JS.API.DIRECT.GET.>".to_owned(),
-            "$JS.API.CONSUMER.CREATE.>".to_owned(),
-            "$JS.API.CONSUMER.INFO.>".to_owned(),
-            "$JS.API.CONSUMER.MSG.NEXT.>".to_owned(),
-            "$JS.API.CONSUMER.DELETE.>".to_owned(),
-            "$JS.FC.>".to_owned(),
+            who.clone(),
         ];
         // Others' events are not its to read.
         let deny = [
@@ -54,25 +79,53 @@ impl Args {
             format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
             format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.>"),
         ];
-        let subscribe = ["_INBOX.>".to_owned(), names.who_subject(&self.node)];
+        let publish = writes.into_iter().chain(reads()).collect();
+        Self { name: node.to_owned(), publish, deny: deny.to_vec(), answers: Some(who) }
+    }
+
+    fn counts(views: &[String], names: &NatsConfig) -> Self {
+        let writes = views.iter().map(|view| format!("$KV.{}.>", names.aggregates_bucket(view)));
+        Self { name: COUNTS.to_owned(), publish: writes.chain(reads()).collect(), deny: Vec::new(), answers: None }
+    }
+
+    fn print(&self, output: &Output) -> anyhow::Result<()> {
+        let Self { name, publish, deny, answers } = self;
+        let subscribe: Vec<String> = std::iter::once("_INBOX.>".to_owned()).chain(answers.clone()).collect();
         if output.is_json() {
-            let value = json!({ "user": node, "permissions": {
+            return output.json_line(&json!({ "user": name, "permissions": {
                 "publish": { "allow": publish, "deny": deny }, "subscribe": { "allow": subscribe },
-                "allow_responses": true } });
-            output.json_line(&value)?;
-            return Ok(Outcome::Ok);
+                "allow_responses": answers.is_some() } }));
         }
-        let list = |subjects: &[String]| -> String {
-            subjects.iter().map(|subject| format!("\n        {subject:?}")).collect::<String>()
+        let list = |word: &str, subjects: &[String]| -> String {
+            if subjects.is_empty() {
+                return String::new();
+            }
+            let lines: String = subjects.iter().map(|subject| format!("\n        {subject:?}")).collect();
+            format!("\n      {word}: [{lines}\n      ]")
         };
         output.text_line(format_args!(
-            "{{\n  user: {node:?}\n  permissions: {{\n    publish: {{\n      allow: [{}\n      ]\n      deny: [{}\n      ]\n    }}\n    \
-             subscribe: {{ allow: [{:?}, {:?}] }}\n    allow_responses: true\n  }}\n}}",
-            list(&publish),
-            list(&deny),
-            subscribe[0],
-            subscribe[1],
-        ))?;
-        Ok(Outcome::Ok)
+            "{{\n  user: {name:?}\n  permissions: {{\n    publish: {{{}{}\n    }}\n    subscribe: {{ allow: {subscribe:?} }}\n    \
+             allow_responses: {}\n  }}\n}}",
+            list("allow", publish),
+            list("deny", deny),
+            answers.is_some(),
+        ))
     }
+}
+
+/// What a reader asks for: the state of streams, their messages one by one or as they come.
+fn reads() -> impl Iterator<Item = String> {
+    [
+        "$JS.API.INFO",
+        "$JS.API.STREAM.INFO.*",
+        "$JS.API.STREAM.MSG.GET.*",
+        "$JS.API.DIRECT.GET.>",
+        "$JS.API.CONSUMER.CREATE.>",
+        "$JS.API.CONSUMER.INFO.>",
+        "$JS.API.CONSUMER.MSG.NEXT.>",
+        "$JS.API.CONSUMER.DELETE.>",
+        "$JS.FC.>",
+    ]
+    .map(str::to_owned)
+    .into_iter()
 }

@@ -25,6 +25,8 @@ pub struct Setup {
     pub sessions_keep: Duration,
     /// What buckets of rows are called behind their prefix.
     pub views: Vec<String>,
+    /// Views that are counted at the core.
+    pub counted: Vec<String>,
 }
 
 /// A part of a core, and how it was found.
@@ -123,6 +125,15 @@ impl NatsLink {
             if made {
                 let made = self.create_features_bucket_of(view, setup.replicas).await;
                 made.map_err(|error| failed(format!("create bucket {bucket}"), &error))?;
+            }
+            parts.push(self.part("bucket", &bucket, &stream, made, setup, &any, update).await?);
+        }
+        for view in &setup.counted {
+            let bucket = names.aggregates_bucket(view);
+            let stream = format!("KV_{bucket}");
+            let made = !self.has_stream(&stream).await?;
+            if made {
+                self.create_aggregates_bucket(view, setup.replicas).await?;
             }
             parts.push(self.part("bucket", &bucket, &stream, made, setup, &any, update).await?);
         }
