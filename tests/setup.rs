@@ -11,7 +11,7 @@ use selvedge_node::link::{NatsConfig, NatsLink};
 use selvedge_suite::harness::node::CHANNEL;
 use selvedge_suite::harness::shop::{FEATURES, Shop, hero};
 use selvedge_suite::harness::stream::Stream;
-use selvedge_suite::harness::{Cli, NatsServer, Node, NodeSpec, Process, binary, until};
+use selvedge_suite::harness::{Cli, Client, NatsServer, Node, NodeSpec, Process, binary, until};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -207,6 +207,89 @@ fn a_node_connects_with_tls_and_a_key_of_its_own() -> Result<()> {
     })
 }
 
+#[test]
+fn a_node_behind_a_leaf_node_knows_tells_and_survives_a_cut_line() -> Result<()> {
+    crate::alone(async {
+        let folder = tempfile::tempdir()?;
+        let hub =
+            "server_name: hub\nhttp: 127.0.0.1:-1\njetstream { domain: hub }\nleafnodes { listen: \"127.0.0.1:-1\" }\n";
+        let hub = NatsServer::start_with(&folder.path().join("hub"), Some(hub)).await?;
+        let varz = Client::new(hub.monitor()?.parse()?).get("/varz").await?.ok()?;
+        let remote = format!("nats://127.0.0.1:{}", varz["leaf"]["port"]);
+        let leaf = format!(
+            "server_name: leaf\njetstream {{ domain: leaf }}\nleafnodes {{ remotes: [ {{ url: {remote:?} }} ], reconnect: 1s }}\n"
+        );
+        let mut leaf = NatsServer::start_with(&folder.path().join("leaf"), Some(&leaf)).await?;
+        let cli = Cli::new(hub.url());
+        ensure!(init(&cli, &[]).await?.0 == Some(0));
+
+        let (private, public) = keygen(&cli, folder.path()).await?;
+        let shop = state_shop(folder.path())?;
+        let release = deploy(&cli, &shop, &private).await?;
+        let spec = NodeSpec::new("edge-1", &folder.path().join("edge-1"), &leaf.url(), &public);
+        let node = Node::start(spec.set("link.nats.domain=hub")).await?;
+        node.runs(&release, LIMIT).await?;
+        // A command reaches the core through the leaf, too.
+        let behind = Cli::new(leaf.url());
+        let row = json!({"price": 7.0, "stock": 1.0}).to_string();
+        behind.run(["features", "put", "item", "sku-1", &row, "--domain", "hub"]).await?.ok()?;
+        priced(&node, 7.0).await?;
+        tell(&node, "one").await?;
+        told(&hub, &["one"]).await?;
+
+        leaf.kill()?;
+        node.wait_for("degraded", LIMIT).await?;
+        priced(&node, 7.0).await?;
+        tell(&node, "two").await?;
+        cli.run(["features", "put", "item", "sku-1", &json!({"price": 8.0, "stock": 1.0}).to_string()]).await?.ok()?;
+        leaf.restart().await?;
+        priced(&node, 8.0).await?;
+        node.wait_for("ready", LIMIT).await?;
+        told(&hub, &["one", "two"]).await?;
+
+        // Without the domain the leaf's own JetStream is asked, which knows nothing.
+        let status = behind.run(["status"]).await?;
+        ensure!(!status.stdout.contains("edge-1"), "{}", status.stdout);
+        let status = behind.run(["status", "--domain", "hub"]).await?;
+        ensure!(status.stdout.contains("edge-1"), "{} {}", status.stdout, status.stderr);
+        Ok(())
+    })
+}
+
+/// A shop that ranks items by their price.
+fn state_shop(folder: &Path) -> Result<Shop> {
+    let shop = Shop::numbered(folder.join("shop"), 1)?;
+    let price = "[[input]]\nname = \"item.price\"\nscope = \"candidate\"\ntype = \"number\"\nweight = 1.0\n";
+    shop.model("rank", &format!("link = \"identity\"\n{price}"))?;
+    Ok(shop)
+}
+
+/// Waits until a decision knows this price.
+async fn priced(node: &Node, price: f64) -> Result<()> {
+    let mut last = Value::Null;
+    let request = json!({"placement": "plp-rank", "candidates": ["sku-1"], "slots": 1});
+    let known = until("the price", LIMIT, async || {
+        last = node.client().post("/v1/decide", &request).await.ok()?.ok().ok()?;
+        (last["choices"][0]["score"].as_f64() == Some(price)).then_some(())
+    });
+    known.await.with_context(|| format!("{price}: {last}"))
+}
+
+async fn tell(node: &Node, id: &str) -> Result<()> {
+    node.client().post("/v1/events", &json!({"event": "view_item", "messageId": id})).await?.ok().map(drop)
+}
+
+/// Waits until the core has exactly these events, each once.
+async fn told(core: &NatsServer, ids: &[&str]) -> Result<()> {
+    let mut stream = Stream::open(&core.url()).await?;
+    until("the events", LIMIT, async || {
+        stream.read_on().await.ok()?;
+        let times = stream.times_by_message_id();
+        (times.len() == ids.len() && ids.iter().all(|id| times.get(id) == Some(&1))).then_some(())
+    })
+    .await
+}
+
 /// A key for tests, of the bytes 0 to 31.
 const SEED: &str = "SUAAAAICAMCAKBQHBAEQUCYMBUHA6EARCIJRIFIWC4MBSGQ3DQOR4H776Y";
 const PUBLIC_KEY: &str = "UAB2CB576PHBBPQ5ODORRZ2LYCMWPZGWGCN2KDK7DXOIMZASKUY3RLKK";
@@ -218,10 +301,11 @@ async fn keygen(cli: &Cli, folder: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((keys.join("k.key"), keys.join("k.pub")))
 }
 
-async fn deploy(cli: &Cli, shop: &Shop, key: &Path) -> Result<()> {
+async fn deploy(cli: &Cli, shop: &Shop, key: &Path) -> Result<String> {
     let (folder, key) = (shop.folder().as_os_str(), key.as_os_str());
-    cli.run(["deploy".as_ref(), folder, "--to".as_ref(), "prod".as_ref(), "--key".as_ref(), key]).await?.ok()?;
-    Ok(())
+    let args = ["deploy".as_ref(), folder, "--to".as_ref(), CHANNEL.as_ref(), "--key".as_ref(), key];
+    let printed = cli.json(args).await?;
+    printed["release"].as_str().map(str::to_owned).with_context(|| printed.to_string())
 }
 
 /// A connection as this user, whose password is its name.

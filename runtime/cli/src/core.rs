@@ -25,6 +25,9 @@ pub(crate) struct CoreArgs {
     /// What stands in front of every name on the server.
     #[arg(long, env = "SELVEDGE_PREFIX", default_value = "", value_name = "TEXT")]
     pub(crate) prefix: String,
+    /// Where the server is a leaf node: the JetStream domain of the core.
+    #[arg(long, env = "SELVEDGE_DOMAIN", default_value = "", value_name = "NAME")]
+    pub(crate) domain: String,
 }
 
 /// How long a command waits for the connection.
@@ -42,6 +45,7 @@ impl CoreArgs {
             credentials: self.credentials.clone(),
             ca: self.ca.clone(),
             prefix: self.prefix.clone(),
+            domain: self.domain.clone(),
             timeout: REQUEST_TIMEOUT,
         }
     }

@@ -92,6 +92,7 @@ pub struct Nats {
     pub credentials: PathBuf,
     pub ca: PathBuf,
     pub prefix: String,
+    pub domain: String,
     pub timeout: Span,
 }
 

@@ -330,6 +330,7 @@ async fn link(config: &Config, clock: &Clock) -> Result<Link, StartError> {
                 credentials: said(&nats.credentials),
                 ca: said(&nats.ca),
                 prefix: nats.prefix.clone(),
+                domain: nats.domain.clone(),
                 timeout: duration(nats.timeout),
             };
             Link::Nats(NatsLink::connect(settings, clock).await.map_err(|why| StartError::Link(why.to_string()))?)

@@ -94,6 +94,7 @@ fn nats(config: &Config) -> selvedge_node::link::NatsConfig {
         credentials: said(&nats.credentials),
         ca: said(&nats.ca),
         prefix: nats.prefix.clone(),
+        domain: nats.domain.clone(),
         timeout: selvedge_node::config::duration(nats.timeout),
     }
 }

@@ -33,6 +33,8 @@ pub struct NatsConfig {
     pub ca: Option<PathBuf>,
     /// Stands in front of every name on the server; `a-z A-Z 0-9 - _`, empty for none.
     pub prefix: String,
+    /// The JetStream domain of the core, where the server is a leaf node of it; empty for the server's own.
+    pub domain: String,
     /// The longest wait for one answer.
     pub timeout: Duration,
 }
@@ -89,6 +91,14 @@ pub enum ConnectError {
         /// What was said.
         prefix: String,
     },
+    /// The domain holds a character that no domain has.
+    #[error(
+        "nats domain {domain:?}: only a-z, A-Z, 0-9, - and _ can stand there; it is `jetstream {{ domain: … }}` of the core"
+    )]
+    Domain {
+        /// What was said.
+        domain: String,
+    },
 }
 
 struct Observed {
@@ -113,6 +123,7 @@ impl Default for NatsConfig {
             credentials: None,
             ca: None,
             prefix: String::new(),
+            domain: String::new(),
             timeout: Duration::from_secs(2),
         }
     }
@@ -169,6 +180,15 @@ impl NatsConfig {
         format!("{}selvedge.events.>", self.prefix)
     }
 
+    /// A subject of JetStream's API, or of a bucket's key to be written, as it is from here: a domain has its own.
+    pub fn of_domain(&self, subject: &str) -> String {
+        match (self.domain.as_str(), subject.strip_prefix("$JS.API.")) {
+            ("", _) => subject.to_owned(),
+            (domain, Some(api)) => format!("$JS.{domain}.API.{api}"),
+            (domain, None) => format!("$JS.{domain}.API.{subject}"),
+        }
+    }
+
     /// The url without user and password.
     pub fn url_for_people(&self) -> String {
         let clean = |one: &str| match (one.split_once("://"), one.rsplit_once('@')) {
@@ -189,11 +209,18 @@ impl NatsLink {
         if !config.prefix.chars().all(fits) {
             return Err(ConnectError::Prefix { prefix: config.prefix });
         }
+        if !config.domain.chars().all(fits) {
+            return Err(ConnectError::Domain { domain: config.domain });
+        }
         let servers = servers(&config)?;
         let observed = Arc::new(Observed::new(clock.clone(), config.url_for_people()));
         let options = options(&config, &servers, Arc::clone(&observed)).await?;
         let client = options.connect(servers).await.map_err(|error| url_error(&config, &error))?;
-        let jetstream = jetstream::context::ContextBuilder::new().timeout(config.timeout).build(client.clone());
+        let builder = jetstream::context::ContextBuilder::new();
+        let jetstream = match config.domain.as_str() {
+            "" => builder.timeout(config.timeout).build(client.clone()),
+            domain => builder.domain(domain).timeout(config.timeout).build(client.clone()),
+        };
         Ok(Arc::new(Self { config, client, jetstream, observed }))
     }
 

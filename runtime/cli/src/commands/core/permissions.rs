@@ -79,13 +79,15 @@ impl User {
             format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
             format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.>"),
         ];
-        let publish = writes.into_iter().chain(reads()).collect();
-        Self { name: node.to_owned(), publish, deny: deny.to_vec(), answers: Some(who) }
+        let publish = writes.into_iter().chain(reads()).map(|subject| of_domain(names, subject)).collect();
+        let deny = deny.into_iter().map(|subject| of_domain(names, subject)).collect();
+        Self { name: node.to_owned(), publish, deny, answers: Some(who) }
     }
 
     fn counts(views: &[String], names: &NatsConfig) -> Self {
         let writes = views.iter().map(|view| format!("$KV.{}.>", names.aggregates_bucket(view)));
-        Self { name: COUNTS.to_owned(), publish: writes.chain(reads()).collect(), deny: Vec::new(), answers: None }
+        let publish = writes.chain(reads()).map(|subject| of_domain(names, subject)).collect();
+        Self { name: COUNTS.to_owned(), publish, deny: Vec::new(), answers: None }
     }
 
     fn print(&self, output: &Output) -> anyhow::Result<()> {
@@ -111,6 +113,12 @@ impl User {
             answers.is_some(),
         ))
     }
+}
+
+/// JetStream's own subjects as they are from a leaf node of the core.
+fn of_domain(names: &NatsConfig, subject: String) -> String {
+    let is_jetstream = subject.starts_with("$JS.API.") || subject.starts_with("$KV.");
+    if is_jetstream { names.of_domain(&subject) } else { subject }
 }
 
 /// What a reader asks for: the state of streams, their messages one by one or as they come.

@@ -113,7 +113,8 @@ impl NatsLink {
     ) -> Result<Written, NotWritten> {
         let bucket = self.config().aggregates_bucket(view);
         let message = PublishMessage::build().payload(json).expected_last_subject_sequence(revision);
-        let sent = self.jetstream().send_publish(format!("$KV.{bucket}.{key}"), message).await;
+        let subject = self.config().of_domain(&format!("$KV.{bucket}.{key}"));
+        let sent = self.jetstream().send_publish(subject, message).await;
         let sent = sent.map_err(|error| failed(format!("write {key} of {bucket}"), &error))?;
         Ok(Written(sent))
     }

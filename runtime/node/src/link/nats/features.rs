@@ -94,7 +94,8 @@ impl NatsLink {
     pub async fn put_feature(&self, view: &str, entity: &str, json: Bytes) -> Result<u64, RowError> {
         let bucket = self.bucket_of(view)?;
         let fail = |error: &dyn std::error::Error| self.row_error("cannot put a row into bucket", &bucket, error);
-        let ack = self.jetstream().publish(format!("$KV.{bucket}.{}", key_of(entity)), json).await;
+        let subject = self.config().of_domain(&format!("$KV.{bucket}.{}", key_of(entity)));
+        let ack = self.jetstream().publish(subject, json).await;
         ack.map_err(|error| fail(&error))?.await.map(|ack| ack.sequence).map_err(|error| fail(&error))
     }
 

@@ -75,6 +75,7 @@ impl NatsLink {
     /// Sends a slot; the answer says whether the core has it.
     pub(crate) async fn send_slot(&self, key: &SlotKey, json: Bytes) -> Result<SlotAck, CoreError> {
         let subject = format!("$KV.{}.{}", self.config().sessions_bucket(), key.to_text());
+        let subject = self.config().of_domain(&subject);
         let sent = self.jetstream().publish(subject, json).await;
         sent.map(SlotAck).map_err(|error| failed("send a session".to_owned(), &error))
     }

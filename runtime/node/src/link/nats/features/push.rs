@@ -51,7 +51,7 @@ impl NatsLink {
 
     /// Puts one row, or deletes it; the answer is the ack to wait for.
     async fn send_row(&self, bucket: &str, entity: &str, row: Option<Bytes>) -> Ack {
-        let subject = format!("$KV.{bucket}.{}", key_of(entity));
+        let subject = self.config().of_domain(&format!("$KV.{bucket}.{}", key_of(entity)));
         let sent = match row {
             Some(row) => self.jetstream().publish(subject, row).await,
             None => {
