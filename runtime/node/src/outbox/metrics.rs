@@ -49,6 +49,7 @@ pub(super) struct LaneMetrics {
     pub(super) dropped: [Counter; Cause::ALL.len()],
     pub(super) inputs_dropped: [Counter; Cause::ALL.len()],
     pub(super) blocks: Counter,
+    pub(super) stored_bytes: Counter,
     pub(super) published: Counter,
     pub(super) setbacks: [Counter; Setback::ALL.len()],
     pub(super) lost_bytes: Counter,
@@ -79,6 +80,7 @@ struct Families {
     dropped: Family<CauseLabels, Counter>,
     inputs_dropped: Family<CauseLabels, Counter>,
     blocks: Family<LaneLabel, Counter>,
+    stored_bytes: Family<LaneLabel, Counter>,
     published: Family<LaneLabel, Counter>,
     setbacks: Family<CauseLabels, Counter>,
     lost_bytes: Family<LaneLabel, Counter>,
@@ -181,8 +183,18 @@ impl Counters {
     }
 
     fn register(&self, registry: &mut Registry) {
-        let Families { accepted, stored, refused, dropped, inputs_dropped, blocks, published, setbacks, lost_bytes } =
-            &self.families;
+        let Families {
+            accepted,
+            stored,
+            refused,
+            dropped,
+            inputs_dropped,
+            blocks,
+            stored_bytes,
+            published,
+            setbacks,
+            lost_bytes,
+        } = &self.families;
         let help = "Events and records handed to the outbox; the sum of stored, refused, dropped and resting";
         registry.register("selvedge_outbox_accepted", help, accepted.clone());
         registry.register("selvedge_outbox_stored", "Events and records on disk", stored.clone());
@@ -192,6 +204,7 @@ impl Counters {
         let help = "Records that lost their inputs, by cause";
         registry.register("selvedge_outbox_inputs_dropped", help, inputs_dropped.clone());
         registry.register("selvedge_outbox_blocks", "Blocks on disk", blocks.clone());
+        registry.register("selvedge_outbox_stored_bytes", "Bytes of blocks on disk", stored_bytes.clone());
         let help = "Events and records that the core acknowledged";
         registry.register("selvedge_outbox_published", help, published.clone());
         let help = "Times a lane went back to its first unacknowledged block, by cause";
@@ -226,6 +239,7 @@ impl Families {
             dropped: causes(&self.dropped),
             inputs_dropped: causes(&self.inputs_dropped),
             blocks: one(&self.blocks),
+            stored_bytes: one(&self.stored_bytes),
             published: one(&self.published),
             setbacks: Setback::ALL.map(|cause| self.setbacks.get_or_create_owned(&[lane, ("cause", cause.as_str())])),
             lost_bytes: one(&self.lost_bytes),

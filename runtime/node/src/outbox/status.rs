@@ -44,6 +44,8 @@ pub struct LaneStatus {
     pub accepted: u64,
     /// Items on disk.
     pub stored: u64,
+    /// Bytes that they took there in this run.
+    pub stored_bytes: u64,
     /// Items not taken; their sender was told.
     pub refused: u64,
     /// Items given up.
@@ -78,6 +80,7 @@ impl OutboxStatus {
                 lane,
                 accepted: metrics.accepted.get(),
                 stored: metrics.stored.get(),
+                stored_bytes: metrics.stored_bytes.get(),
                 refused: total(&metrics.refused),
                 dropped: total(&metrics.dropped),
                 resting: resting[lane as usize],

@@ -244,6 +244,7 @@ impl Writer {
             let metrics = shared.metrics.lane(kind);
             metrics.stored.inc_by(lane.item_count);
             metrics.blocks.inc_by(lane.block_count);
+            metrics.stored_bytes.inc_by(lane.blocks.len() as u64);
             let Some(open) = &mut lane.open else { continue };
             open.end += lane.blocks.len() as u64;
             let log = shared.log(kind);

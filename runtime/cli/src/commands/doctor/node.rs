@@ -4,6 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use selvedge_decision::TimeUs;
+use selvedge_node::clock::Clock;
+use selvedge_node::events::rfc3339;
 use serde_json::Value;
 
 use super::Check;
@@ -12,12 +15,14 @@ use super::Check;
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 4 << 20;
+/// Hours that an outbox should hold.
+const ENOUGH_HOURS: f64 = 24.0;
 /// Unknown events that are named.
 const NAMED: usize = 5;
 
 pub(super) fn checks(admin: SocketAddr) -> Vec<Check> {
     match status(admin) {
-        Ok(status) => vec![readiness(admin, &status), unknown(&status)],
+        Ok(status) => vec![readiness(admin, &status), unknown(&status), outage(&status, Clock::new().now_us())],
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             vec![Check::ok("node", format!("none runs at {admin}"))]
         }
@@ -48,6 +53,31 @@ fn unknown(status: &Value) -> Check {
     }
     let advice = "they are taken all the same; add them to `events` in features.toml, or mend the tracker";
     Check::warn("events", format!("the release does not list {}", named.join(", ")), advice)
+}
+
+/// How long an outage of the core the outbox holds: of each lane what room it has, over the bytes an hour that went into it
+/// since the node started.
+fn outage(status: &Value, now_us: TimeUs) -> Check {
+    let started_us = rfc3339::parse(text(&status["started"])).unwrap_or(now_us);
+    let ran_hours = (now_us - started_us).max(1) as f64 / 3.6e9;
+    let number = |value: &Value| value.as_f64().unwrap_or(0.0);
+    let lanes = status["outbox"]["lanes"].as_array().map_or(&[][..], Vec::as_slice);
+    let used = lanes.iter().filter(|lane| number(&lane["stored_bytes"]) > 0.0);
+    let hours: Vec<(&str, f64)> = used
+        .map(|lane| {
+            let room = (number(&lane["limit_bytes"]) - number(&lane["backlog_bytes"])).max(0.0);
+            (text(&lane["lane"]), room * ran_hours / number(&lane["stored_bytes"]))
+        })
+        .collect();
+    let Some((lane, least)) = hours.iter().copied().min_by(|(_, a), (_, b)| a.total_cmp(b)) else {
+        return Check::ok("outage", "nothing was told yet, so how long the outbox holds is not known");
+    };
+    let each: Vec<String> = hours.iter().map(|(lane, hours)| format!("{lane} {hours:.0} h")).collect();
+    let found = format!("the outbox holds {least:.0} hours without the core, at the pace so far ({})", each.join(", "));
+    if least < ENOUGH_HOURS {
+        return Check::warn("outage", found, format!("raise outbox.max_{lane}, on a disk that has the room"));
+    }
+    Check::ok("outage", found)
 }
 
 fn text(value: &Value) -> &str {
@@ -88,6 +118,26 @@ mod tests {
         let found = "e-0 (9), e-1 (8), e-2 (7), e-3 (6), e-4 (5), 2 more names";
         let all = (0..7).map(one).collect::<Vec<_>>().into();
         check(all, &format!("warn  events      the release does not list {found} -> {advice}"));
+    }
+
+    #[test]
+    fn an_outage_is_as_long_as_the_lane_that_is_full_first() {
+        let lane = |lane: &str, stored: u64, backlog: u64| json!({"lane": lane, "stored_bytes": stored, "backlog_bytes": backlog, "limit_bytes": 1_000});
+        let status = |events: u64| {
+            json!({"started": "2026-03-01T10:00:00Z", "outbox": {"lanes": [
+            lane("rewards", 0, 0), lane("decisions", 10, 500), lane("events", events, 0)]}})
+        };
+        let two_hours_later = rfc3339::parse("2026-03-01T12:00:00Z").unwrap_or_default();
+        let check = |status: Value, expected: &str| assert_eq!(outage(&status, two_hours_later).to_string(), expected);
+        let found = "the outbox holds 100 hours without the core, at the pace so far (decisions 100 h, events 200 h)";
+        check(status(10), &format!("ok    outage      {found}"));
+        let found = "the outbox holds 2 hours without the core, at the pace so far (decisions 100 h, events 2 h)";
+        check(
+            status(1_000),
+            &format!("warn  outage      {found} -> raise outbox.max_events, on a disk that has the room"),
+        );
+        let nothing = "nothing was told yet, so how long the outbox holds is not known";
+        check(json!({}), &format!("ok    outage      {nothing}"));
     }
 
     #[test]
