@@ -109,7 +109,11 @@ pub fn row_of_features(bytes: &[u8]) {
         };
         // What is wrong in one form is not there in the other.
         if let Some(again) = again.filter(|_| first.3 == 0) {
-            assert_eq!(cells(&again), Some(first));
+            let again = cells(&again);
+            let said = |row: &(Vec<u64>, Option<i64>, u32, u32)| (row.0.clone(), row.1, row.3);
+            assert_eq!(again.as_ref().map(said), Some(said(&first)));
+            // A key that stands twice may be cut twice; in the compact form it stands once.
+            assert!(again.is_some_and(|again| again.2 <= first.2));
         }
     };
     same(bytes);
