@@ -69,7 +69,7 @@ impl Checker<'_> {
             Node::Flag(value) => flag(Expr::Literal(Literal::Flag(*value))),
             Node::Text(text) => {
                 self.builder.texts.insert(text.clone());
-                Ok((Expr::Literal(Literal::Text(text.clone())), Some(Type::Text)))
+                Ok((Expr::Literal(Literal::text(text)), Some(Type::Text)))
             }
             Node::Null => Ok((Expr::Missing, None)),
             Node::Name(name) => self.name(name),

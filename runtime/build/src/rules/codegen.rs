@@ -56,6 +56,9 @@ const NUMBERS: u32 = 8;
 /// Code that weighs more is cut into parts. Tables of some hundred rows and some dozen columns weigh less.
 const MAX_WEIGHT: usize = 1 << 20;
 
+/// Longer code is cut, too, whatever it weighs: of a table that collects, each row reads what the row before wrote.
+const MAX_WHOLE_BYTES: usize = 128 << 10;
+
 /// Writes the core module. Where it is large, or `in_parts` says so, its code is cut into functions.
 ///
 /// # Errors
@@ -64,7 +67,7 @@ const MAX_WEIGHT: usize = 1 << 20;
 pub(super) fn core(program: &Program, in_parts: bool) -> Result<Vec<u8>, Wrong> {
     let widths = widths(program);
     let mut written = evaluate(program, widths, if in_parts { Shape::Parts } else { Shape::Whole });
-    if written.weight > MAX_WEIGHT && !in_parts {
+    if (written.weight > MAX_WEIGHT || written.bytes > MAX_WHOLE_BYTES) && !in_parts {
         written = evaluate(program, widths, Shape::Parts);
     }
     if written.bytes > MAX_CODE_BYTES {

@@ -52,7 +52,7 @@ pub(super) fn evaluate_counted(program: &Program, shared: &[f64], candidate: &[f
     let outputs = program.outputs.iter().map(|output| {
         let value = run.values[output.value.at()];
         match &output.default {
-            Some(default) if value.is_nan() => program.number(default),
+            Some(default) if value.is_nan() => default.number(),
             _ => value,
         }
     });
@@ -183,7 +183,7 @@ impl<'p> Run<'p> {
         self.visited.set(self.visited.get() + 1);
         let flag = |flag: bool| Ok(f64::from(flag));
         match expr {
-            Expr::Literal(literal) => Ok(self.program.number(literal)),
+            Expr::Literal(literal) => Ok(literal.number()),
             Expr::Missing => Ok(f64::NAN),
             Expr::Value(id) => Ok(self.values[id.at()]),
             Expr::Present(a) => self.number(a),

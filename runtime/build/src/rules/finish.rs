@@ -1,5 +1,5 @@
-//! The last steps of making a program. Owns what is left out because nothing needs it, and which values are the same for all
-//! candidates.
+//! The last steps of making a program. Owns what is left out because nothing needs it, which values are the same for all
+//! candidates, and the numbers of texts.
 
 use std::collections::BTreeSet;
 
@@ -49,7 +49,17 @@ impl Program {
         for input in self.inputs.iter_mut().filter(|input| is_text(input.kind)) {
             input.symbols.clone_from(&self.texts);
         }
+        self.number_texts();
         Ok(())
+    }
+
+    /// All texts are known: each that is written down is told its number.
+    fn number_texts(&mut self) {
+        let (mut steps, mut outputs) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.outputs));
+        let number_of = |text: &str| self.text(text);
+        steps.iter_mut().for_each(|step| step.each_expr_mut(&mut |expr| expr.tell(&number_of)));
+        outputs.iter_mut().filter_map(|output| output.default.as_mut()).for_each(|default| default.tell(&number_of));
+        (self.steps, self.outputs) = (steps, outputs);
     }
 
     /// Each input and output that is a text has the list of all of them in the manifest: refused before it is made.

@@ -74,7 +74,15 @@ pub struct Answer {
 pub(super) enum Literal {
     Number(f64),
     Flag(bool),
-    Text(String),
+    Text(Text),
+}
+
+/// A text that is written down.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    text: String,
+    /// Its place in [`Program::texts`], told when all of them are known: looking it up each time is what takes longest.
+    number: f64,
 }
 
 /// What computes values. One with an `active` flag runs when the flag is true; else what it gives is missing.
@@ -191,14 +199,37 @@ impl Program {
     pub(super) fn text(&self, text: &str) -> f64 {
         self.texts.binary_search_by(|known| known.as_str().cmp(text)).map_or(-1.0, |at| at as f64)
     }
+}
 
-    /// A literal as a number of the boundary.
-    pub(super) fn number(&self, literal: &Literal) -> f64 {
-        match literal {
-            Literal::Number(number) => *number,
-            Literal::Flag(flag) => f64::from(*flag),
-            Literal::Text(text) => self.text(text),
+// === impl Literal ===
+
+impl Literal {
+    pub(super) fn text(text: &str) -> Self {
+        Self::Text(Text { text: text.to_owned(), number: -1.0 })
+    }
+
+    /// As a number of the boundary.
+    pub(super) fn number(&self) -> f64 {
+        match self {
+            Self::Number(number) => *number,
+            Self::Flag(flag) => f64::from(*flag),
+            Self::Text(text) => text.number,
         }
+    }
+
+    /// Tells a text its number.
+    pub(super) fn tell(&mut self, number_of: &impl Fn(&str) -> f64) {
+        if let Self::Text(Text { text, number }) = self {
+            *number = number_of(text);
+        }
+    }
+}
+
+// === impl Text ===
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 }
 
@@ -247,6 +278,21 @@ impl Step {
                         .chain(&row.also)
                         .chain(row.outputs.iter().flatten())
                         .for_each(&mut *visit);
+                }
+            }
+        }
+    }
+
+    /// As [`Step::each_expr`], to change them.
+    pub(super) fn each_expr_mut(&mut self, visit: &mut impl FnMut(&mut Expr)) {
+        match self {
+            Self::Let { expr, .. } => visit(expr),
+            Self::Switch { branches, .. } => {
+                branches.iter_mut().filter_map(|(_, condition)| condition.as_mut()).for_each(visit);
+            }
+            Self::Table(table) => {
+                for Row { tests, also, outputs, .. } in &mut table.rows {
+                    tests.iter_mut().flatten().chain(also).chain(outputs.iter_mut().flatten()).for_each(&mut *visit);
                 }
             }
         }

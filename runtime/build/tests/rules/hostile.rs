@@ -80,12 +80,20 @@ fn no_function_is_too_large_for_the_engine() {
                 operators.filter(|operator| matches!(operator, Ok(Operator::BrIf { .. } | Operator::Block { .. })));
             let jumps = jumps.count();
             assert!(locals as usize * jumps <= 1 << 20 && jumps < 40_000, "{locals} locals, {jumps} jumps");
+            let bytes = body.range().len();
+            assert!(bytes <= 136 << 10, "{bytes} bytes");
         }
     };
     let texts: Vec<String> = (0..3_000).map(|at| format!("startsWith($, 'x{at}')")).collect();
     let rows: Vec<[&str; 2]> = texts.iter().map(|cell| [cell.as_str(), "1"]).collect();
     let rows: Vec<&[&str]> = rows.iter().map(|row| &row[..]).collect();
     check(&table(&["user.segment"], &["x"], &rows));
+
+    let cells: Vec<String> = (0..3_000).map(|at| format!("> {at} and < 5000")).collect();
+    let mut collects = self::rows(&cells);
+    collects["nodes"][1]["content"]["hitPolicy"] = json!("collect");
+    collects["x-selvedge"]["collect"] = json!({ "T": { "x": "sum" } });
+    check(&collects);
 
     let keys_: Vec<String> = (0..500).map(|at| format!("k{at}")).collect();
     let sum: Vec<String> = keys_.iter().take(300).map(|key| format!("$.{key}")).collect();
@@ -103,6 +111,25 @@ fn no_function_is_too_large_for_the_engine() {
     let mut wide = table(&columns, &["x"], &vec![&row[..]; 100]);
     columns.iter().for_each(|name| wide["x-selvedge"]["inputs"][name] = json!("number"));
     check(&wide);
+}
+
+/// What is least of many is looked at number by number: an engine's compiler would keep all of them to the end.
+#[test]
+fn the_least_of_many_is_looked_at_each_time() {
+    let of: Vec<String> = (0..200).map(|at| format!("i{at}")).collect();
+    let mut file = graph(&[keys("E", &[("x", &format!("min([{}])", of.join(", ")))], false)], "in>E E>out");
+    of.iter().for_each(|name| file["x-selvedge"]["inputs"][name] = json!("number"));
+    let module = read(&file).unwrap().module().unwrap();
+    let mut counted = 0;
+    for payload in Parser::new(0).parse_all(module::lift(&module).unwrap()) {
+        let Payload::CodeSectionEntry(body) = payload.unwrap() else { continue };
+        let operators: Vec<_> = body.get_operators_reader().unwrap().into_iter().map(Result::unwrap).collect();
+        for pair in operators.windows(2).filter(|pair| matches!(pair[0], Operator::F64Min)) {
+            assert!(matches!(pair[1], Operator::LocalTee { .. }), "{:?}", pair[1]);
+            counted += 1;
+        }
+    }
+    assert_eq!(counted, 199);
 }
 
 /// Every symbol input lists all texts: 80 rows of 600 such columns were gigabytes.

@@ -161,7 +161,7 @@ impl<'p> Emit<'p> {
         let place = self.place_of(output.value);
         self.get_place(&place);
         if let Some(default) = &output.default {
-            let default = self.program.number(default);
+            let default = default.number();
             self.one(I::F64Const(default.into()));
             self.get_place(&place);
             self.get_place(&place);

@@ -76,10 +76,7 @@ impl Emit<'_> {
     /// Pushes a value, NaN when it is missing; jumps to `fail` when it fails.
     pub(super) fn value(&mut self, expr: &Expr, fail: Label) {
         match expr {
-            Expr::Literal(literal) => {
-                let number = self.program.number(literal);
-                self.one(I::F64Const(number.into()));
-            }
+            Expr::Literal(literal) => self.one(I::F64Const(literal.number().into())),
             Expr::Missing => self.one(I::F64Const(f64::NAN.into())),
             Expr::Value(id) => self.get(*id),
             Expr::Present(a) => self.number(a, fail),
@@ -96,9 +93,14 @@ impl Emit<'_> {
             Expr::Arithmetic(op, a, b) => self.arithmetic(*op, a, b, fail),
             Expr::Extreme { greatest, of } => {
                 for (at, expr) in of.iter().enumerate() {
-                    self.number(expr, fail);
+                    self.value(expr, fail);
                     if at > 0 {
                         self.one(if *greatest { I::F64Max } else { I::F64Min });
+                    }
+                    // Of what is missing nothing is least. Looked at each time: an engine's compiler puts off what is not
+                    // looked at, and would keep all numbers to the end.
+                    if expr.can_be_missing() {
+                        self.present(fail);
                     }
                 }
             }
@@ -166,10 +168,19 @@ impl Emit<'_> {
         self.give_back(place);
     }
 
+    /// Jumps to `fail` when the number on the stack is missing.
+    fn present(&mut self, fail: Label) {
+        let number = self.writing.hold();
+        self.all([I::LocalTee(number), I::LocalGet(number), I::F64Ne]);
+        self.jump_if(fail);
+        self.one(I::LocalGet(number));
+        self.writing.release(number);
+    }
+
     fn place(&mut self, expr: &Expr, fail: Label) -> Place {
         match expr {
             Expr::Value(id) => self.place_of(*id),
-            Expr::Literal(literal) => Place::Fixed(self.program.number(literal)),
+            Expr::Literal(literal) => Place::Fixed(literal.number()),
             Expr::Missing => Place::Fixed(f64::NAN),
             _ => {
                 self.value(expr, fail);

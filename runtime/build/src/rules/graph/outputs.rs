@@ -119,7 +119,7 @@ impl Graph<'_> {
             (Type::Flag, Scalar::Flag(flag)) => Ok(Literal::Flag(*flag)),
             (Type::Text, Scalar::Text(text)) => {
                 self.builder.texts.insert(text.clone());
-                Ok(Literal::Text(text.clone()))
+                Ok(Literal::text(text))
             }
             _ => Err(Wrong::new(
                 Code::OutputType,

@@ -133,7 +133,7 @@ impl<'p> Cell<'p> {
             return Self::Unknown;
         }
         let mut named = BTreeSet::new();
-        literals(program, test, &mut named);
+        literals(test, &mut named);
         Self::Plain(test, named)
     }
 
@@ -159,12 +159,12 @@ fn is_plain(expr: &Expr) -> bool {
     }
 }
 
-fn literals(program: &Program, expr: &Expr, numbers: &mut BTreeSet<u64>) {
+fn literals(expr: &Expr, numbers: &mut BTreeSet<u64>) {
     if let Expr::Literal(literal @ (Literal::Number(_) | Literal::Text(_))) = expr {
         // One zero: the two are equal.
-        numbers.insert((program.number(literal) + 0.0).to_bits());
+        numbers.insert((literal.number() + 0.0).to_bits());
     }
-    expr.parts().into_iter().for_each(|part| literals(program, part, numbers));
+    expr.parts().into_iter().for_each(|part| literals(part, numbers));
 }
 
 /// A value for every class there can be, in an order in which what a cell does not tell apart stands side by side.

@@ -112,6 +112,37 @@ impl Expr {
         }
     }
 
+    /// As [`Expr::parts`], to change them.
+    fn parts_mut(&mut self) -> Vec<&mut Expr> {
+        match self {
+            Self::Literal(_) | Self::Missing | Self::Value(_) => Vec::new(),
+            Self::Present(a)
+            | Self::Negate(a)
+            | Self::Power(a, _)
+            | Self::Round(_, a)
+            | Self::Abs(a)
+            | Self::Not(a) => vec![a],
+            Self::Arithmetic(_, a, b)
+            | Self::Order(_, a, b)
+            | Self::Same(a, b, _)
+            | Self::And(a, b)
+            | Self::Or(a, b)
+            | Self::Otherwise(a, b) => vec![a, b],
+            Self::Extreme { of, .. } => of.iter_mut().collect(),
+            Self::OneOf(value, of, _) => std::iter::once(&mut **value).chain(of).collect(),
+            Self::Between(between) => vec![&mut between.value, &mut between.low, &mut between.high],
+            Self::If(parts) => parts.iter_mut().collect(),
+        }
+    }
+
+    /// Tells the texts that are written down in it their numbers.
+    pub(in super::super) fn tell(&mut self, number_of: &impl Fn(&str) -> f64) {
+        if let Self::Literal(literal) = self {
+            literal.tell(number_of);
+        }
+        self.parts_mut().into_iter().for_each(|part| part.tell(number_of));
+    }
+
     /// Calls `visit` with every value it reads.
     pub(in super::super) fn each_value(&self, visit: &mut impl FnMut(ValueId)) {
         if let Self::Value(id) = self {
