@@ -16,6 +16,7 @@ use super::program::{Program, Step, ValueId};
 use super::settings::{Dates, Settings, scope_of};
 use crate::definitions::nearest;
 
+use self::names::within;
 pub(super) use self::outputs::needed_kind;
 
 /// The most known names that one not known is compared with.
@@ -90,6 +91,11 @@ pub(super) fn build(file: &File, settings: &Settings) -> Result<Built, BadRules>
     if !findings.is_empty() {
         findings.truncate(MAX_FINDINGS);
         return Err(BadRules { findings });
+    }
+    if let Some((name, outer)) = settings.inputs.keys().find_map(|name| Some((name, within(&settings.inputs, name)?))) {
+        let message = format!("the inputs `{outer}` and `{name}`: one is a value, the other a group of values");
+        let wrong = Wrong::new(Code::Graph, message, "give one of them another name");
+        return Err(BadRules::one(wrong.at(Place::default().column(name))));
     }
     let declared = settings.inputs.iter().map(|(name, def)| (name.clone(), def.spec())).collect();
     let mut graph = Graph {

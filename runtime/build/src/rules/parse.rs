@@ -4,7 +4,7 @@
 use super::lex::{Kind, Token, character, tokens};
 use super::syntax::{BadSyntax, Binary, Node, Range, Test};
 
-/// How deep brackets, `not` and conditions may nest.
+/// How deep brackets, calls, lists, `not` and conditions may nest.
 const MAX_DEPTH: usize = 64;
 /// How many words a cell may have: a chain of them makes a tree as deep.
 const MAX_TOKENS: usize = 1000;
@@ -92,7 +92,7 @@ impl<'t> Parser<'t> {
     }
 
     fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, BadSyntax>) -> Result<T, BadSyntax> {
-        if self.depth == MAX_DEPTH {
+        if self.depth > MAX_DEPTH {
             return Err(BadSyntax::new(
                 format!("nested deeper than {MAX_DEPTH} levels"),
                 "compute the parts in an expression node",
@@ -232,8 +232,7 @@ impl<'t> Parser<'t> {
             Some(Kind::False) => Node::Flag(false),
             Some(Kind::Null) => Node::Null,
             Some(Kind::Name(name)) if !self.flat && self.take(&Kind::Open) => {
-                let arguments = self.deeper(|parser| parser.list(&Kind::Close))?;
-                Node::Call(name, arguments)
+                Node::Call(name, self.list(&Kind::Close)?)
             }
             Some(Kind::Name(name)) => Node::Name(name),
             _ => {
@@ -265,7 +264,7 @@ impl<'t> Parser<'t> {
         };
         self.at = start + 1;
         if self.tokens.get(start).is_some_and(|token| token.kind == Kind::OpenSquare) {
-            let list = self.deeper(|parser| parser.list(&Kind::CloseSquare));
+            let list = self.list(&Kind::CloseSquare);
             // It was meant as a range after all.
             return if self.peek() == Some(&Kind::To) { Err(no_range) } else { list.map(Node::List) };
         }
@@ -366,5 +365,16 @@ mod tests {
         check(&"not ".repeat(500), "nested deeper");
         check(&"1+".repeat(600), "at most 1000");
         check(&"(f(".repeat(300), "nested deeper");
+        check(&"f(".repeat(70), "nested deeper");
+        check(&"[".repeat(70), "nested deeper");
+    }
+
+    #[test]
+    fn a_bracket_is_one_level() {
+        for (open, close) in [("(", ")"), ("f(", ")"), ("[", "]")] {
+            let of = |levels: usize| expression(&format!("{}1{}", open.repeat(levels), close.repeat(levels)));
+            assert!(of(64).is_ok(), "{open}");
+            assert!(of(65).unwrap_err().message.contains("nested deeper than 64 levels"), "{open}");
+        }
     }
 }

@@ -47,10 +47,14 @@ fn what_is_outside_of_the_profile_is_refused_by_name() {
     check(&|file| file["nodes"][2]["type"] = json!("inputNode"), "has no outputNode");
     check(
         &|file| file["edges"].as_array_mut().unwrap().push(json!({ "id": "c", "sourceId": "t", "targetId": "t" })),
-        "the edges make a circle through [\"T\", \"out\"]",
+        "the edges make a circle through [\"T\"]; a decision",
     );
     check(&|file| file["x-selvedge"]["rowz"] = json!(1), "unknown field `rowz`");
-    check(&|file| file["x-selvedge"]["outputs"] = json!({ "z": {} }), "nothing gives `z`");
+    check(
+        &|file| file["x-selvedge"]["outputs"] = json!({ "boost": {} }),
+        "column \"boost\": `outputs` of x-selvedge names `boost`, and nothing that reaches the outputNode gives it; add an \
+         output column or a key of this name, or leave it out",
+    );
     check(
         &|file| file["x-selvedge"]["outputs"] = json!({ "x": { "type": "flag" } }),
         "`x` is a number, and x-selvedge says",
@@ -264,6 +268,13 @@ fn edges_and_names_are_checked() {
     refused(&file("in>A in>A A>S S.s0>out"), "edges[1] leads to node \"A\" as one before it does");
     refused(&file("in>A A>S S.s0>out S.s0>out"), "edges[3] leads to node \"out\" as one before it does");
     refused(&file("in>A A>S S.s9>out"), "leaves the switch \"S\" by \"s9\"");
+    // Of the nodes behind a circle, and before it, none is told.
+    let three = ["A", "B", "C"].map(|id| keys(id, &[(id, "1")], true));
+    let nodes: Vec<Value> = three.iter().cloned().chain([keys("D", &[], true), keys("E", &[], true)]).collect();
+    refused(
+        &graph(&nodes, "in>E E>A A>B B>C C>A C>D D>out"),
+        "\"A\": the edges make a circle through [\"A\", \"B\", \"C\"];",
+    );
     let clash = graph(&[keys("A", &[("g", "1")], true), keys("B", &[("g.x", "1")], true)], "in>A A>B B>out");
     refused(&clash, "`g.x` and `g`: one is a value, the other a group of values");
     let met = graph(&[keys("A", &[("g", "1")], true), keys("B", &[("g.x", "1")], true)], "in>A in>B A>out B>out");
@@ -282,9 +293,56 @@ fn edges_and_names_are_checked() {
     let mut column = table(&["user.age"], &["user"], &[&["", "1"]]);
     column["nodes"][1]["content"]["passThrough"] = json!(true);
     refused(&column, "`user` and `user.age`: one is a value, the other a group of values");
+    let mut inputs = table(&["user.age"], &["x"], &[&["", "1"]]);
+    inputs["x-selvedge"]["inputs"]["user"] = json!("number");
+    refused(&inputs, "column \"user.age\": the inputs `user` and `user.age`: one is a value, the other a group");
     let two = [switch("S", "collect", &["user.age > 5", "user.age > 2"]), keys("A", &[("x", "1")], false)];
     let both = [two[0].clone(), two[1].clone(), keys("B", &[("x", "2")], false)];
     refused(&graph(&both, "in>S S.s0>A S.s1>B A>out B>out"), "`x` arrives here with different values, from A and B");
     let wide = table_node("T", &["user.age"], &["x"; 1], &[&["", "1"]]);
     answers(&graph(&[wide], "in>T T>out"), json!({}), json!({ "x": 1 }));
+}
+
+/// The row that fired has this name.
+#[test]
+fn an_output_named_row_is_refused() {
+    let named = table(&["user.age"], &["row"], &[&["> 5", "7"], &["", "8"]]);
+    refused(&named, "column \"row\": `row` is which row of a table fired, and is added");
+    refused(&graph(&[keys("E", &[("row", "7")], false)], "in>E E>out"), "give that another name");
+    // A table that says what the answer's is: the value stays between the nodes.
+    let mut first = named["nodes"][1].clone();
+    first["content"]["passThrough"] = json!(true);
+    let mut file = graph(&[first, keys("E", &[("x", "row + 1")], true)], "in>t t>E E>out");
+    refused(&file, "`row` is which row of a table fired");
+    file["x-selvedge"]["row"] = json!("T");
+    answers(&file, json!({ "user.age": 6 }), json!({ "x": 8, "row": 0 }));
+    answers(&file, json!({ "user.age": 5 }), json!({ "x": 9, "row": 1 }));
+    file["x-selvedge"].as_object_mut().unwrap().remove("row");
+    file["x-selvedge"]["outputs"] = json!({ "x": {} });
+    answers(&file, json!({ "user.age": 5 }), json!({ "x": 9, "row": 1 }));
+}
+
+/// In GoRules its list takes the place of the group.
+#[test]
+fn a_table_that_collects_has_an_output_path_of_its_own() {
+    let file = |path: &str, rows: &[&[&str]], before: &[(&str, &str)]| {
+        let mut node = table_node("T", &["user.age"], &["x"], rows);
+        node["content"]["hitPolicy"] = json!("collect");
+        node["content"]["outputPath"] = json!(path);
+        node["content"]["passThrough"] = json!(true);
+        let mut file =
+            graph(&[keys("E", before, true), node, keys("J", &[("z", "g.x + 1")], true)], "in>E E>T T>J J>out");
+        file["x-selvedge"]["collect"] = json!({ "T": { "x": "sum" } });
+        file
+    };
+    let rows: [&[&[&str]]; 2] = [&[&["> 5", "1"]], &[&["> 5", "1"], &["", "2"]]];
+    for rows in rows {
+        refused(
+            &file("g", rows, &[("g.a", "1")]),
+            "\"T\": its output path `g` has `g.a` already, and in GoRules the list",
+        );
+        refused(&file("user", rows, &[("a", "1")]), "its output path `user` has `user.age` already");
+        answers(&file("g", rows, &[("a", "1")]), json!({ "user.age": 6 }), json!({ "a": 1 }));
+    }
+    answers(&file("g", rows[1], &[("a", "1")]), json!({ "user.age": 6 }), json!({ "g.x": 3, "z": 4, "a": 1 }));
 }

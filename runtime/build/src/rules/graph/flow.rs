@@ -14,6 +14,8 @@ use super::names::{all_inside, clash, inside, within};
 
 /// The most names that one place may see, inputs apart.
 const MAX_NAMES: usize = 2_000;
+/// The most nodes of a circle that are told.
+const MAX_TOLD: usize = 5;
 
 /// What comes along one edge.
 struct Arrival {
@@ -119,12 +121,32 @@ impl<'f> Graph<'f> {
             }
         }
         if let Some(at) = (0..before.len()).find(|at| before[*at] > 0) {
-            let names: Vec<_> =
-                (0..before.len()).filter(|at| before[*at] > 0).take(5).map(|at| &self.nodes[at].name).collect();
-            let message = format!("the edges make a circle through {names:?}");
-            return Err(graph(Place::table(&self.nodes[at].name), message, "a decision flows one way: remove an edge"));
+            let circle = self.circle(at, &before);
+            let names: Vec<_> = circle.iter().take(MAX_TOLD).map(|at| &self.nodes[*at].name).collect();
+            let more = if circle.len() > MAX_TOLD { ", …" } else { "" };
+            let message = format!("the edges make a circle through {names:?}{more}");
+            let place = Place::table(&self.nodes[circle.first().copied().unwrap_or(at)].name);
+            return Err(graph(place, message, "a decision flows one way: remove an edge"));
         }
         Ok(order)
+    }
+
+    /// A circle from which node `at` is reached: of the nodes that never come, each waits `before` for another of them.
+    fn circle(&self, mut at: usize, before: &[usize]) -> Vec<usize> {
+        let mut way = Vec::new();
+        loop {
+            if let Some(start) = way.iter().position(|seen| *seen == at) {
+                // It was walked against the edges.
+                let mut circle = way.split_off(start);
+                circle.reverse();
+                return circle;
+            }
+            way.push(at);
+            let Some((source, _)) = self.incoming[at].iter().find(|(source, _)| before[*source] > 0) else {
+                return way;
+            };
+            at = *source;
+        }
     }
 
     /// Nodes from which the output is not reached.

@@ -58,6 +58,7 @@ impl Graph<'_> {
             self.tell(Wrong::new(Code::Limit, message, advice), Place::table(&self.nodes[at].name));
             return Vec::new();
         }
+        let says_row = wanted.iter().any(|(name, _)| name == "row");
         let mut outputs = Vec::new();
         for (name, def) in wanted {
             match self.output(&names, &name, &def) {
@@ -65,7 +66,7 @@ impl Graph<'_> {
                 Err(wrong) => self.tell(wrong, Place::default().column(&name)),
             }
         }
-        if !outputs.iter().any(|answer| answer.name == "row") {
+        if !says_row {
             match self.row_output() {
                 Ok(row) => outputs.extend(row),
                 Err(wrong) => self.tell(wrong, Place::default().column("row")),
@@ -80,18 +81,30 @@ impl Graph<'_> {
     }
 
     fn output(&mut self, names: &Names, name: &str, def: &OutputDef) -> Result<Answer, Wrong> {
-        let value = match name {
-            "row" if !names.given.contains_key(name) => {
-                return self.row_output()?.ok_or_else(|| {
-                    Wrong::new(
-                        Code::UnknownName,
-                        "`row` is which row of a table fired; there is no table",
-                        "leave it out",
-                    )
-                });
+        if name == "row" {
+            if self.settings.row.is_none() && names.given.contains_key(name) {
+                return Err(Wrong::new(
+                    Code::Graph,
+                    "`row` is which row of a table fired, and is added; a column or key gives another value of this name",
+                    "give that another name, or say in x-selvedge which table's row it is: \"row\": \"…\"",
+                ));
             }
-            _ => self.builder.resolve(names, name)?,
-        };
+            return self.row_output()?.ok_or_else(|| {
+                Wrong::new(Code::UnknownName, "`row` is which row of a table fired; there is no table", "leave it out")
+            });
+        }
+        let is_input = names.inputs.is_some() && self.settings.inputs.contains_key(name);
+        if !is_input && !names.given.contains_key(name) {
+            let hint = near(name, names.given.keys().map(|name| &**name));
+            return Err(Wrong::new(
+                Code::UnknownName,
+                format!(
+                    "`outputs` of x-selvedge names `{name}`, and nothing that reaches the outputNode gives it{hint}"
+                ),
+                "add an output column or a key of this name, or leave it out",
+            ));
+        }
+        let value = self.builder.resolve(names, name)?;
         self.add_asked();
         let kind = self.builder.kind(value);
         let declared = def.kind.map(|declared| (declared, "x-selvedge says"));

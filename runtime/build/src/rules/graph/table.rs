@@ -82,9 +82,7 @@ impl Graph<'_> {
                 break;
             }
         }
-        if !collect {
-            self.check_group(&ways.prefix, &mut ways.passes, &rows)?;
-        }
+        self.check_group(&ways.prefix, &mut ways.passes, &rows, collect)?;
         let columns = def.inputs.iter().zip(&reading.heads).map(|(def, head)| Column {
             name: title(def).to_owned(),
             value: match head {
@@ -116,14 +114,29 @@ impl Graph<'_> {
         Ok(Done { names: ways.passes, active, chosen: start.chosen, row: Some(row), ..Done::default() })
     }
 
-    /// Of a table that may fire no row, the output path may be no group that is there already: GoRules empties all of it.
-    fn check_group(&self, prefix: &str, passes: &mut Names, rows: &[Row]) -> Result<(), Wrong> {
-        let Some(group) = prefix.strip_suffix('.').filter(|_| !rows.iter().any(Row::always_fires)) else {
+    /// Of a table that may fire no row, the output path may be no group that is there already: GoRules empties all of it. The
+    /// list of a table that collects takes its place whatever fires.
+    fn check_group(&self, prefix: &str, passes: &mut Names, rows: &[Row], collect: bool) -> Result<(), Wrong> {
+        let Some(group) = prefix.strip_suffix('.').filter(|_| collect || !rows.iter().any(Row::always_fires)) else {
             return Ok(());
         };
         let given = inside(&passes.given, group);
         let input = passes.inputs.is_some().then(|| inside(&self.settings.inputs, group)).flatten();
-        if let Some(other) = given.or(input) {
+        let other = given.or(input);
+        if collect {
+            return match other {
+                None => Ok(()),
+                Some(other) => Err(Wrong::new(
+                    Code::Graph,
+                    format!(
+                        "its output path `{group}` has `{other}` already, and in GoRules the list that it collects takes the \
+                         place of all of `{group}`"
+                    ),
+                    "give it another output path",
+                )),
+            };
+        }
+        if let Some(other) = other {
             return Err(Wrong::new(
                 Code::Graph,
                 format!(
