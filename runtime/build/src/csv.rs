@@ -9,6 +9,7 @@ pub struct Records<'t> {
     rest: &'t str,
     between: u8,
     line: usize,
+    bad: Option<BadCsv>,
 }
 
 /// One record.
@@ -29,12 +30,28 @@ pub struct Cell<'t> {
     pub is_quoted: bool,
 }
 
-/// A quote is opened and not closed: nothing behind it can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: a quote is opened and not closed")]
-pub struct OpenQuote {
-    /// The line of the quote, from 1.
+/// What cannot be read: nothing behind it can.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {why}")]
+pub struct BadCsv {
+    /// The line, from 1.
     pub line: usize,
+    /// What is wrong there.
+    pub why: WhyBad,
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WhyBad {
+    /// A quote is opened and not closed.
+    #[error("a quote is opened and not closed")]
+    OpenQuote,
+    /// This stands between the quote that ends a cell and the end of the cell.
+    #[error("`{0}` stands behind the quote that ends a cell")]
+    BehindQuote(char),
+    /// The first line names a sign between cells that is none.
+    #[error("`{0}`")]
+    Separator(String),
 }
 
 /// What a cell ends with.
@@ -44,13 +61,34 @@ enum End {
     Line,
 }
 
+// === impl BadCsv ===
+
+impl BadCsv {
+    /// What to do.
+    pub fn advice(&self) -> &'static str {
+        match self.why {
+            WhyBad::OpenQuote => "close the quote",
+            WhyBad::BehindQuote(_) => {
+                "put the whole cell in quotes, and write each quote inside twice: `\"\"\"vip\"\" new\"`"
+            }
+            WhyBad::Separator(_) => "between cells stand commas, semicolons or tabs: save it with one of them",
+        }
+    }
+}
+
 // === impl Records ===
 
 impl<'t> Records<'t> {
-    /// The records of a text. What stands between cells is told from the first line that does not begin with `#`.
+    /// The records of a text. What stands between cells is said by a first line such as Excel's `sep=;`, or told from the
+    /// first line that does not begin with `#`.
     pub fn new(text: &'t str) -> Self {
         let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self { rest, between: separator(rest), line: 1 }
+        let (between, rest, bad) = match said_separator(rest) {
+            Ok(Some((between, rest))) => (between, rest, None),
+            Ok(None) => (separator(rest), rest, None),
+            Err(bad) => (b',', "", Some(bad)),
+        };
+        Self { rest, between, line: 1, bad }
     }
 
     /// What stands between cells.
@@ -58,7 +96,7 @@ impl<'t> Records<'t> {
         char::from(self.between)
     }
 
-    fn record(&mut self) -> Result<Record<'t>, OpenQuote> {
+    fn record(&mut self) -> Result<Record<'t>, BadCsv> {
         let line = self.line;
         let mut cells = Vec::new();
         loop {
@@ -70,7 +108,7 @@ impl<'t> Records<'t> {
         }
     }
 
-    fn cell(&mut self) -> Result<(Cell<'t>, End), OpenQuote> {
+    fn cell(&mut self) -> Result<(Cell<'t>, End), BadCsv> {
         let bare = |text| Cell { text: Cow::Borrowed(text), is_quoted: false };
         let telling = |byte: &u8| *byte == self.between || matches!(*byte, b'\n' | b'\r' | b'"');
         let Some(at) = self.rest.as_bytes().iter().position(telling) else {
@@ -92,7 +130,7 @@ impl<'t> Records<'t> {
     }
 
     /// A cell with a quote in it. One that stands at the beginning makes everything up to the next count as it is.
-    fn quoted(&mut self) -> Result<(Cell<'t>, End), OpenQuote> {
+    fn quoted(&mut self) -> Result<(Cell<'t>, End), BadCsv> {
         let mut cell = String::new();
         let (mut quoted_at, mut is_quoted) = (None, false);
         let done = |text, is_quoted| Cell { text: Cow::Owned(text), is_quoted };
@@ -110,6 +148,10 @@ impl<'t> Records<'t> {
                     }
                 }
                 _ if quoted_at.is_some() => cell.push(c),
+                _ if is_quoted && !is_end && c != self.between() && !c.is_whitespace() => {
+                    self.rest = "";
+                    return Err(BadCsv { line: self.line, why: WhyBad::BehindQuote(c) });
+                }
                 '"' if cell.trim().is_empty() => {
                     cell.clear();
                     (quoted_at, is_quoted) = (Some(self.line), true);
@@ -124,16 +166,19 @@ impl<'t> Records<'t> {
         }
         self.rest = "";
         match quoted_at {
-            Some(line) => Err(OpenQuote { line }),
+            Some(line) => Err(BadCsv { line, why: WhyBad::OpenQuote }),
             None => Ok((done(cell, is_quoted), End::Line)),
         }
     }
 }
 
 impl<'t> Iterator for Records<'t> {
-    type Item = Result<Record<'t>, OpenQuote>;
+    type Item = Result<Record<'t>, BadCsv>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(bad) = self.bad.take() {
+            return Some(Err(bad));
+        }
         while !self.rest.is_empty() {
             match self.record() {
                 Ok(record) if record.cells.iter().all(|cell| cell.text.trim().is_empty()) => {}
@@ -141,6 +186,20 @@ impl<'t> Iterator for Records<'t> {
             }
         }
         None
+    }
+}
+
+/// What Excel's own first line, `sep=;`, says stands between cells, and the text behind that line.
+fn said_separator(text: &str) -> Result<Option<(u8, &str)>, BadCsv> {
+    let end = text.find(['\n', '\r']).unwrap_or(text.len());
+    let (line, rest) = text.split_at(end);
+    let word = line.trim_matches([' ', '"']);
+    let Some(sign) = word.get(..4).filter(|word| word.eq_ignore_ascii_case("sep=")).and_then(|_| word.get(4..)) else {
+        return Ok(None);
+    };
+    match sign {
+        "," | ";" | "\t" => Ok(sign.bytes().next().map(|sign| (sign, rest))),
+        _ => Err(BadCsv { line: 1, why: WhyBad::Separator(word.to_owned()) }),
     }
 }
 
@@ -181,17 +240,21 @@ mod tests {
             &[(1, &["a", "b"]), (2, &["1", "x\r\ny, \"z\""]), (6, &["2", " 3 "])],
         );
         check("\u{feff}a;b\n1,5;", &[(1, &["a", "b"]), (2, &["1,5", ""])]);
-        check("a\tb\n \"1\"x\t2\"\r", &[(1, &["a", "b"]), (2, &["1x", "2\""])]);
+        check("a\tb\n \"1\" \t2\"\r", &[(1, &["a", "b"]), (2, &["1 ", "2\""])]);
+        check("sep=;\na;b,c\n", &[(2, &["a", "b,c"])]);
         check("\ra;b\r1;\"x\ry\"\r2;3", &[(2, &["a", "b"]), (3, &["1", "x\ry"]), (5, &["2", "3"])]);
         check("\"\"", &[]);
         check("", &[]);
     }
 
     #[test]
-    fn a_quote_that_stays_open_is_the_last_record() {
+    fn what_cannot_be_read_is_the_last_record() {
         let mut records = Records::new("a\n1\n\"x\n2\n3");
         assert_eq!(records.by_ref().take(2).filter(Result::is_ok).count(), 2);
-        assert_eq!(records.next(), Some(Err(OpenQuote { line: 3 })));
+        assert_eq!(records.next(), Some(Err(BadCsv { line: 3, why: WhyBad::OpenQuote })));
         assert_eq!(records.next(), None);
+        let only = |text| Records::new(text).filter_map(Result::err).collect::<Vec<_>>();
+        assert_eq!(only("a\n\"vip\" new\nb"), [BadCsv { line: 2, why: WhyBad::BehindQuote('n') }]);
+        assert_eq!(only("sep=|\na|b"), [BadCsv { line: 1, why: WhyBad::Separator("sep=|".into()) }]);
     }
 }

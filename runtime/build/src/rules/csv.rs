@@ -6,6 +6,7 @@
 
 mod cells;
 mod head;
+mod looks;
 mod options;
 mod records;
 mod write;
@@ -41,7 +42,7 @@ pub(super) fn read(name: &str, bytes: &[u8], beside: Option<Settings>) -> Result
     }
     let text =
         std::str::from_utf8(bytes).map_err(|error| whole(format!("not UTF-8: {error}"), "save it as \"CSV UTF-8\""))?;
-    let Sheet { between, records } = records::read(text).map_err(|why| whole(why, "close the quote"))?;
+    let Sheet { between, records } = records::read(text).map_err(|(why, advice)| whole(why, advice))?;
     let mut records = records.into_iter();
     let mut settings = Settings::default();
     let mut options = Options::new(name);
@@ -147,7 +148,7 @@ fn columns(
             let kind = match known {
                 Some(kind) => kind,
                 None => {
-                    let looks = cells::kind_of_inputs(cells(at), &inputs).map_err(|rows| drift(at, false, rows))?;
+                    let looks = looks::kind_of_inputs(cells(at), &inputs).map_err(|rows| drift(at, false, rows))?;
                     looks.unwrap_or(Kind::Number)
                 }
             };
@@ -159,8 +160,27 @@ fn columns(
         if let Role::Output(said) = &head.role {
             kinds[at] = match said.or_else(|| needed_kind(&head.name)) {
                 Some(kind) => Some(kind),
-                None => cells::kind_of_outputs(cells(at), &inputs).map_err(|rows| drift(at, true, rows))?,
+                None => looks::kind_of_outputs(cells(at), &inputs).map_err(|rows| drift(at, true, rows))?,
             };
+        }
+    }
+    for (at, head) in heads.iter().enumerate() {
+        let (is_output, sign) = match &head.role {
+            Role::Input(_) if !declared.contains_key(head.name.as_str()) => (false, ""),
+            Role::Output(_) => (true, "> "),
+            _ => continue,
+        };
+        if head.kind().is_some() || kinds[at] != Some(Kind::Number) {
+            continue;
+        }
+        let unclear = cells(at).enumerate().find_map(|(row, cell)| Some((row, cell, looks::unclear(cell, is_output)?)));
+        if let Some((row, cell, why)) = unclear {
+            let name = &head.name;
+            let place = Place::table(table).row(row).column(name).cell(cell);
+            let advice = format!(
+                "say the type in the head: `{sign}{name}: symbol` for a text, `{sign}{name}: number` for a number"
+            );
+            return Err(bad(Code::Type, place, why.to_owned(), &advice));
         }
     }
     let mut columns = Vec::new();
@@ -206,10 +226,11 @@ fn file(options: &Options, columns: &[Column], records: &[Vec<Cell>]) -> Result<
                 Role::Until => ("_until".to_owned(), Ok(cell.to_owned())),
                 Role::Nothing => continue,
             };
-            let is_number = matches!(head.role, Role::Input(_) | Role::Output(_)) && *kind == Kind::Number;
+            let is_language = matches!(head.role, Role::Input(_) | Role::Output(_))
+                && (*kind != Kind::Symbol || cells::is_language(cell));
             let read = match read {
                 // A comma in a cell may be meant to part a number, here or in thousands.
-                Ok(_) if is_number && cells::has_comma_in_number(cell) => Err(
+                Ok(_) if is_language && cells::has_comma_in_number(cell) => Err(
                     "a number has a point and no comma, `1.5`, `1000`; in a list a space stands behind a comma, `1, 5`"
                         .to_owned(),
                 ),

@@ -139,6 +139,10 @@ impl Binary {
         self.strength() == 20
     }
 
+    pub(super) fn is_arithmetic(self) -> bool {
+        matches!(self, Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Modulo | Self::Power)
+    }
+
     /// As people write it.
     pub(super) fn sign(self) -> &'static str {
         match self {

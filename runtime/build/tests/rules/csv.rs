@@ -56,6 +56,17 @@ fn csv_mistakes_are_told() {
     check("user.age: number,> x\nvip,1\n", "\"boost\", row 1, column \"user.age\", `vip`: nothing gives `vip`");
     check("# hit: collect x=mean\nuser.age,> x\n1,1\n", "`x=mean` is not such as boost=sum");
     check("user.age,> x\n\"1,1\n", "a quote is opened and not closed");
+    check(
+        "user.segment: symbol,> x\n\"vip\" new,1\n",
+        "line 2: `n` stands behind the quote that ends a cell; put the whole",
+    );
+    check("# hit: first\n# hit: collect x=sum\nuser.age,> x\n1,1\n", "a second line says `# hit:`");
+    check("# rows: 8\n# rows: 9\nuser.age,> x\n1,1\n", "a second line says `# rows:`");
+    check(
+        "u: number,u.n: number,> x\n1,2,3\n",
+        "the inputs `u` and `u.n`: one is a value, the other a group of values",
+    );
+    check("sep=|\nuser.age|> x\n1|2\n", "line 1: `sep=|`");
 }
 
 #[test]
@@ -76,6 +87,7 @@ fn a_toml_file_beside_says_what_x_selvedge_would() {
     let error = rules::read_with("a.jdm.json", jdm.as_bytes(), Some(("a.toml", ""))).expect_err("said twice");
     assert!(error.to_string().contains("keep one of them"));
 }
+
 #[track_caller]
 fn answered(csv: &str, input: Value, expected: Value) {
     let rules = rules::read("T.csv", csv.as_bytes()).unwrap_or_else(|bad| panic!("{bad}"));
@@ -156,6 +168,11 @@ fn a_number_has_a_point() {
     bad_csv("user.age,> x\n\"1,000\",2\n", "row 1, column \"user.age\", `1,000`: a number has a point and no comma");
     bad_csv("user.age,> x\n\"> 2,500\",2\n", "`> 2,500`: a number has a point");
     bad_csv("user.age,> x\n1,\"1,250,000\"\n", "column \"x\", `1,250,000`: a number has a point");
+    bad_csv("user.age: number,> x: flag\n,\"user.age in [1,5]\"\n", "`user.age in [1,5]`: a number has a point");
+    bad_csv(
+        "user.old: flag,user.age: number,> x\n\"user.age in [1,5]\",,1\n",
+        "`user.age in [1,5]`: a number has a point",
+    );
     // A list of a JDM file is written with spaces.
     let csv = written(&table(&["user.age"], &["x"], &[&["1,5", "2"]])).unwrap();
     assert!(csv.contains("\"1, 5\",2"), "{csv}");
@@ -317,4 +334,74 @@ fn what_csv_cannot_say_is_refused_with_its_place() {
     let toml = "rows = 8\n[inputs]\n\"user.segment\" = { type = \"symbol\", symbols = [\"b\"] }\n[outputs]\nx = { default = 3 }\n";
     let csv = rules::to_csv("r.jdm.json", bare.to_string().as_bytes(), Some(("r.toml", toml))).unwrap();
     assert_eq!((csv.text.as_str(), csv.left_out.len()), ("# name: T\nuser.segment: symbol,> x: number\na,1\n,2\n", 0));
+}
+
+/// A range, a date, a code: a spreadsheet shows it as it was meant, and it reads as a number.
+#[test]
+fn what_looks_like_a_number_and_is_none_is_refused() {
+    let of_input = |cell: &str, head: &str, expected: &str| {
+        let told = format!("row 2, column \"user.age\", `{cell}`: {expected}");
+        bad_csv(&format!("{head},> x\n,1\n\"{cell}\",2\n"), &told);
+    };
+    for head in ["user.age", "user.age: number"] {
+        of_input("18-25", head, "is arithmetic of numbers: `[18..25]` is a range");
+        of_input("1 - 5", head, "is arithmetic of numbers: `[1..5]` is a range");
+        of_input("2026-11-25", head, "is arithmetic of numbers: ");
+        of_input("> 2026-01-15", head, "is arithmetic of numbers: ");
+        of_input("[2026-01-15..2026-02-15]", head, "is arithmetic of numbers: ");
+    }
+    of_input("00123", "user.age", "begins with a zero; say the type in the head: `user.age: symbol` for a text");
+    of_input("00123, 00124", "user.age", "begins with a zero");
+    bad_csv("user.old: flag,> x\nuser.age > 2026-01-15,1\n", "is arithmetic of numbers");
+    answered("user.age: symbol,> x\n18-25,1\n", json!({ "user.age": "18-25" }), json!({ "x": 1 }));
+    answered("user.age: number,> x\n-5,1\n007,2\n", json!({ "user.age": 7 }), json!({ "x": 2 }));
+    answered("user.age: number,> x\n$ * (1 - 0.5) > 5,1\n", json!({ "user.age": 12 }), json!({ "x": 1 }));
+    for cell in ["2026-12-01", "1/2", "555-1234"] {
+        let told =
+            "is arithmetic of numbers; say the type in the head: `> x: symbol` for a text, `> x: number` for a number";
+        bad_csv(&format!("user.age: number,> x\n,{cell}\n"), &format!("row 1, column \"x\", `{cell}`: {told}"));
+        bad_csv(&format!("user.age: number,> boost\n,{cell}\n"), "is arithmetic of numbers");
+        answered(&format!("user.age: number,> x: symbol\n,{cell}\n"), json!({}), json!({ "x": cell }));
+    }
+    answered("user.age: number,> x: number\n,1/2\n", json!({}), json!({ "x": 0.5 }));
+    answered("user.age: number,> x\n,user.age - 1\n", json!({ "user.age": 3 }), json!({ "x": 2 }));
+    bad_csv("user.age: number,> x\n,00123\n", "`00123`: begins with a zero; say the type in the head: `> x: symbol`");
+    answered("user.age: number,> x: symbol\n,00123\n", json!({}), json!({ "x": "00123" }));
+}
+
+#[test]
+fn flags_may_be_in_capitals() {
+    for heads in ["user.vip,> eligible,> x", "user.vip: flag,> eligible: flag,> x: flag"] {
+        let csv = format!("{heads}\nTRUE,False,true\nfalse,TRUE,FALSE\n");
+        answered(&csv, json!({ "user.vip": true }), json!({ "eligible": false, "x": true }));
+        answered(&csv, json!({ "user.vip": false }), json!({ "eligible": true, "x": false }));
+    }
+    answered("user.t: symbol,> x\nTRUE,1\n,2\n", json!({ "user.t": "TRUE" }), json!({ "x": 1 }));
+    answered("user.t: symbol,> x\nTRUE,1\n,2\n", json!({ "user.t": "true" }), json!({ "x": 2 }));
+}
+
+#[test]
+fn null_and_quotes_of_other_kinds_are_refused() {
+    for head in ["user.a: number", "user.a: symbol", "user.a: flag", "user.a"] {
+        bad_csv(&format!("{head},> x\nNULL,1\n"), "`NULL`: what is missing is `null`, in small letters");
+        bad_csv(&format!("user.age: number,> x,> {head}\n,1,Null\n"), "`Null`: what is missing is `null`");
+    }
+    bad_csv("user.a: symbol,> x\n\"vip, NULL\",1\n", "what is missing is `null`");
+    answered("user.a: symbol,> x\n\"\"\"NULL\"\"\",1\n", json!({ "user.a": "NULL" }), json!({ "x": 1 }));
+    for text in ["“vip”", "‘vip’", "„vip“", "not “vip”", "“vip, new”", "“vip”, new"] {
+        bad_csv(&format!("user.a,> x\n\"{text}\",1\n"), "quotes that are not straight: write the text without");
+    }
+    bad_csv("user.age: number,> x\n,“gold”\n", "quotes that are not straight");
+    answered("user.a,> x\nRosie’s,1\n", json!({ "user.a": "Rosie’s" }), json!({ "x": 1 }));
+    answered("user.a,> x\n\"\"\"“vip”\"\"\",1\n", json!({ "user.a": "“vip”" }), json!({ "x": 1 }));
+}
+
+#[test]
+fn a_first_line_of_excel_says_what_stands_between_cells() {
+    answered("sep=;\nuser.a: symbol;> x\nDE, AT;2\n", json!({ "user.a": "AT" }), json!({ "x": 2 }));
+    answered(
+        "sep=;\r\n# hit: collect x=sum\r\nuser.a;> x\r\n1;2\r\n1;3\r\n",
+        json!({ "user.a": 1 }),
+        json!({ "x": 5 }),
+    );
 }

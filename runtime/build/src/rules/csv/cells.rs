@@ -1,21 +1,43 @@
-//! Cells as merchandisers write them: texts without quotes. Owns when a bare cell is a text, what a column's cells look like,
-//! and the way back.
+//! Cells as merchandisers write them: texts without quotes. Owns when a bare cell is a text, what is refused because it looks
+//! like something else, and the way back.
 
 use std::collections::BTreeMap;
 
 use selvedge_decision::manifest::Kind;
 
 use super::super::parse;
-use super::super::syntax::{Binary, FUNCTIONS, Node, Test};
+use super::super::syntax::{Binary, Node, Test};
+use super::looks::{computed, is_flag};
 
 /// Inputs by name, and their types.
 pub(super) type Inputs<'n> = BTreeMap<&'n str, Kind>;
 
 /// A cell of an input column as the language has it: in a symbol's column a bare cell is texts with commas between.
 pub(super) fn input(cell: &str, kind: Kind, inputs: &Inputs<'_>) -> Result<String, String> {
-    if kind != Kind::Symbol || cell.is_empty() || cell == "-" {
+    if cell.is_empty() || cell == "-" {
         return Ok(cell.to_owned());
     }
+    let read = if kind == Kind::Symbol { input_texts(cell, inputs)? } else { plain_word(cell, kind)? };
+    match parse::tests(&read).ok().and_then(|test| computed(&test).cloned()) {
+        None => Ok(read),
+        Some(node) => {
+            let range = match &node {
+                Node::Binary(Binary::Subtract, a, b) => match (&**a, &**b) {
+                    (Node::Number(low), Node::Number(high)) => format!("[{low}..{high}]"),
+                    _ => "[1..5]".to_owned(),
+                },
+                _ => "[1..5]".to_owned(),
+            };
+            Err(format!(
+                "is arithmetic of numbers: `{range}` is a range; a number is written as what it comes to; for a text say \
+                 `symbol` in the head"
+            ))
+        }
+    }
+}
+
+/// A cell of a symbol's column.
+fn input_texts(cell: &str, inputs: &Inputs<'_>) -> Result<String, String> {
     if is_language(cell) {
         let read = parse::tests(cell).map_err(|bad| bad.message);
         return in_language(cell, read.map(|test| test.unknown_function().map(str::to_owned)));
@@ -34,20 +56,52 @@ pub(super) fn input(cell: &str, kind: Kind, inputs: &Inputs<'_>) -> Result<Strin
             quoted(cell)
         ));
     }
+    check_quotes(texts)?;
     let texts = texts.split(',').map(|text| bare(text.trim(), inputs)).collect::<Result<Vec<_>, _>>()?;
     Ok(if negated { format!("not in [{}]", texts.join(", ")) } else { texts.join(", ") })
 }
 
 /// A cell of an output column: in a text's column a bare cell is one text.
 pub(super) fn output(cell: &str, kind: Kind, inputs: &Inputs<'_>) -> Result<String, String> {
-    if kind != Kind::Symbol || cell.is_empty() {
-        return Ok(cell.to_owned());
+    if cell.is_empty() {
+        return Ok(String::new());
+    }
+    if kind != Kind::Symbol {
+        return plain_word(cell, kind);
     }
     if is_language(cell) {
         let read = parse::expression(cell).map_err(|bad| bad.message);
         return in_language(cell, read.map(|node| node.unknown_function().map(str::to_owned)));
     }
     bare(cell, inputs)
+}
+
+/// A cell of numbers or flags: spreadsheets save flags in capitals, and databases what is missing.
+fn plain_word(cell: &str, kind: Kind) -> Result<String, String> {
+    check_null(cell)?;
+    Ok(if kind == Kind::Flag && is_flag(cell) { cell.to_ascii_lowercase() } else { cell.to_owned() })
+}
+
+fn check_null(text: &str) -> Result<(), String> {
+    if text != "null" && text.eq_ignore_ascii_case("null") {
+        return Err(format!(
+            "what is missing is `null`, in small letters; if it is a text, it stands in quotes: {}",
+            quoted(text)
+        ));
+    }
+    Ok(())
+}
+
+/// Curly quotes would be a part of the text.
+fn check_quotes(text: &str) -> Result<(), String> {
+    let is_curly = |sign: Option<char>| sign.is_some_and(|sign| "“”„‟‘’‚‛«»".contains(sign));
+    if is_curly(text.chars().next()) && is_curly(text.chars().next_back()) {
+        return Err(format!(
+            "quotes that are not straight: write the text without, or, if they belong to it, all in straight ones: {}",
+            quoted(text)
+        ));
+    }
+    Ok(())
 }
 
 /// A cell with signs of the language; `read` is what is wrong with it, or the function in it that there is none of. It was
@@ -69,11 +123,13 @@ fn quoted(text: &str) -> String {
 }
 
 /// Whether a cell is written in the language rather than as bare texts.
-fn is_language(cell: &str) -> bool {
+pub(super) fn is_language(cell: &str) -> bool {
     cell.contains(['\'', '"', '=', '<', '>', '(', '[', '?', '$'])
 }
 
 fn bare(text: &str, inputs: &Inputs<'_>) -> Result<String, String> {
+    check_null(text)?;
+    check_quotes(text)?;
     match text {
         "" => Err("there is no text between two commas".to_owned()),
         "null" => Ok(text.to_owned()),
@@ -109,14 +165,6 @@ pub(super) fn spaced(cell: &str) -> String {
         before = sign;
     }
     spaced
-}
-
-/// Whether it is a number with commas and nothing else: `1,5`, `1,000,000.50`.
-fn is_number_with_commas(cell: &str) -> bool {
-    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let (whole, rest) = cell.split_once('.').unwrap_or((cell, "0"));
-    let whole = whole.strip_prefix('-').unwrap_or(whole);
-    whole.contains(',') && whole.split(',').all(is_digits) && is_digits(rest)
 }
 
 /// [`input`] backwards: a cell that reads as `cell` does, as bare as can be.
@@ -173,120 +221,6 @@ pub(super) fn bare_output(cell: &str, kind: Kind, inputs: &Inputs<'_>) -> String
     };
     let text = if let Node::Text(text) = &meant { Some(text.clone()) } else { None };
     text.into_iter().chain([cell.to_owned(), format!("({cell})")]).find(reads_so).unwrap_or_else(|| cell.to_owned())
-}
-
-/// What an input column's cells look like: numbers, flags or texts; `None` when none of them shows it.
-///
-/// # Errors
-///
-/// With the places of two cells that look different.
-pub(super) fn kind_of_inputs<'c>(
-    cells: impl Iterator<Item = &'c str>,
-    inputs: &Inputs<'_>,
-) -> Result<Option<Kind>, [usize; 2]> {
-    one_kind(cells, |cell| match parse::tests(cell) {
-        Ok(test) => Look { inputs }.test(&test),
-        Err(_) => Some(Kind::Symbol),
-    })
-}
-
-/// As [`kind_of_inputs`], of an output column.
-///
-/// # Errors
-///
-/// As [`kind_of_inputs`].
-pub(super) fn kind_of_outputs<'c>(
-    cells: impl Iterator<Item = &'c str>,
-    inputs: &Inputs<'_>,
-) -> Result<Option<Kind>, [usize; 2]> {
-    one_kind(cells, |cell| match parse::expression(cell) {
-        _ if is_number_with_commas(cell) => Some(Kind::Number),
-        // A bare word is a text, unless it names an input.
-        Ok(Node::Name(name)) => Some(inputs.get(name.as_str()).copied().unwrap_or(Kind::Symbol)),
-        Ok(node) => Look { inputs }.node(&node),
-        Err(_) => Some(Kind::Symbol),
-    })
-}
-
-fn one_kind<'c>(
-    cells: impl Iterator<Item = &'c str>,
-    look: impl Fn(&str) -> Option<Kind>,
-) -> Result<Option<Kind>, [usize; 2]> {
-    let mut found: Option<(usize, Kind)> = None;
-    for (row, cell) in cells.map(str::trim).enumerate().filter(|(_, cell)| !matches!(*cell, "" | "-" | "null")) {
-        let Some(kind) = look(cell) else { continue };
-        match found {
-            None => found = Some((row, kind)),
-            Some((_, other)) if other == kind => {}
-            Some((before, _)) => return Err([before, row]),
-        }
-    }
-    Ok(found.map(|(_, kind)| kind))
-}
-
-/// Looks at what is written for its type.
-struct Look<'i, 'n> {
-    inputs: &'i Inputs<'n>,
-}
-
-// === impl Look ===
-
-impl Look<'_, '_> {
-    /// The type that a value of this form has.
-    fn node(&self, node: &Node) -> Option<Kind> {
-        match node {
-            Node::Text(_) => Some(Kind::Symbol),
-            Node::Flag(_) | Node::Not(_) | Node::In { .. } => Some(Kind::Flag),
-            Node::Number(_) | Node::Range(_) | Node::Negate(_) => Some(Kind::Number),
-            Node::Binary(Binary::And | Binary::Or, ..) => Some(Kind::Flag),
-            Node::Binary(op, ..) if op.is_comparison() => Some(Kind::Flag),
-            Node::Binary(Binary::Otherwise, a, b) => self.node(a).or_else(|| self.node(b)),
-            // `free-shipping` is a text, `item.price - 5` a number.
-            Node::Binary(_, a, b) => {
-                let known = [a, b].iter().all(|part| match &***part {
-                    Node::Name(name) => self.inputs.contains_key(name.as_str()) || name.starts_with('$'),
-                    other => self.node(other) == Some(Kind::Number),
-                });
-                Some(if known { Kind::Number } else { Kind::Symbol })
-            }
-            Node::List(items) => items.iter().find_map(|item| self.node(item)),
-            Node::If(parts) => self.node(&parts[1]).or_else(|| self.node(&parts[2])),
-            Node::Call(name, _) if matches!(name.as_str(), "startsWith" | "endsWith" | "contains") => Some(Kind::Flag),
-            // `Shoes (women)` is a text.
-            Node::Call(name, _) if !FUNCTIONS.contains(&name.as_str()) => Some(Kind::Symbol),
-            Node::Call(..) => Some(Kind::Number),
-            Node::Name(name) => self.inputs.get(name.as_str()).copied(),
-            Node::Null => None,
-        }
-    }
-
-    /// The type of the column that a test speaks of.
-    fn test(&self, test: &Test) -> Option<Kind> {
-        match test {
-            Test::Compare(op, _) if !matches!(op, Binary::Equal | Binary::NotEqual) => Some(Kind::Number),
-            Test::Compare(_, node) | Test::In { right: node, .. } => self.node(node),
-            Test::Is(Node::Name(name)) => Some(self.inputs.get(name.as_str()).copied().unwrap_or(Kind::Symbol)),
-            Test::Is(Node::Not(inner)) if matches!(**inner, Node::Name(_)) => self.test(&Test::Is((**inner).clone())),
-            Test::Is(node) => self.statement(node),
-            Test::Not(inner) => self.test(inner),
-            Test::And(a, b) | Test::Or(a, b) => self.test(a).or_else(|| self.test(b)),
-        }
-    }
-
-    /// The type of `$` in a statement, or of the value that stands in its place.
-    fn statement(&self, node: &Node) -> Option<Kind> {
-        match node {
-            Node::Binary(Binary::Equal | Binary::NotEqual, a, b) => self.node(a).or_else(|| self.node(b)),
-            Node::Binary(op, ..) if op.is_comparison() => Some(Kind::Number),
-            Node::Binary(Binary::And | Binary::Or, a, b) => self.statement(a).or_else(|| self.statement(b)),
-            Node::In { right, .. } => self.node(right),
-            Node::Not(inner) => self.statement(inner),
-            Node::Call(name, _) if matches!(name.as_str(), "startsWith" | "endsWith" | "contains") => {
-                Some(Kind::Symbol)
-            }
-            other => self.node(other),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -362,31 +296,6 @@ mod tests {
         check("\"item.kind\"", "\"item.kind\"", Kind::Symbol);
         check("item.price", "item.price", Kind::Number);
         check("item.price > 5 ? \"a\" : \"b\"", "item.price > 5 ? \"a\" : \"b\"", Kind::Symbol);
-    }
-
-    #[test]
-    fn a_column_s_type_shows_in_its_cells() {
-        let check = |cells: &[&str], expected| {
-            assert_eq!(kind_of_inputs(cells.iter().copied(), &inputs()), expected, "{cells:?}");
-        };
-        check(&["> 5", "", "[1..2]"], Ok(Some(Kind::Number)));
-        check(&["true", "false", "-"], Ok(Some(Kind::Flag)));
-        check(&["vip", "new, lost"], Ok(Some(Kind::Symbol)));
-        check(&["$ % 2 == 0", "> item.price", "$ > 5 and $ < 9"], Ok(Some(Kind::Number)));
-        check(&["$ == \"a\"", "startsWith($, 'a')", "not x"], Ok(Some(Kind::Symbol)));
-        check(&["1", "", "vip"], Err([0, 2]));
-        check(&["10", "1O"], Err([0, 1]));
-        check(&["", "-", "null"], Ok(None));
-        let check = |cells: &[&str], expected| {
-            assert_eq!(kind_of_outputs(cells.iter().copied(), &inputs()), expected, "{cells:?}");
-        };
-        check(&["item.price * 2", "1.5", "item.price"], Ok(Some(Kind::Number)));
-        check(&["free-shipping", "20% off", "item.kind"], Ok(Some(Kind::Symbol)));
-        check(&["item.price > 5", "true"], Ok(Some(Kind::Flag)));
-        check(&["10", "1O", "5"], Err([0, 1]));
-        check(&["1,5", "-2,75"], Ok(Some(Kind::Number)));
-        check(&["1,000,000", "1,234.50"], Ok(Some(Kind::Number)));
-        check(&["a,5", "1,"], Ok(Some(Kind::Symbol)));
     }
 
     #[test]

@@ -54,6 +54,15 @@ impl Head {
         Ok(Self { name: written.to_owned(), role })
     }
 
+    /// The type it says.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        match &self.role {
+            Role::Input(said) => said.kind,
+            Role::Output(kind) => *kind,
+            Role::Note | Role::From | Role::Until | Role::Nothing => None,
+        }
+    }
+
     fn column(written: &str) -> Result<Self, String> {
         let (is_output, written) = match written.strip_prefix('>') {
             Some(rest) => (true, rest),

@@ -1,6 +1,6 @@
 //! The `#` lines above the heads: `# hit: collect boost=sum`. Owns their words; a line without one is a comment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::settings::{AggregateWord, Settings};
 
@@ -11,19 +11,24 @@ pub(super) struct Options {
     pub(super) name: String,
     pub(super) is_collect: bool,
     pub(super) collect: BTreeMap<String, AggregateWord>,
+    /// The words of the lines so far.
+    said: BTreeSet<String>,
 }
 
 // === impl Options ===
 
 impl Options {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), is_collect: false, collect: BTreeMap::new() }
+        Self { name: name.to_owned(), is_collect: false, collect: BTreeMap::new(), said: BTreeSet::new() }
     }
 
     /// Takes what follows a `#`.
     pub(super) fn take(&mut self, option: &str, settings: &mut Settings) -> Result<(), String> {
         let Some((key, value)) = option.split_once(':') else { return Ok(()) };
         let (key, value) = (key.trim(), value.trim());
+        if KNOWN.contains(&key) && !self.said.insert(key.to_owned()) {
+            return Err(format!("a second line says `# {key}:`, and only one of them would count"));
+        }
         match key {
             "name" => value.clone_into(&mut self.name),
             "rows" => {

@@ -20,6 +20,9 @@ pub(super) struct Cell {
     pub(super) is_quoted: bool,
 }
 
+/// What is wrong, and what to do.
+pub(super) type Wrong = (String, &'static str);
+
 // === impl Cell ===
 
 impl Cell {
@@ -29,11 +32,11 @@ impl Cell {
 }
 
 /// Reads the records; empty lines are passed over.
-pub(super) fn read(text: &str) -> Result<Sheet, String> {
+pub(super) fn read(text: &str) -> Result<Sheet, Wrong> {
     let records = Records::new(text);
     let between = records.between();
     let records = records.map(|record| {
-        let cells = record.map_err(|open| open.to_string())?.cells;
+        let cells = record.map_err(|bad| (bad.to_string(), bad.advice()))?.cells;
         let own = |cell: crate::csv::Cell<'_>| Cell { text: cell.text.into_owned(), is_quoted: cell.is_quoted };
         let mut cells: Vec<_> = cells.into_iter().map(own).collect();
         while cells.last().is_some_and(|cell| cell.text().is_empty()) {
@@ -41,7 +44,7 @@ pub(super) fn read(text: &str) -> Result<Sheet, String> {
         }
         Ok(cells)
     });
-    Ok(Sheet { between, records: records.collect::<Result<_, String>>()? })
+    Ok(Sheet { between, records: records.collect::<Result<_, Wrong>>()? })
 }
 
 /// What a line that begins with `#` says: all of it, also where it has what stands between cells.
@@ -100,8 +103,23 @@ mod tests {
         check("a,b,,\n1,,\n", &[&["a", "b"], &["1"]]);
         check("# x\r\ra;b\r1;2\r", &[&["# x"], &["a", "b"], &["1", "2"]]);
         check("\n\na;b\n1;2\n", &[&["a", "b"], &["1", "2"]]);
-        assert!(read("a\n\"b").unwrap_err().contains("line 2"));
-        assert!(read("a\rb\r\"c").unwrap_err().contains("line 3"));
+        check("sep=;\r\na,b;c\r\n1;2\r\n", &[&["a,b", "c"], &["1", "2"]]);
+        check("\u{feff}\"SEP=,\"\na;b,c\n", &[&["a;b", "c"]]);
+        check("sep=\t\na,b\tc\n", &[&["a,b", "c"]]);
+        check("sep,b\n1,2\n", &[&["sep", "b"], &["1", "2"]]);
+        check("a,b\n\"x\" ,\"y\"\r\n", &[&["a", "b"], &["x ", "y"]]);
+        let told = |text: &str, expected: &str| {
+            let (message, advice) = read(text).unwrap_err();
+            assert!(format!("{message}; {advice}").contains(expected), "{message}; {advice}");
+        };
+        told("a\n\"b", "line 2");
+        told("a\rb\r\"c", "line 3");
+        told("sep=;\na\n\"b", "line 3");
+        told("sep=|\na|b\n", "line 1: `sep=|`; between cells stand commas, semicolons or tabs");
+        told(
+            "a,b\n1,\"vip\" new\n",
+            "line 2: `n` stands behind the quote that ends a cell; put the whole cell in quotes",
+        );
         let said = |text: &str| comment(&read(text).unwrap().records[0], ',').unwrap();
         assert_eq!(said("# name: Hero, boost\na,b\n"), " name: Hero, boost");
         assert_eq!(said("\"# name: Hero, boost\",,\na,b\n"), " name: Hero, boost");

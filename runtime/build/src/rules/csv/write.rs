@@ -11,7 +11,7 @@ use super::super::jdm::{ColumnDef, Content, File, TableDef};
 use super::super::program::{Aggregate, Program, Type};
 use super::super::settings::{InputDef, Settings};
 use super::cells::{self, Inputs};
-use super::{head, records};
+use super::{head, looks, records};
 
 /// A column to write.
 struct Column<'t> {
@@ -76,12 +76,11 @@ pub(in super::super) fn write(
     for rule in &table.rules {
         let cell = |column: &Column<'_>| {
             let cell = rule.get(column.id).and_then(Value::as_str).unwrap_or_default().trim();
-            let spaced = cells::spaced(cell);
-            let cell = if column.kind == Kind::Number { spaced.as_str() } else { cell };
+            let cell = cells::spaced(cell);
             if column.is_output {
-                cells::bare_output(cell, column.kind, &inputs)
+                cells::bare_output(&cell, column.kind, &inputs)
             } else {
-                cells::bare_input(cell, column.kind, &inputs)
+                cells::bare_input(&cell, column.kind, &inputs)
             }
         };
         let mut cells: Vec<String> =
@@ -138,7 +137,7 @@ fn columns<'t>(
         let kind = if counted {
             // A count is a number, whatever is counted.
             let cells = table.rules.iter().filter_map(|rule| rule.get(&column.id).and_then(Value::as_str));
-            cells::kind_of_outputs(cells, inputs).ok().flatten().unwrap_or(Kind::Number)
+            looks::kind_of_outputs(cells, inputs).ok().flatten().unwrap_or(Kind::Number)
         } else {
             kind_of(program.value(targets[at].value).kind)
         };

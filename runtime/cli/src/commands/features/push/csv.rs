@@ -38,7 +38,7 @@ impl Csv {
         let Some(heads) = Records::new(text).next() else {
             return Err("no line names the columns; begin with such as `_key,price,stock`".into());
         };
-        let heads = heads.map_err(|open| open.to_string())?;
+        let heads = heads.map_err(|bad| format!("{bad}: {}", bad.advice()))?;
         let line = heads.line;
         let mut names: Vec<String> = heads.cells.iter().map(|cell| cell.text.trim().to_owned()).collect();
         while names.last().is_some_and(String::is_empty) {
@@ -82,7 +82,7 @@ impl Csv {
     pub(super) fn rows<'f>(&'f self, text: &'f str) -> impl Iterator<Item = Result<FileRow, BadRow>> + 'f {
         Records::new(text).skip(1).map(|record| match record {
             Ok(record) => self.row(&record),
-            Err(open) => Err(BadRow { place: place(open.line, None), why: "a quote is opened and not closed".into() }),
+            Err(bad) => Err(BadRow { place: place(bad.line, None), why: format!("{}: {}", bad.why, bad.advice()) }),
         })
     }
 

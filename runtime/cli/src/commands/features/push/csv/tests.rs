@@ -90,7 +90,7 @@ fn a_wrong_cell_is_told_with_line_and_column_and_the_rest_is_taken() {
             Err("line 3, column 2: _time: \"soon\" is not a time: RFC 3339, or whole microseconds since 1970"),
             Err("line 4, column 3: _delete: \"maybe\" is not true or false"),
             Ok(("d", "{}")),
-            Err("line 6: a quote is opened and not closed"),
+            Err("line 6: a quote is opened and not closed: close the quote"),
         ],
     );
 }
@@ -108,7 +108,7 @@ fn a_line_of_names_that_means_nothing_is_refused() {
         "line 1, column 2: \"_tiem\": of names with `_` only _key, _time and _delete mean something",
     );
     check(b"_key\na\n\xff\n", "line 3: not UTF-8; save it as \"CSV UTF-8\"");
-    check(b"\"_key\n", "line 1: a quote is opened and not closed");
+    check(b"\"_key\n", "line 1: a quote is opened and not closed: close the quote");
     let schema = Schema::of("user", layout(), None);
     assert_eq!(
         Csv::new(b"_key,vlaue\n", Some(&schema)).err().as_deref(),
