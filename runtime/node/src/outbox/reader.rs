@@ -138,6 +138,13 @@ impl Reader {
         Ok(entries.collect())
     }
 
+    /// Counts `seqs` of a run as seen: whoever keeps what it read need not read it again.
+    pub fn skip(&mut self, node: NodeId, epoch: Epoch, lane: Lane, seqs: Range<u64>) {
+        if !seqs.is_empty() {
+            self.seen.entry((node, epoch, lane)).or_default().add(seqs);
+        }
+    }
+
     /// Items seen more than once, each further time counted.
     pub fn seen_again(&self) -> u64 {
         self.again

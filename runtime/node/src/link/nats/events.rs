@@ -122,6 +122,17 @@ pub struct BlockMessage {
     pub pending: u64,
 }
 
+/// What the stream is and holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamState {
+    /// When it was made: one that was made anew counts from 1 again.
+    pub created_us: TimeUs,
+    /// The sequence of its oldest message; one more than `last` when it has none.
+    pub first: u64,
+    /// The sequence of its newest message, 0 before there was one.
+    pub last: u64,
+}
+
 /// Why blocks cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadFailure {
@@ -170,15 +181,27 @@ impl NatsLink {
         }
     }
 
-    /// Reads blocks from the stream.
-    pub async fn blocks(&self, query: BlockQuery) -> Result<BlockMessages, ReadFailure> {
+    /// What the stream is and holds now.
+    pub async fn events_state(&self) -> Result<StreamState, ReadFailure> {
+        let mut stream = self.events_stream().await?;
+        let info = stream.info().await.map_err(|error| failed("ask for the stream's state", &error))?;
+        let created_us = (info.created.unix_timestamp_nanos() / 1000) as TimeUs;
+        Ok(StreamState { created_us, first: info.state.first_sequence, last: info.state.last_sequence })
+    }
+
+    async fn events_stream(&self) -> Result<stream::Stream, ReadFailure> {
         let name = self.config().events_stream();
-        let mut stream = self.jetstream().get_stream(&name).await.map_err(|error| match error.kind() {
+        self.jetstream().get_stream(&name).await.map_err(|error| match error.kind() {
             GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                 ReadFailure::NoStream(name)
             }
             _ => failed("open the stream", &error),
-        })?;
+        })
+    }
+
+    /// Reads blocks from the stream.
+    pub async fn blocks(&self, query: BlockQuery) -> Result<BlockMessages, ReadFailure> {
+        let mut stream = self.events_stream().await?;
         let next = match query.from {
             BlocksFrom::Start => 1,
             BlocksFrom::After(sequence) => sequence.saturating_add(1),

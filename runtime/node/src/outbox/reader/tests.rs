@@ -28,6 +28,17 @@ fn every_item_is_counted_once() {
 }
 
 #[test]
+fn what_is_kept_elsewhere_is_not_read_again() {
+    let mut reader = Reader::new();
+    let (node, epoch) = (stamp(Lane::Events, 1).node, Epoch::new(1, 2));
+    reader.skip(node.clone(), epoch, Lane::Events, 2..4);
+    reader.skip(node, epoch, Lane::Events, 9..9);
+    let entries = reader.block(&block(Lane::Events, 1, 4)).unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 4]);
+    assert_eq!(reader.seen_again(), 2);
+}
+
+#[test]
 fn an_item_knows_its_place() {
     let entries = Reader::new().block(&block(Lane::Events, 7, 2)).unwrap();
     assert_eq!(entries[1].seq, 8);
