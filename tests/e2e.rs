@@ -3,6 +3,7 @@
 
 mod aggregates;
 mod examples;
+mod lake;
 mod models;
 mod modules;
 mod parity;
@@ -52,4 +53,4 @@ macro_rules! proofs {
     };
 }
 
-proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }
+proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay lake models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }

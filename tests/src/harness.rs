@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod forge;
 pub mod inprocess;
+pub mod lake;
 pub mod nats;
 pub mod node;
 pub mod process;

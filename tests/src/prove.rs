@@ -7,6 +7,7 @@ mod corpus;
 mod events;
 mod faults;
 mod kill;
+mod lake;
 mod models;
 mod outage;
 mod refusal;
@@ -141,6 +142,11 @@ pub const ALL: [Proof; 19] = [
         name: "replay",
         about: "every recorded decision replays to the same bytes, faults included",
         run: |scale| Box::pin(replay::run(scale)),
+    },
+    Proof {
+        name: "lake",
+        about: "landed by a command that is killed at random: every item is in the lake once, also as DuckDB counts",
+        run: |scale| Box::pin(lake::run(scale)),
     },
     Proof {
         name: "models_xgboost",

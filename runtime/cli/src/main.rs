@@ -8,6 +8,7 @@ mod core;
 mod files;
 mod modules;
 mod output;
+mod stop;
 mod table;
 
 use std::io;

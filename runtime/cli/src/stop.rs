@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const LAST_ACKS: Duration = Duration::from_secs(5);
 
 /// Whether somebody wants to stop.
-pub(super) struct Stop {
+pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
     is_asked: bool,
@@ -19,13 +19,13 @@ pub(super) struct Stop {
 // === impl Stop ===
 
 impl Stop {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let of = |kind| signal(kind).context("cannot listen to signals");
         Ok(Self { interrupt: of(SignalKind::interrupt())?, terminate: of(SignalKind::terminate())?, is_asked: false })
     }
 
     /// Does `work`, unless a signal comes before it is done: then it is given up half way.
-    pub(super) async fn comes_before<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn comes_before<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.asked() => None,
@@ -34,7 +34,7 @@ impl Stop {
     }
 
     /// Does `work` to its end, or after a signal for a little while longer.
-    pub(super) async fn comes_before_long<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn comes_before_long<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         match self.comes_before(work.as_mut()).await {
             Some(done) => Some(done),

@@ -1,7 +1,11 @@
 //! `selvedge core`: what the core of many nodes needs, and the services that stand beside NATS there.
 
+#[cfg(feature = "lake")]
+mod dataset;
 mod features;
 mod init;
+#[cfg(feature = "lake")]
+mod lake;
 mod permissions;
 
 use std::path::Path;
@@ -22,6 +26,12 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 pub(crate) enum Command {
     /// Make the stream and the buckets that nodes use, with their settings; tell what differs.
     Init(init::Args),
+    /// Land events, rewards and decisions as files of Parquet, each once.
+    #[cfg(feature = "lake")]
+    Lake(lake::Args),
+    /// Make rows to train with: decisions, the inputs they used and what they brought.
+    #[cfg(feature = "lake")]
+    Dataset(dataset::Args),
     /// Print the rights that the user of a node, or of `core features`, needs on the NATS server, and no more.
     Permissions(permissions::Args),
     /// Count what events come to for people, items and pairs, and give it to all nodes; runs until it is told to stop.
@@ -34,6 +44,10 @@ impl Command {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         match self {
             Self::Init(args) => args.run(output),
+            #[cfg(feature = "lake")]
+            Self::Lake(args) => args.run(output),
+            #[cfg(feature = "lake")]
+            Self::Dataset(args) => args.run(output),
             Self::Permissions(args) => args.run(output),
             Self::Features(args) => args.run(output),
         }

@@ -14,11 +14,11 @@ use self::pace::{Pace, Rate};
 use self::progress::Progress;
 use self::resume::Resume;
 use self::rows::{RowFile, Rows};
-use self::stop::Stop;
 use super::Shards;
 use super::schema::Schema;
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output};
+use crate::stop::Stop;
 
 mod csv;
 mod pace;
@@ -27,7 +27,6 @@ mod parquet;
 mod progress;
 mod resume;
 mod rows;
-mod stop;
 
 /// How many broken rows are told one by one.
 const MAX_TOLD: usize = 20;
