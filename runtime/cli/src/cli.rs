@@ -152,18 +152,24 @@ mod tests {
         check("selvedge tail --dir data --follow", false);
         check("selvedge replay nats --release a.release --release b.release --json", true);
         check("selvedge replay nats", false);
-        check("selvedge core lake --to lake --once", true);
-        check("selvedge core lake --to s3://bucket/lake --every 5m --rows 50000 --keep 400d", true);
-        check("selvedge core lake", false);
-        check("selvedge core lake --to lake --rows 0", false);
-        check("selvedge core lake compact --to lake --day 2026-11-26 --day 2026-11-27", true);
-        check("selvedge core lake compact --to lake", false);
-        check(
-            "selvedge core dataset lake --release a.release --placement p --from 2026-11-26 --out rows.parquet",
-            true,
-        );
-        check("selvedge core dataset lake --release a.release --placement p --from yesterday --out rows.csv", false);
         check("selvedge doctor --config selvedge.toml --json", true);
         check("selvedge", false);
+        #[cfg(feature = "lake")]
+        {
+            check("selvedge core lake --to lake --once", true);
+            check("selvedge core lake --to s3://bucket/lake --every 5m --rows 50000 --keep 400d", true);
+            check("selvedge core lake", false);
+            check("selvedge core lake --to lake --rows 0", false);
+            check("selvedge core lake compact --to lake --day 2026-11-26 --day 2026-11-27", true);
+            check("selvedge core lake compact --to lake", false);
+            check(
+                "selvedge core dataset lake --release a.release --placement p --from 2026-11-26 --out rows.parquet",
+                true,
+            );
+            check(
+                "selvedge core dataset lake --release a.release --placement p --from yesterday --out rows.csv",
+                false,
+            );
+        }
     }
 }

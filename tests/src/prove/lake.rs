@@ -1,6 +1,8 @@
 //! The lake, landed by the real command from a real core while nodes tell and the command is killed at random: every item of the
-//! stream is in the lake once, before and after its parts are put together. The full form asks DuckDB as well, and tries every
-//! query of docs/lake.md.
+//! stream is in the lake once, before and after its parts are put together. The full form asks DuckDB as well, tries every
+//! query of docs/lake.md, and lands the same stream into a bucket.
+
+mod bucket;
 
 use std::path::Path;
 use std::process::Command;
@@ -77,6 +79,7 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
     all_is_there_once(&lake, &stream, &sent, "put together", &mut findings)?;
     if !scale.short {
         duckdb(&lake, &stream, &mut findings).await?;
+        bucket::run(&rig, &nodes[0], &stream, &mut findings).await?;
     }
     Ok(findings)
 }

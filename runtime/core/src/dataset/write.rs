@@ -40,7 +40,7 @@ pub(super) struct File {
 }
 
 enum To {
-    Parquet { writing: Writing<BufWriter<fs::File>>, table: Table },
+    Parquet { writing: Box<Writing<BufWriter<fs::File>>>, table: Table },
     Csv(BufWriter<fs::File>),
     JsonLines(BufWriter<fs::File>),
 }
@@ -68,7 +68,7 @@ impl Writer {
         let to = match self.form {
             Form::Parquet => {
                 let writing = Writing::new(file, &specs).map_err(|error| DatasetError::Write(error.to_string()))?;
-                To::Parquet { writing, table: Table::new(&specs) }
+                To::Parquet { writing: Box::new(writing), table: Table::new(&specs) }
             }
             Form::Csv => {
                 let names: Vec<_> = specs.iter().map(|spec| quoted(&spec.name)).collect();
