@@ -16,6 +16,8 @@ pub(crate) use read::{Reading, read};
 
 /// The most bytes of one page; the writer's own bound, made explicit because lists of inputs are long.
 const PAGE_BYTES: usize = 1 << 20;
+/// Cells of a group of rows, about: they are in memory until it is written.
+const GROUP_CELLS: usize = 4_000_000;
 
 /// What the cells of a column are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,13 +71,11 @@ pub(crate) enum Cell {
 }
 
 /// Rows that are not written yet, column by column.
-#[derive(Debug)]
-pub(crate) struct Table {
+struct Table {
     columns: Vec<Filled>,
-    rows: usize,
+    cells: usize,
 }
 
-#[derive(Debug)]
 struct Filled {
     spec: Spec,
     values: Values,
@@ -83,15 +83,18 @@ struct Filled {
     repetition: Vec<i16>,
 }
 
-#[derive(Debug)]
 enum Values {
     Text(Vec<ByteArray>),
     Whole(Vec<i64>),
     Number(Vec<f64>),
 }
 
-/// A file that is written a table at a time.
-pub(crate) struct Writing<W: std::io::Write + Send>(SerializedFileWriter<W>);
+/// A file that is being written, a group of rows at a time.
+pub(crate) struct Writing<W: std::io::Write + Send> {
+    file: SerializedFileWriter<W>,
+    specs: Vec<Spec>,
+    table: Table,
+}
 
 /// A table cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -193,8 +196,7 @@ impl Cell {
 // === impl Table ===
 
 impl Table {
-    /// No rows of these columns.
-    pub(crate) fn new(columns: &[Spec]) -> Self {
+    fn new(columns: &[Spec]) -> Self {
         let filled = |spec: &Spec| Filled {
             values: match spec.kind {
                 Kind::Text | Kind::Json => Values::Text(Vec::new()),
@@ -205,29 +207,17 @@ impl Table {
             definition: Vec::new(),
             repetition: Vec::new(),
         };
-        Self { columns: columns.iter().map(filled).collect(), rows: 0 }
+        Self { columns: columns.iter().map(filled).collect(), cells: 0 }
     }
 
-    /// Adds a row: a cell for each column, in their order.
-    pub(crate) fn push(&mut self, row: impl IntoIterator<Item = Cell>) -> Result<(), TableError> {
+    fn push(&mut self, row: impl IntoIterator<Item = Cell>) -> Result<(), TableError> {
         let mut row = row.into_iter();
         for column in &mut self.columns {
-            column.push(row.next().unwrap_or(Cell::Null))?;
+            let cell = row.next().unwrap_or(Cell::Null);
+            self.cells += cell.elements().len().max(1);
+            column.push(cell)?;
         }
-        self.rows += 1;
         Ok(())
-    }
-
-    /// Rows in it.
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// The rows as one file.
-    pub(crate) fn into_file(self, columns: &[Spec]) -> Result<Vec<u8>, TableError> {
-        let mut writing = Writing::new(Vec::new(), columns)?;
-        writing.write(self)?;
-        writing.finish()
     }
 }
 
@@ -312,22 +302,32 @@ impl<W: std::io::Write + Send> Writing<W> {
     pub(crate) fn new(to: W, columns: &[Spec]) -> Result<Self, TableError> {
         let fields = columns.iter().map(Spec::schema).collect::<Result<_, _>>()?;
         let schema = Arc::new(Type::group_type_builder("row").with_fields(fields).build()?);
-        Ok(Self(SerializedFileWriter::new(to, schema, properties())?))
+        let file = SerializedFileWriter::new(to, schema, properties())?;
+        Ok(Self { file, specs: columns.to_vec(), table: Table::new(columns) })
     }
 
-    /// Adds the rows of a table as a group of its own.
-    pub(crate) fn write(&mut self, table: Table) -> Result<(), TableError> {
-        let mut group = self.0.next_row_group()?;
+    /// Adds a row: a cell for each column, in their order.
+    pub(crate) fn push(&mut self, row: impl IntoIterator<Item = Cell>) -> Result<(), TableError> {
+        self.table.push(row)?;
+        if self.table.cells >= GROUP_CELLS { self.write_group() } else { Ok(()) }
+    }
+
+    /// Ends the file.
+    pub(crate) fn finish(mut self) -> Result<W, TableError> {
+        if self.table.cells > 0 {
+            self.write_group()?;
+        }
+        Ok(self.file.into_inner()?)
+    }
+
+    fn write_group(&mut self) -> Result<(), TableError> {
+        let table = std::mem::replace(&mut self.table, Table::new(&self.specs));
+        let mut group = self.file.next_row_group()?;
         for column in &table.columns {
             column.write(&mut group)?;
         }
         group.close()?;
         Ok(())
-    }
-
-    /// Ends the file.
-    pub(crate) fn finish(self) -> Result<W, TableError> {
-        Ok(self.0.into_inner()?)
     }
 }
 

@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 use selvedge_node::events::rfc3339;
 
 use super::DatasetError;
-use crate::table::{Cell, Kind, Spec, Table, TableError, Writing};
-
-/// Cells that wait to be written, at most.
-const MAX_CELLS: usize = 4_000_000;
+use crate::table::{Cell, Kind, Spec, Writing};
 
 /// The form of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +37,7 @@ pub(super) struct File {
 }
 
 enum To {
-    Parquet { writing: Box<Writing<BufWriter<fs::File>>>, table: Table },
+    Parquet(Box<Writing<BufWriter<fs::File>>>),
     Csv(BufWriter<fs::File>),
     JsonLines(BufWriter<fs::File>),
 }
@@ -68,7 +65,7 @@ impl Writer {
         let to = match self.form {
             Form::Parquet => {
                 let writing = Writing::new(file, &specs).map_err(|error| DatasetError::Write(error.to_string()))?;
-                To::Parquet { writing: Box::new(writing), table: Table::new(&specs) }
+                To::Parquet(Box::new(writing))
             }
             Form::Csv => {
                 let names: Vec<_> = specs.iter().map(|spec| quoted(&spec.name)).collect();
@@ -88,15 +85,7 @@ impl File {
     pub(super) fn push(&mut self, row: Vec<Cell>) -> Result<(), DatasetError> {
         let failed = |error: &dyn std::fmt::Display| DatasetError::Write(error.to_string());
         match &mut self.to {
-            To::Parquet { writing, table } => {
-                let done = table.push(row).and_then(|()| {
-                    if table.rows() * self.specs.len() < MAX_CELLS {
-                        return Ok(());
-                    }
-                    writing.write(std::mem::replace(table, Table::new(&self.specs)))
-                });
-                done.map_err(|error: TableError| failed(&error))
-            }
+            To::Parquet(writing) => writing.push(row).map_err(|error| failed(&error)),
             To::Csv(file) => {
                 let cells: Vec<_> = row.iter().zip(&self.specs).map(|(cell, spec)| csv(cell, spec.kind)).collect();
                 writeln!(file, "{}", cells.join(",")).map_err(|error| failed(&error))
@@ -114,10 +103,7 @@ impl File {
     pub(super) fn finish(self) -> Result<(), DatasetError> {
         let failed = |error: &dyn std::fmt::Display| DatasetError::Write(format!("{}: {error}", self.path.display()));
         let mut file = match self.to {
-            To::Parquet { mut writing, table } => {
-                let done = if table.rows() > 0 { writing.write(table) } else { Ok(()) };
-                done.and_then(|()| writing.finish()).map_err(|error| failed(&error))?
-            }
+            To::Parquet(writing) => writing.finish().map_err(|error| failed(&error))?,
             To::Csv(file) | To::JsonLines(file) => file,
         };
         file.flush().map_err(|error| failed(&error))?;

@@ -10,9 +10,9 @@ use super::erased::{Erased, ErasedError};
 use super::part::{Day, LANES, Part};
 use super::rows;
 use super::store::{Store, StoreError};
-use crate::table::{Table, TableError, read};
+use crate::table::{TableError, Writing, read};
 
-/// Bytes of the parts that become one, at most: they are in memory at once.
+/// Bytes of the parts that become one, at most: that one is in memory, and one of them.
 const MAX_BYTES: u64 = 128 << 20;
 
 /// What was done.
@@ -117,7 +117,9 @@ async fn join(store: &Store, group: &[Part], lane: Lane, erased: &Erased) -> Res
     let columns = rows::columns(lane);
     let place = |name: &str| columns.iter().position(|column| column.name == name).unwrap_or(usize::MAX);
     let (subject, time) = (place("subject"), place(if lane == Lane::Decisions { "time" } else { "received" }));
-    let mut table = Table::new(columns);
+    let joined = Part { last: last.last, ..first.clone() };
+    let unwritten = |error| CompactError::Table { path: joined.path(), error };
+    let mut writing = Writing::new(Vec::new(), columns).map_err(unwritten)?;
     let mut gone = 0;
     for part in group {
         let failed = |error| CompactError::Table { path: part.path(), error };
@@ -131,15 +133,14 @@ async fn join(store: &Store, group: &[Part], lane: Lane, erased: &Erased) -> Res
             if erased.covers(who, when) {
                 gone += 1;
             } else {
-                table.push(row).map_err(failed)?;
+                writing.push(row).map_err(unwritten)?;
             }
         }
     }
     if group.len() == 1 && gone == 0 {
         return Ok(0);
     }
-    let joined = Part { last: last.last, ..first.clone() };
-    let bytes = table.into_file(columns).map_err(|error| CompactError::Table { path: joined.path(), error })?;
+    let bytes = writing.finish().map_err(unwritten)?;
     // Of one part the name stays the same: a reader sees it before or after. A larger one may be there from a pass that was killed,
     // with rows of somebody who was erased since.
     store.overwrite(&joined.path(), bytes).await?;

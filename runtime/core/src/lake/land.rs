@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::part::{Day, LANES, Part};
 use super::rows;
 use super::store::{Lock, Replaced, Store, StoreError};
-use crate::table::{Table, TableError};
+use crate::table::{TableError, Writing};
 
 /// Where the position stands.
 const POSITION: &str = "position.json";
@@ -266,7 +266,7 @@ impl Lander {
             if let Some(waiting) = self.runs.get(run) {
                 for entries in ranges(&waiting.entries, self.limits.rows) {
                     let Some(part) = part(run, &entries) else { continue };
-                    let made = table(&entries, run.2).map_err(|error| LandError::Table { part: part.path(), error })?;
+                    let made = file(&entries, run.2).map_err(|error| LandError::Table { part: part.path(), error })?;
                     if self.store.create(&part.path(), made).await? {
                         self.landed.count(run.2, entries.len());
                     }
@@ -342,13 +342,12 @@ fn part((node, epoch, lane): &Run, entries: &[&Entry]) -> Option<Part> {
     Some(Part { lane: *lane, day, node: node.clone(), epoch: *epoch, first: first.seq, last: last.seq })
 }
 
-fn table(entries: &[&Entry], lane: Lane) -> Result<Vec<u8>, TableError> {
-    let columns = rows::columns(lane);
-    let mut table = Table::new(columns);
+fn file(entries: &[&Entry], lane: Lane) -> Result<Vec<u8>, TableError> {
+    let mut writing = Writing::new(Vec::new(), rows::columns(lane))?;
     for entry in entries {
-        table.push(rows::row(entry))?;
+        writing.push(rows::row(entry))?;
     }
-    table.into_file(columns)
+    writing.finish()
 }
 
 // === impl Landed ===

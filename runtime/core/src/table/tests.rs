@@ -31,16 +31,17 @@ fn row(columns: &[Spec], at: i64) -> Vec<Cell> {
     columns.iter().map(cell).collect()
 }
 
+fn file(columns: &[Spec], rows: impl IntoIterator<Item = Vec<Cell>>) -> Vec<u8> {
+    let mut writing = Writing::new(Vec::new(), columns).unwrap();
+    rows.into_iter().for_each(|row| writing.push(row).unwrap());
+    writing.finish().unwrap()
+}
+
 #[test]
 fn every_cell_reads_back_as_it_was_written() {
     let columns = columns();
-    let mut table = Table::new(&columns);
     let rows: Vec<_> = (0..9).map(|at| row(&columns, at)).collect();
-    for row in &rows {
-        table.push(row.clone()).unwrap();
-    }
-    let file = table.into_file(&columns).unwrap();
-    let back: Vec<_> = read(file.into(), &columns).unwrap().map(Result::unwrap).collect();
+    let back: Vec<_> = read(file(&columns, rows.clone()).into(), &columns).unwrap().map(Result::unwrap).collect();
     assert_eq!(back, rows);
 }
 
@@ -48,9 +49,8 @@ fn every_cell_reads_back_as_it_was_written() {
 fn numbers_keep_their_bits() {
     let columns = [Spec::new("inputs", Kind::Number, Shape::MaybeList)];
     let odd = [f64::from_bits(0x7ff8_0000_0000_0001), -0.0, f64::INFINITY, f64::MIN_POSITIVE / 2.0];
-    let mut table = Table::new(&columns);
-    table.push([Cell::list(odd.map(Cell::Number))]).unwrap();
-    let back = read(table.into_file(&columns).unwrap().into(), &columns).unwrap().next().unwrap().unwrap();
+    let file = file(&columns, [vec![Cell::list(odd.map(Cell::Number))]]);
+    let back = read(file.into(), &columns).unwrap().next().unwrap().unwrap();
     let bits: Vec<_> = back[0].elements().iter().map(|cell| cell.as_number().unwrap().to_bits()).collect();
     assert_eq!(bits, odd.map(f64::to_bits));
 }
@@ -58,27 +58,24 @@ fn numbers_keep_their_bits() {
 #[test]
 fn other_columns_are_left_and_missing_ones_are_null() {
     let columns = columns();
-    let mut table = Table::new(&columns);
-    table.push(row(&columns, 0)).unwrap();
+    let file = file(&columns, [row(&columns, 0)]);
     let wanted = [columns[4].clone(), Spec::new("new", Kind::Text, Shape::Maybe), columns[0].clone()];
-    let back = read(table.into_file(&columns).unwrap().into(), &wanted).unwrap().next().unwrap().unwrap();
+    let back = read(file.into(), &wanted).unwrap().next().unwrap().unwrap();
     assert_eq!(back, [value(Kind::Json, 0), Cell::Null, value(Kind::Text, 0)]);
 }
 
 #[test]
 fn what_does_not_fit_a_column_is_told() {
     let columns = [Spec::new("seq", Kind::Whole, Shape::One)];
-    let mut table = Table::new(&columns);
-    assert!(table.push([Cell::text("x")]).unwrap_err().to_string().contains("column seq"));
-    assert!(table.push([Cell::Null]).unwrap_err().to_string().contains("is missing"));
+    let mut writing = Writing::new(Vec::new(), &columns).unwrap();
+    assert!(writing.push([Cell::text("x")]).unwrap_err().to_string().contains("column seq"));
+    assert!(writing.push([Cell::Null]).unwrap_err().to_string().contains("is missing"));
 }
 
 #[test]
 fn a_broken_file_is_told_and_breaks_nothing() {
     let columns = columns();
-    let mut table = Table::new(&columns);
-    (0..50).for_each(|at| table.push(row(&columns, at)).unwrap());
-    let whole = table.into_file(&columns).unwrap();
+    let whole = file(&columns, (0..50).map(|at| row(&columns, at)));
     for at in (0..whole.len()).step_by(17) {
         assert!(read(whole[..at].to_vec().into(), &columns).is_err(), "cut at {at}");
         let mut bytes = whole.clone();
@@ -87,4 +84,17 @@ fn a_broken_file_is_told_and_breaks_nothing() {
             assert!(rows.take(1_000).count() < 1_000, "changed at {at}");
         }
     }
+}
+
+#[test]
+fn long_rows_are_written_a_group_at_a_time() {
+    let columns = [Spec::new("seq", Kind::Whole, Shape::One), Spec::new("inputs", Kind::Number, Shape::List)];
+    let long = Cell::List(vec![Cell::Number(0.5); GROUP_CELLS / 3]);
+    let mut writing = Writing::new(Vec::new(), &columns).unwrap();
+    for seq in 0..7 {
+        writing.push([Cell::Whole(seq), long.clone()]).unwrap();
+    }
+    assert_eq!(writing.file.flushed_row_groups().len(), 2);
+    let back = read(writing.finish().unwrap().into(), &columns[..1]).unwrap();
+    assert_eq!(back.map(|row| row.unwrap()[0].as_whole().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
 }

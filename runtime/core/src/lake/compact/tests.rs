@@ -17,7 +17,7 @@ fn part(first: u64, last: u64) -> Part {
 async fn write(store: &Store, first: u64, last: u64) {
     let part = part(first, last);
     let columns = rows::columns(Lane::Events);
-    let mut table = Table::new(columns);
+    let mut writing = Writing::new(Vec::new(), columns).unwrap();
     for n in first..=last {
         let row = columns.iter().map(|column| match column.name.as_str() {
             "node" => Cell::text("edge-1"),
@@ -29,9 +29,9 @@ async fn write(store: &Store, first: u64, last: u64) {
             "properties" => Cell::text("{}"),
             _ => Cell::Null,
         });
-        table.push(row).unwrap();
+        writing.push(row).unwrap();
     }
-    assert!(store.create(&part.path(), table.into_file(columns).unwrap()).await.unwrap());
+    assert!(store.create(&part.path(), writing.finish().unwrap()).await.unwrap());
 }
 
 async fn names(store: &Store) -> Vec<String> {
