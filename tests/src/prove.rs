@@ -72,7 +72,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
 
 /// Every proof, in the order in which they run.
-pub const ALL: [Proof; 19] = [
+pub const ALL: [Proof; 20] = [
     Proof {
         name: "swap",
         about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
