@@ -4,8 +4,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, build, check, completions, core, deploy, dev, doctor, eval, features, node, release, replay, rollback,
-    status, tail, test,
+    bench, build, check, completions, core, deploy, dev, doctor, eval, features, ids, node, release, replay,
+    rollback, status, tail, test,
 };
 use crate::output::{Outcome, Output};
 
@@ -41,6 +41,9 @@ pub(crate) enum Command {
     /// Write and read the rows of views.
     #[command(subcommand)]
     Features(features::Command),
+    /// Make the key that hashes ids of people, and hash one.
+    #[command(subcommand)]
+    Ids(ids::Command),
     /// Prepare the core, and run the services that stand beside NATS there.
     #[command(subcommand)]
     Core(core::Command),
@@ -75,6 +78,7 @@ impl Command {
             Self::Rollback(args) => args.run(output),
             Self::Status(args) => args.run(output),
             Self::Features(command) => command.run(output),
+            Self::Ids(command) => command.run(output),
             Self::Core(command) => command.run(output),
             Self::Check(args) => args.run(output),
             Self::Test(args) => args.run(output),
@@ -125,6 +129,11 @@ mod tests {
         check("selvedge features push rows.jsonl --view item", true);
         check("selvedge features backfill --release shop --view person --at 2026-11-23T08:15:30Z --json", true);
         check("selvedge features backfill --view person", false);
+        check("selvedge ids keygen ids.key", true);
+        check("selvedge ids hash u-42 --key ids.key --json", true);
+        check("selvedge ids hash u-42", false);
+        check("selvedge features push rows.jsonl --view user --release shop --ids-key ids.key", true);
+        check("selvedge features push rows.jsonl --view user --ids-key ids.key", false);
         check("selvedge core permissions edge-1 --json", true);
         check("selvedge core permissions --features shop", true);
         check("selvedge core permissions", false);

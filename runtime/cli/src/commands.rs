@@ -10,6 +10,7 @@ pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod features;
+pub(crate) mod ids;
 pub(crate) mod node;
 pub(crate) mod release;
 pub(crate) mod replay;

@@ -1,8 +1,9 @@
 //! Files that commands are given or leave behind: read whole, within a bound, and written whole or not at all, with errors
 //! that name them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -35,6 +36,18 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         fs::rename(beside, path)
     };
     write().inspect_err(|_| drop(fs::remove_file(beside))).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a file that must not be there yet, such as a key.
+pub(crate) fn write_new(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(path).with_context(|| match path.exists() {
+            true => format!("{} is there already, and a key is never replaced: choose another name", path.display()),
+            false => format!("cannot create {}", path.display()),
+        })?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The largest file of rules, in bytes; what the builder takes is less.

@@ -22,6 +22,7 @@ pub use serve::{Listening, ServeConfig, serve};
 use crate::clock::Clock;
 use crate::decide::{Active, Decider};
 use crate::events::Unknown;
+use crate::ids::Ids;
 use crate::outbox::Outbox;
 use crate::releases::Releases;
 use crate::sessions::Sessions;
@@ -38,6 +39,8 @@ pub struct Public {
     pub unknown_events: Unknown,
     /// What of an event is asked when it comes.
     pub sessions: Sessions,
+    /// What becomes of the ids of people, before anybody else sees them.
+    pub ids: Ids,
     /// Stamps them.
     pub clock: Clock,
     /// The bounds of requests.

@@ -31,6 +31,7 @@ pub struct Config {
     pub sessions: Sessions,
     pub modules: Modules,
     pub releases: Releases,
+    pub ids: Ids,
     pub events: Events,
     pub outbox: Outbox,
     pub log: Log,
@@ -159,6 +160,14 @@ pub struct Releases {
     pub fetch_timeout: Span,
     pub keep: usize,
     pub report_every: Span,
+}
+
+/// `[ids]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Ids {
+    pub key: PathBuf,
 }
 
 /// `[events]`

@@ -14,6 +14,7 @@ use serde::Serialize;
 pub use parse::parse;
 pub use unknown::{Unknown, UnknownEvent};
 
+use crate::ids::{Ids, Kind};
 use crate::outbox::Lane;
 
 /// One event.
@@ -151,6 +152,14 @@ impl Event {
     /// The lane it takes to the core.
     pub fn lane(&self) -> Lane {
         if self.name == names::REWARD { Lane::Rewards } else { Lane::Events }
+    }
+
+    /// The same event with the ids of people as the node knows them.
+    #[must_use]
+    pub fn known_as(mut self, ids: &Ids) -> Self {
+        ids.replace(Kind::Subject, &mut self.subject);
+        ids.replace(Kind::Session, &mut self.session);
+        self
     }
 
     /// What it weighs in memory, in bytes: the measure of every bound on events that are not on disk yet.

@@ -10,6 +10,7 @@ pub mod config;
 pub mod decide;
 pub mod events;
 pub mod features;
+pub mod ids;
 pub mod link;
 pub mod node;
 pub mod outbox;

@@ -19,6 +19,7 @@ use crate::config::{Config, LinkKind, duration};
 use crate::decide::{self, Active, Decider, ModuleConfig, Stager};
 use crate::features::symbols::SymbolLimits;
 use crate::features::{Features, FeaturesConfig, SightLimits};
+use crate::ids::{Ids, IdsKey};
 use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
 use crate::outbox::{Outbox, OutboxConfig};
 use crate::releases::{self, Releases, ReleasesConfig};
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The link's settings are wrong.
     #[error("link: {0}")]
     Link(String),
+    /// The key of ids cannot be used.
+    #[error("ids.key: {0}")]
+    Ids(#[from] crate::ids::BadIdsKey),
     /// The outbox cannot be used.
     #[error("outbox: {0}")]
     Outbox(#[from] crate::outbox::OpenError),
@@ -120,6 +124,8 @@ impl Node {
         let started_us = clock.now_us();
         let data = config.node.data.clone();
         std::fs::create_dir_all(&data).map_err(|why| StartError::Data { path: data.display().to_string(), why })?;
+        let ids = said(&config.ids.key).map(|path| IdsKey::read(&path)).transpose()?;
+        let ids = ids.map_or_else(Ids::default, Ids::keyed);
         // Listeners first: a second node on the same ports must not touch the data of the first.
         let http = bind(config.http.listen, "http.listen").await?;
         let admin = bind(config.http.admin, "http.admin").await?;
@@ -198,6 +204,7 @@ impl Node {
             releases: releases.clone(),
             unknown_events: unknown_events.clone(),
             sessions: sessions.clone(),
+            ids,
             clock: clock.clone(),
             limits: limits(&config),
             metrics: api_metrics,

@@ -6,7 +6,11 @@ mod push;
 mod put;
 mod schema;
 
+use std::path::PathBuf;
+
+use selvedge_decision::definition::By;
 use selvedge_node::features::entity::{BadEntity, entity, shard_name, shard_of};
+use selvedge_node::ids::{Ids, IdsKey, Kind};
 
 use self::schema::Schema;
 use crate::output::{Outcome, Output, Usage};
@@ -42,6 +46,50 @@ struct Shards {
     /// How many shards the view has (`shards` in features.toml); leave it out when it has none.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=256))]
     shards: Option<u32>,
+}
+
+/// How ids of people are hashed before they are keys.
+#[derive(Debug, Clone, clap::Args)]
+struct KeyArgs {
+    /// The key by which nodes hash ids (`ids.key`): what of KEY is a subject or a session is hashed; needs --release.
+    #[arg(long, value_name = "FILE", requires = "release")]
+    ids_key: Option<PathBuf>,
+}
+
+/// What becomes of the keys of a view.
+struct Keys {
+    ids: Ids,
+    by: Option<By>,
+}
+
+// === impl KeyArgs ===
+
+impl KeyArgs {
+    /// For a view as its release says it.
+    fn keys(&self, schema: Option<&Schema>) -> anyhow::Result<Keys> {
+        let (Some(path), Some(schema)) = (&self.ids_key, schema) else {
+            return Ok(Keys { ids: Ids::default(), by: None });
+        };
+        let by = schema.by();
+        let names = match by {
+            By::One(one) => std::slice::from_ref(one),
+            By::Pair(pair) => &pair[..],
+        };
+        if !names.iter().any(|name| Kind::of(name).is_some()) {
+            let why = format!("--ids-key: the view is by {}, and no part of its keys is a person", names.join(" and "));
+            return Err(Usage(why).into());
+        }
+        Ok(Keys { ids: Ids::keyed(IdsKey::read(path)?), by: Some(by.clone()) })
+    }
+}
+
+// === impl Keys ===
+
+impl Keys {
+    /// An entity as it is to be a key.
+    fn of(&self, entity: String) -> String {
+        self.by.as_ref().map_or_else(|| entity.clone(), |by| self.ids.entity(by, &entity))
+    }
 }
 
 // === impl Shards ===

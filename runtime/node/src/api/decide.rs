@@ -15,7 +15,7 @@ pub(super) async fn one(State(api): State<Arc<Public>>, request: Request) -> Res
     let limits = api.limits;
     let answer = match body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await {
         Ok(bytes) => match body::parse::<Wire<'_>>(&bytes) {
-            Ok(wire) => api.decider.decide_in_time(&wire).await.map_err(ApiError::from),
+            Ok(wire) => api.decider.decide_in_time(&wire.known_as(&api.ids)).await.map_err(ApiError::from),
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
@@ -28,7 +28,7 @@ pub(super) async fn batch(State(api): State<Arc<Public>>, request: Request) -> R
     let limits = api.limits;
     let answers = match body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await {
         Ok(bytes) => match body::parse::<Batch<'_>>(&bytes) {
-            Ok(batch) => api.batch(&batch).await,
+            Ok(batch) => api.batch(&batch.known_as(&api.ids)).await,
             Err(error) => Err(error),
         },
         Err(error) => Err(error),

@@ -56,7 +56,7 @@ impl Public {
         let (mut taken, mut rejected) = (Vec::with_capacity(parsed.len()), Vec::new());
         for event in parsed {
             match event {
-                Ok(event) => taken.push(event),
+                Ok(event) => taken.push(event.known_as(&self.ids)),
                 Err(reason) => rejected.push(reason),
             }
         }

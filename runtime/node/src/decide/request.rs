@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::ids::{Ids, Kind as IdKind};
 use selvedge_decision::gather::{ContextValue, Request};
 use selvedge_decision::manifest::Kind;
 use selvedge_decision::plan::Placement;
@@ -140,9 +141,27 @@ impl<'a> From<&'a str> for Text<'a> {
     }
 }
 
+// === impl Wire ===
+
+impl Wire<'_> {
+    /// The same request with the ids of people as the node knows them.
+    #[must_use]
+    pub fn known_as(mut self, ids: &Ids) -> Self {
+        hash_ids(&mut self.subject, &mut self.session, ids);
+        self
+    }
+}
+
 // === impl Batch ===
 
 impl<'a> Batch<'a> {
+    /// The same request with the ids of people as the node knows them.
+    #[must_use]
+    pub fn known_as(mut self, ids: &Ids) -> Self {
+        hash_ids(&mut self.subject, &mut self.session, ids);
+        self
+    }
+
     /// Each part as a request of its own.
     pub fn wires(&self) -> impl Iterator<Item = Wire<'a>> {
         self.placements.iter().map(|part| Wire {
@@ -194,6 +213,18 @@ fn id<'w>(field: &str, text: Option<&'w Text<'_>>) -> Result<Option<&'w str>, Ba
         Some(text) if text.len() > MAX_ID => Err(too(field, format!("{} bytes, at most {MAX_ID}", text.len()), MAX_ID)),
         Some(text) if text.contains('\0') => Err(nul(field)),
         text => Ok(text),
+    }
+}
+
+/// What cannot be an id stays, to be refused as it is.
+fn hash_ids<'a>(subject: &mut Option<Text<'a>>, session: &mut Option<Text<'a>>, ids: &Ids) {
+    if !ids.is_keyed() {
+        return;
+    }
+    for (place, kind) in [(subject, IdKind::Subject), (session, IdKind::Session)] {
+        if let Ok(Some(raw)) = id(kind.as_str(), place.as_ref()) {
+            *place = Some(Text(Cow::Owned(ids.known_as(kind, raw).into_owned())));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use selvedge_build::keys::TrustStore;
 use selvedge_decision::TimeUs;
 use selvedge_node::clock::Clock;
 use selvedge_node::config::{Config, LinkKind};
+use selvedge_node::ids::IdsKey;
 
 use super::Check;
 
@@ -20,6 +21,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
     if config.link.kind == LinkKind::Nats {
         checks.push(trust(config));
     }
+    checks.push(ids(&config.ids.key));
     checks.push(kernel(&rustix::system::uname().release().to_string_lossy()));
     checks.push(disk(config));
     checks.push(clock());
@@ -39,6 +41,17 @@ fn trust(config: &Config) -> Check {
         return Check::fail("trust", "no key is trusted", advice);
     }
     Check::ok("trust", names.join(", "))
+}
+
+fn ids(key: &Path) -> Check {
+    if key.as_os_str().is_empty() {
+        let advice = "`selvedge ids keygen` and ids.key let only hashes of them in (docs/people.md)";
+        return Check { advice: Some(advice.to_owned()), ..Check::ok("ids", "of people are kept as they come") };
+    }
+    match IdsKey::read(key) {
+        Ok(_) => Check::ok("ids", format!("of people are hashed by {}", key.display())),
+        Err(bad) => Check::fail("ids", bad.to_string(), "the node does not start without it"),
+    }
 }
 
 fn kernel(release: &str) -> Check {

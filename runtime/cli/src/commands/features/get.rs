@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::schema::Schema;
-use super::{Shards, entity_of};
+use super::{KeyArgs, Shards, entity_of};
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output};
 
@@ -21,6 +21,8 @@ pub(crate) struct Args {
     /// A release's folder, or its features.toml: shows rows that were written in the compact form.
     #[arg(long, value_name = "DIR")]
     release: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyArgs,
     #[command(flatten)]
     shards: Shards,
     #[command(flatten)]
@@ -42,6 +44,7 @@ impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let entity = entity_of(&self.key)?;
         let schema = self.release.as_deref().map(|path| Schema::read(path, &self.view)).transpose()?;
+        let entity = self.keys.keys(schema.as_ref())?.of(entity);
         let shards = match &schema {
             Some(schema) => self.shards.agreed(schema)?,
             None => self.shards,

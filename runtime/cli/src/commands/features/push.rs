@@ -14,8 +14,8 @@ use self::pace::{Pace, Rate};
 use self::progress::Progress;
 use self::resume::Resume;
 use self::rows::{RowFile, Rows};
-use super::Shards;
 use super::schema::Schema;
+use super::{KeyArgs, Keys, Shards};
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output};
 use crate::stop::Stop;
@@ -56,6 +56,8 @@ pub(crate) struct Args {
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     shards: Shards,
     #[command(flatten)]
     core: CoreArgs,
@@ -88,6 +90,7 @@ impl Args {
             Some(schema) => self.shards.agreed(schema)?,
             None => self.shards,
         };
+        let keys = self.keys.keys(schema.as_ref())?;
         let file = RowFile::open(&self.file, schema.as_ref())?;
         let writer =
             schema.as_ref().filter(|_| self.binary).map(|schema| BinaryWriter::new(Arc::clone(schema.layout())));
@@ -104,7 +107,7 @@ impl Args {
             return Ok(Outcome::Findings);
         }
         let Sent { before, acknowledged: rows, stopped } =
-            block_on(0, self.send(&file, writer, shards, total, output))?;
+            block_on(0, self.send(&file, writer, (shards, &keys), total, output))?;
         let pushed = Pushed { view: &self.view, rows, refused, before, stopped };
         let earlier = if before > 0 { format!(" ({before} by the push before)") } else { String::new() };
         let text = format!("{}: {rows} rows written{earlier}, {refused} refused", self.view);
@@ -145,7 +148,7 @@ impl Args {
         &self,
         file: &RowFile,
         writer: Option<BinaryWriter>,
-        shards: Shards,
+        (shards, keys): (Shards, &Keys),
         total: u64,
         output: &Output,
     ) -> anyhow::Result<Sent> {
@@ -159,7 +162,7 @@ impl Args {
         let before = if self.resume { resume.go_on(output)? } else { resume.begin_anew(output) };
         let mut progress = Progress::new(output, before, total);
         let mut acknowledged = 0;
-        let sent = self.send_all(&nats, file.rows()?, writer, shards, before, |now| {
+        let sent = self.send_all(&nats, file.rows()?, writer, (shards, keys), before, |now| {
             acknowledged = now;
             progress.show(before + now);
             resume.reached(before + now, output);
@@ -188,7 +191,7 @@ impl Args {
         nats: &NatsLink,
         rows: Rows<'_>,
         writer: Option<BinaryWriter>,
-        shards: Shards,
+        (shards, keys): (Shards, &Keys),
         before: u64,
         mut progress: impl FnMut(u64),
     ) -> anyhow::Result<bool> {
@@ -204,12 +207,13 @@ impl Args {
                 sent_all = false;
                 break;
             }
-            let bucket = shards.bucket(&self.view, &row.entity);
+            let entity = keys.of(row.entity);
+            let bucket = shards.bucket(&self.view, &entity);
             let bytes = match (&writer, row.json) {
                 (Some(writer), Some(json)) => Some(Bytes::from(writer.write(&json)?)),
                 (_, json) => json,
             };
-            let sent = stop.comes_before(pushing.send(&bucket, &row.entity, bytes)).await;
+            let sent = stop.comes_before(pushing.send(&bucket, &entity, bytes)).await;
             progress(pushing.acknowledged());
             // Given up half way, rows may be on their way that were not acknowledged: they come again.
             let Some(sent) = sent else { return Ok(true) };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use selvedge_build::definitions::{self, nearest};
+use selvedge_decision::definition::By;
 use selvedge_decision::layout::{FeatureKind, RowLayout};
 use selvedge_node::features::row::{RowReader, TIME_NAME};
 use selvedge_node::features::{SymbolLimits, Symbols};
@@ -24,6 +25,7 @@ pub(super) struct Schema {
     view: String,
     layout: Arc<RowLayout>,
     shards: Option<u32>,
+    by: By,
     reader: RowReader,
 }
 
@@ -54,17 +56,22 @@ impl Schema {
             found.aggregates.is_empty(),
             "view {view:?} of {name} is made of a session's events: no rows are written into it"
         );
-        Ok(Self::of(view, found.layout(), found.shards))
+        Ok(Self { by: found.by.clone(), ..Self::of(view, found.layout(), found.shards) })
     }
 
-    /// A view of these features.
+    /// A view of these features, by item.
     pub(super) fn of(view: &str, layout: RowLayout, shards: Option<u32>) -> Self {
         let layout = Arc::new(layout);
-        Self { view: view.to_owned(), reader: reader(&layout), layout, shards }
+        Self { view: view.to_owned(), reader: reader(&layout), layout, shards, by: By::One("item".to_owned()) }
     }
 
     pub(super) fn layout(&self) -> &Arc<RowLayout> {
         &self.layout
+    }
+
+    /// Whose values these are.
+    pub(super) fn by(&self) -> &By {
+        &self.by
     }
 
     /// How many shards the view has.

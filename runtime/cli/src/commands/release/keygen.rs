@@ -1,14 +1,12 @@
 //! `selvedge release keygen`: a new key in two files.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use selvedge_build::keys::SigningKey;
 use serde::Serialize;
 
+use crate::files::write_new;
 use crate::output::{Outcome, Output, Usage};
 
 #[derive(Debug, clap::Args)]
@@ -49,15 +47,4 @@ impl Args {
         output.data(&made, text)?;
         Ok(Outcome::Ok)
     }
-}
-
-fn write_new(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(mode).open(path).with_context(|| match path.exists() {
-            true => format!("{} is there already, and a key is never replaced: choose another name", path.display()),
-            false => format!("cannot create {}", path.display()),
-        })?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("cannot write {}", path.display()))
 }
