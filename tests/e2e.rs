@@ -7,6 +7,7 @@ mod lake;
 mod models;
 mod modules;
 mod parity;
+mod people;
 mod publishing;
 mod rules;
 mod schema;

@@ -43,6 +43,7 @@ fn a_core_is_prepared_once_and_what_differs_is_told() -> Result<()> {
             "channels",
             "nodes",
             "sessions",
+            "erased",
             "releases",
             "features_item",
             "features_user_0",

@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, build, check, completions, core, deploy, dev, doctor, eval, features, ids, node, release, replay,
+    bench, build, check, completions, core, deploy, dev, doctor, erase, eval, features, ids, node, release, replay,
     rollback, status, tail, test,
 };
 use crate::output::{Outcome, Output};
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     /// Write and read the rows of views.
     #[command(subcommand)]
     Features(features::Command),
+    /// Remove what is kept of a person.
+    Erase(erase::Args),
     /// Make the key that hashes ids of people, and hash one.
     #[command(subcommand)]
     Ids(ids::Command),
@@ -78,6 +80,7 @@ impl Command {
             Self::Rollback(args) => args.run(output),
             Self::Status(args) => args.run(output),
             Self::Features(command) => command.run(output),
+            Self::Erase(args) => args.run(output),
             Self::Ids(command) => command.run(output),
             Self::Core(command) => command.run(output),
             Self::Check(args) => args.run(output),
@@ -129,6 +132,8 @@ mod tests {
         check("selvedge features push rows.jsonl --view item", true);
         check("selvedge features backfill --release shop --view person --at 2026-11-23T08:15:30Z --json", true);
         check("selvedge features backfill --view person", false);
+        check("selvedge erase u-42 --ids-key ids.key --session s-1 --session s-2 --lake lake --dry-run --json", true);
+        check("selvedge erase", false);
         check("selvedge ids keygen ids.key", true);
         check("selvedge ids hash u-42 --key ids.key --json", true);
         check("selvedge ids hash u-42", false);

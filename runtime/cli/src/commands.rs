@@ -8,6 +8,7 @@ pub(crate) mod core;
 pub(crate) mod deploy;
 pub(crate) mod dev;
 pub(crate) mod doctor;
+pub(crate) mod erase;
 pub(crate) mod eval;
 pub(crate) mod features;
 pub(crate) mod ids;

@@ -12,6 +12,7 @@
 //! failure an instance forgets what it knows and begins again from there.
 
 mod did;
+mod erased;
 mod held;
 mod order;
 mod position;
@@ -51,6 +52,8 @@ const PROVE_EVERY: Duration = Duration::from_secs(1);
 const PROVEN_FOR: Duration = Duration::from_secs(3);
 /// How often it is told how far the counting is, and what still fails.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How often it is asked who was erased.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Blocks that wait to be counted.
 const BLOCKS: usize = 32;
 /// How long to wait after a failure, and for a stream that is not there.
@@ -149,6 +152,10 @@ struct Instance {
     written: Option<(u64, Instant)>,
     told: Instant,
     blocks: mpsc::Receiver<Result<Option<BlockMessage>, ReadFailure>>,
+    /// The last number of the bucket of erased people that is known.
+    erased: u64,
+    /// When it was asked last.
+    asked: Instant,
     /// Reads ahead; ends with this.
     _reading: JoinSet<()>,
 }
@@ -225,7 +232,11 @@ impl Instance {
         let (send, blocks_come) = mpsc::channel(BLOCKS);
         let mut reading = JoinSet::new();
         reading.spawn(read(blocks, send));
-        let states = States::new(Arc::clone(aggregates), by.clone(), part, Entities::in_bucket(nats, view, entities));
+        let mut states =
+            States::new(Arc::clone(aggregates), by.clone(), part, Entities::in_bucket(nats, view, entities));
+        // Before the first event: one that is read again may be of somebody who was erased since.
+        let (people, erased) = nats.erased(0).await?;
+        people.iter().for_each(|person| states.erase(person));
         Ok(Self {
             nats: Arc::clone(nats),
             view: view.clone(),
@@ -242,6 +253,8 @@ impl Instance {
             written: None,
             told: Instant::now(),
             blocks: blocks_come,
+            erased,
+            asked: Instant::now(),
             _reading: reading,
         })
     }
@@ -259,6 +272,7 @@ impl Instance {
                     return Ok(());
                 }
                 _ = turns.tick() => {
+                    self.let_go().await?;
                     let given_up = self.order.give_up(Instant::now());
                     self.states.apply(given_up).await?;
                     self.write().await?;
@@ -293,6 +307,16 @@ impl Instance {
             Err(bad) => tell(Did::Failed { view: self.view.clone(), why: unreadable(message.sequence, &bad) }),
         }
         (self.taken, self.at_end) = (message.sequence, (message.pending == 0).then(Instant::now));
+        Ok(())
+    }
+
+    /// Lets go of people who were erased since this was asked last.
+    async fn let_go(&mut self) -> Result<(), Failure> {
+        if self.asked.elapsed() >= ASK_EVERY {
+            let (people, last) = self.nats.erased(self.erased).await?;
+            people.iter().for_each(|person| self.states.erase(person));
+            (self.erased, self.asked) = (last, Instant::now());
+        }
         Ok(())
     }
 

@@ -7,13 +7,14 @@
 //! than one node must see, of people and items, the core counts (`crate::aggregates`), and it comes here as slots (`core`).
 
 mod core;
+mod erased;
 mod join;
 mod metrics;
 mod slots;
 mod travel;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
@@ -86,6 +87,8 @@ struct Inner {
     views: Mutex<Vec<Weak<SessionView>>>,
     /// The same views, for events that have only come.
     joining: RwLock<Vec<Weak<SessionView>>>,
+    /// Sessions of people who were erased: what began in them before is not taken any more.
+    erased: Mutex<HashMap<String, TimeUs>>,
     /// Views that the core counts and that are not followed yet.
     bound: Mutex<Vec<Weak<SessionView>>>,
     more_bound: Notify,
@@ -120,6 +123,7 @@ impl Sessions {
             settled: AtomicBool::new(false),
             views: Mutex::default(),
             joining: RwLock::default(),
+            erased: Mutex::default(),
             bound: Mutex::default(),
             more_bound: Notify::new(),
         };
@@ -244,6 +248,9 @@ impl Sessions {
     /// What another run knows of a session of a view. Whether a view took it.
     fn arrive(&self, view: &str, session: &str, origin: &Arc<Origin>, slot: &Slot) -> bool {
         let now_us = self.inner.clock.now_us();
+        if self.is_erased(session, slot) {
+            return false;
+        }
         let is_it = |known: &Arc<SessionView>| known.name == view && known.core.is_none();
         let views: Vec<_> = self.views().iter().filter_map(Weak::upgrade).filter(is_it).collect();
         views.iter().fold(false, |taken, known| known.arrive(session, origin, slot, now_us, false) | taken)

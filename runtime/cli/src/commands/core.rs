@@ -9,18 +9,23 @@ mod lake;
 mod permissions;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use selvedge_build::channel::Pointer;
 use selvedge_build::definitions;
 use selvedge_build::keys::SigningKey;
 use selvedge_build::release::{self, Limits, ReleaseFiles};
 use selvedge_decision::Plan;
 use selvedge_decision::definition::FeaturesDef;
+use selvedge_node::link::NatsLink;
 
 use crate::files::read_file;
 use crate::output::{Outcome, Output};
 
 const MAX_FILE_BYTES: u64 = 1 << 20;
+/// How long fetching a release may take.
+const FETCH_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -64,6 +69,15 @@ pub(crate) fn plan_of(source: &Path) -> anyhow::Result<Plan> {
         read_file(source, limits.max_total_bytes)?
     };
     compile(&release::open(&bytes, &limits)?).with_context(|| source.display().to_string())
+}
+
+/// The plan of the release that a channel points to; `None` when it points to none.
+pub(crate) async fn plan_of_channel(nats: &NatsLink, name: &str) -> anyhow::Result<Option<Plan>> {
+    let Some(value) = nats.read_channel(name).await? else { return Ok(None) };
+    let (pointer, limits) = (Pointer::read(name, &value.bytes)?, Limits::default());
+    let bytes = nats.fetch_release(&pointer.release, limits.max_total_bytes, FETCH_WITHIN).await?;
+    let files = release::open(&bytes, &limits)?;
+    Ok(Some(tokio::task::spawn_blocking(move || compile(&files)).await??))
 }
 
 fn compile(files: &ReleaseFiles) -> anyhow::Result<Plan> {

@@ -44,6 +44,11 @@ impl Slot {
         self.version == VERSION
     }
 
+    /// When the first event came; `None` when none did.
+    pub fn first(&self) -> Option<TimeUs> {
+        self.span.map(|(first, _)| first)
+    }
+
     /// When the last event came; 0 when none did.
     pub fn last(&self) -> TimeUs {
         self.span.map_or(0, |(_, last)| last)

@@ -82,6 +82,11 @@ impl State {
         Self { span, events, cells }
     }
 
+    /// When the first event came; `None` when none did.
+    pub fn first(&self) -> Option<TimeUs> {
+        self.span.map(|(first, _)| first)
+    }
+
     pub(super) fn span(&self) -> Option<(TimeUs, TimeUs)> {
         self.span
     }

@@ -12,11 +12,13 @@ use selvedge_decision::Epoch;
 use selvedge_decision::aggregate::{Aggregates, Happening, State};
 use selvedge_decision::definition::By;
 
+use super::erased::{Gone, is_of, is_of_people};
 use super::held::{Held, read_slot};
 use super::{Block, Part};
 use crate::features::entity::shard_of;
 use crate::link::nats::NatsLink;
 use crate::link::nats::aggregates::{Key, NotWritten};
+use crate::link::nats::erased::Erased;
 use crate::link::nats::releases::CoreError;
 use crate::sessions::{Origin, entity_of, values};
 
@@ -33,6 +35,7 @@ pub struct States {
     young: HashMap<Whose, Held, RandomState>,
     old: HashMap<Whose, Held, RandomState>,
     changed: Vec<Whose>,
+    gone: Gone,
     counts: Counts,
 }
 
@@ -82,7 +85,20 @@ impl States {
     /// Nothing is known yet.
     pub fn new(aggregates: Arc<Aggregates>, by: By, part: Part, entities: Entities) -> Self {
         let (young, old, changed) = (HashMap::default(), HashMap::default(), Vec::new());
-        Self { aggregates, by, part, entities, young, old, changed, counts: Counts::default() }
+        let (gone, counts) = (Gone::default(), Counts::default());
+        Self { aggregates, by, part, entities, young, old, changed, gone, counts }
+    }
+
+    /// Lets go of a person: what is in memory of them, and from now on of their events those that were received before they were
+    /// erased. What is in the bucket is whoever erases to remove.
+    pub fn erase(&mut self, person: &Erased) {
+        if !is_of_people(&self.by) || !self.gone.note(person) {
+            return;
+        }
+        let stays = |whose: &Whose| !is_of(&self.by, &whose.entity, person);
+        self.young.retain(|whose, _| stays(whose));
+        self.old.retain(|whose, _| stays(whose));
+        self.changed.retain(stays);
     }
 
     /// Applies blocks, one after another.
@@ -93,6 +109,9 @@ impl States {
                 .iter()
                 .map(|event| {
                     let entity = entity_of(&self.by, event).filter(|entity| self.is_ours(entity))?;
+                    if self.gone.has(event) {
+                        return None;
+                    }
                     let epoch = if self.by.is_session() { block.origin.epoch } else { Epoch(0) };
                     let origin = Origin { node: block.origin.node.clone(), epoch };
                     Some(Whose { entity: entity.into(), origin })

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::link::LinkState;
 
 pub(crate) mod aggregates;
+pub mod erased;
 pub mod events;
 pub mod features;
 pub mod releases;
@@ -148,6 +149,11 @@ impl NatsConfig {
     /// The KV bucket of what nodes know of sessions.
     pub fn sessions_bucket(&self) -> String {
         format!("{}sessions", self.prefix)
+    }
+
+    /// The KV bucket of who was erased.
+    pub fn erased_bucket(&self) -> String {
+        format!("{}erased", self.prefix)
     }
 
     /// The KV bucket in which nodes tell how they are.

@@ -59,7 +59,12 @@ impl Sessions {
                 self.follow_counted(core, stop.clone()).await;
             }
         };
-        tokio::join!(self.go_out(nats.as_ref(), stop.clone()), followed, counted);
+        let erased = async {
+            if let Some(core) = &core {
+                self.follow_erased(core, stop.clone()).await;
+            }
+        };
+        tokio::join!(self.go_out(nats.as_ref(), stop.clone()), followed, counted, erased);
     }
 
     /// Follows the bucket of every view that the core counts, from when it is bound.

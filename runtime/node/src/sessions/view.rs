@@ -278,6 +278,29 @@ impl SessionView {
         gone
     }
 
+    /// Lets go of what began in a session before `at_us`, whichever run saw it. Whose that was.
+    pub(super) fn erase(&self, session: &str, at_us: TimeUs) -> Vec<Arc<Origin>> {
+        let began = |seen: &Seen| seen.state.first().is_some_and(|first| first < at_us);
+        let mut gone = Vec::new();
+        let mut part = self.part_of(session);
+        let Part { young, old, .. } = &mut *part;
+        let Some(known) = young.get_mut(session).or_else(|| old.get_mut(session)) else { return gone };
+        if began(&known.own) {
+            // Its number stays: decisions go on saying which event was the last.
+            known.own = Seen { seq: known.own.seq, ..Seen::default() };
+            gone.push(Arc::clone(&self.me));
+        }
+        known.others.retain(|(origin, seen)| {
+            let goes = began(seen);
+            if goes {
+                gone.push(Arc::clone(origin));
+            }
+            !goes
+        });
+        known.put_together(&self.aggregates);
+        gone
+    }
+
     /// What changed since this was asked last.
     pub(super) fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();

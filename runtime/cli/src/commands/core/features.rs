@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{compile, plan_of};
+use super::{FETCH_WITHIN, compile, plan_of};
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output, Usage};
 
@@ -49,8 +49,6 @@ pub(crate) struct Args {
 
 /// How often the channel is read.
 const READ_EVERY: Duration = Duration::from_secs(1);
-/// How long fetching a release may take.
-const FETCH_WITHIN: Duration = Duration::from_secs(60);
 
 /// The views that are counted.
 struct Running {

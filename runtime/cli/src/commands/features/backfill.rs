@@ -53,6 +53,7 @@ impl Args {
         let query = BlockQuery { lane: Some(Lane::Events), node: None, from: BlocksFrom::Start, follow: false };
         block_on(0, async {
             let nats = self.core.connect().await?;
+            nats.erased(0).await?.0.iter().for_each(|person| states.erase(person));
             let mut blocks = nats.blocks(query).await?;
             while let Some(message) = blocks.next().await? {
                 match Block::read(&message.bytes, message.sequence) {

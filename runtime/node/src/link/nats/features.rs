@@ -54,7 +54,7 @@ pub enum RowError {
 }
 
 /// How long the mark of an expired row stays, so that a node which was away for less finds it.
-const MARKS_LIVE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const MARKS_LIVE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The largest row, as in the node's default `features.max_row`.
 const MAX_ROW_BYTES: i32 = 256 * 1024;
 

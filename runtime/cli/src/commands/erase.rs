@@ -1,0 +1,236 @@
+//! `selvedge erase`: removes what is kept of a person, and tells what it removed and what it could not reach. Owns the order: first
+//! it is noted that they are erased, so that whoever counts or keeps something of them lets go; then keys go; then it is looked
+//! again, because what was on its way may have come meanwhile.
+
+mod places;
+mod report;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use selvedge_build::channel;
+use selvedge_decision::{Digest, TimeUs};
+use selvedge_node::clock::Clock;
+use selvedge_node::events::rfc3339;
+use selvedge_node::features::entity::entity;
+use selvedge_node::ids::{Ids, IdsKey, Kind};
+use selvedge_node::link::NatsLink;
+use selvedge_node::link::nats::erased::Erased;
+use selvedge_node::link::nats::events::{BlockQuery, ReadFailure};
+use selvedge_node::outbox::reader::{Item, Reader};
+use serde_json::json;
+
+use self::places::Place;
+use self::report::{Part, Report};
+use crate::commands::core::{plan_of, plan_of_channel};
+use crate::core::{CoreArgs, block_on};
+use crate::files::write_file;
+use crate::output::{Outcome, Output, Usage};
+
+/// How long nodes and the core have to let go of what they have in memory: they ask every second.
+const LET_GO: Duration = Duration::from_millis(1_500);
+/// How often it is looked whether something came again.
+const ROUNDS: usize = 3;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Sessions are those that the stream tells of; name others with --session. Events and decisions in the stream stay \
+    until the stream's age and are passed by from now on. docs/people.md says what is removed where, and what is not."
+)]
+pub(crate) struct Args {
+    /// The person, as requests name them, or as the hash that their id became.
+    subject: String,
+    /// The key by which nodes hash ids (`ids.key`).
+    #[arg(long, value_name = "FILE")]
+    ids_key: Option<PathBuf>,
+    /// A session of theirs, besides those that the stream tells of; may be given several times.
+    #[arg(long = "session", value_name = "ID")]
+    sessions: Vec<String>,
+    /// The channel whose release says which views there are.
+    #[arg(long, value_name = "NAME", default_value = "prod")]
+    channel: String,
+    /// A release file or folder that says which views there are, besides the channel's; may be given several times.
+    #[arg(long = "release", value_name = "PATH")]
+    releases: Vec<PathBuf>,
+    /// The folder of the lake: whoever reads it passes by what is older than the mark that is left there.
+    #[arg(long, value_name = "DIR")]
+    lake: Option<PathBuf>,
+    /// Tell what would go, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    core: CoreArgs,
+}
+
+/// What the stream tells of a person.
+#[derive(Default)]
+struct Told {
+    sessions: BTreeSet<String>,
+    events: u64,
+    decisions: u64,
+    unreadable: u64,
+}
+
+// === impl Args ===
+
+impl Args {
+    pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        if !channel::is_name(&self.channel) {
+            let why = format!("{:?} is no channel: a name has 1 to 64 characters of a-z, 0-9 and -", self.channel);
+            return Err(Usage(why).into());
+        }
+        let ids = match &self.ids_key {
+            Some(path) => Ids::keyed(IdsKey::read(path)?),
+            None => Ids::default(),
+        };
+        let known_as = |kind: Kind, id: &str| {
+            entity([id]).map_err(|bad| Usage(format!("{} {id:?}: {bad}", kind.as_str())))?;
+            anyhow::Ok(ids.known_as(kind, id).into_owned())
+        };
+        let subject = known_as(Kind::Subject, &self.subject)?;
+        let sessions = self.sessions.iter().map(|id| known_as(Kind::Session, id)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(lake) = self.lake.as_deref().filter(|lake| !lake.is_dir()) {
+            return Err(Usage(format!("--lake {}: there is no such folder", lake.display())).into());
+        }
+        let report = block_on(0, self.erase(&subject, sessions, output))?;
+        report.print(output)?;
+        Ok(Outcome::of(report.is_whole()))
+    }
+
+    async fn erase(&self, subject: &str, sessions: Vec<String>, output: &Output) -> anyhow::Result<Report> {
+        let nats = self.core.connect().await?;
+        let mut plans = Vec::new();
+        match plan_of_channel(&nats, &self.channel).await? {
+            Some(plan) => plans.push(plan),
+            None if self.releases.is_empty() => anyhow::bail!(
+                "channel {} has no release, which says what views there are of people; name one with --release",
+                self.channel
+            ),
+            None => {}
+        }
+        plans.extend(self.releases.iter().map(|path| plan_of(path)).collect::<Result<Vec<_>, _>>()?);
+        output.talk("looking through the stream for their sessions");
+        let mut told = told(&nats, subject).await?;
+        told.sessions.extend(sessions);
+        let mut erased = Erased {
+            subject: subject.to_owned(),
+            at_us: Clock::new().now_us(),
+            sessions: told.sessions.iter().cloned().collect(),
+        };
+        if !self.dry_run {
+            // First: who learns of them late passes by what they did before.
+            nats.note_erased(&erased).await?;
+            tokio::time::sleep(LET_GO).await;
+        }
+        let mut report = Report::new(self.dry_run);
+        for place in places::of(&nats, &plans, &erased).await? {
+            report.add(self.clear(&nats, &place).await);
+        }
+        for _ in 1..ROUNDS {
+            if self.dry_run || report.removed() == 0 {
+                break;
+            }
+            tokio::time::sleep(LET_GO).await;
+            let mut again = Vec::new();
+            for place in places::of(&nats, &plans, &erased).await? {
+                again.push(self.clear(&nats, &place).await);
+            }
+            let removed: u64 = again.iter().map(|part| part.removed).sum();
+            again.into_iter().for_each(|part| report.add(part));
+            if removed == 0 {
+                break;
+            }
+            // What went was counted of events that came since: they do not count either.
+            erased.at_us = Clock::new().now_us();
+            nats.note_erased(&erased).await?;
+        }
+        report.add(told.part(&nats.config().events_stream()));
+        report.add(Part::noted(&nats.config().erased_bucket(), erased.sessions.len(), self.dry_run));
+        report.add(match &self.lake {
+            Some(lake) => mark(lake, &erased.subject, erased.at_us, self.dry_run)?,
+            None => Part::left("lake", "", "not looked at: --lake DIR leaves a mark that its readers keep to"),
+        });
+        Ok(report)
+    }
+
+    /// Removes what is in one bucket.
+    async fn clear(&self, nats: &NatsLink, place: &Place) -> Part {
+        let mut part = Part::bucket(&place.bucket);
+        let keys = match nats.keys_like(&place.bucket, &place.patterns).await {
+            Ok(keys) => keys,
+            Err(error) => return part.failed(error.to_string()),
+        };
+        part.found = keys.len() as u64;
+        if let Some(why) = place.unsure.filter(|_| part.found > 0) {
+            return part.failed(why.to_owned());
+        }
+        for key in keys.iter().filter(|_| !self.dry_run) {
+            match nats.purge_key(&place.bucket, key).await {
+                Ok(ends) => {
+                    part.removed += 1;
+                    if !ends {
+                        part.note = Some("the keys stay as marks without a value".to_owned());
+                    }
+                }
+                Err(error) => return part.failed(error.to_string()),
+            }
+        }
+        part
+    }
+}
+
+/// Reads all of the stream.
+async fn told(nats: &NatsLink, subject: &str) -> anyhow::Result<Told> {
+    let (mut told, mut reader) = (Told::default(), Reader::new());
+    let mut blocks = match nats.blocks(BlockQuery::default()).await {
+        Ok(blocks) => blocks,
+        Err(ReadFailure::NoStream(_)) => return Ok(told),
+        Err(error) => return Err(error.into()),
+    };
+    while let Some(message) = blocks.next().await? {
+        let Ok(entries) = reader.block(&message.bytes) else {
+            told.unreadable += 1;
+            continue;
+        };
+        for entry in entries {
+            let (whose, session, count) = match entry.item {
+                Item::Event(event) => (event.subject, event.session, &mut told.events),
+                Item::Record(record) => (record.subject, record.session, &mut told.decisions),
+            };
+            if whose.as_deref() == Some(subject) {
+                *count += 1;
+                told.sessions.extend(session);
+            }
+        }
+    }
+    Ok(told)
+}
+
+/// Leaves the mark in the lake: `erased/DIGEST.json`.
+fn mark(lake: &Path, subject: &str, at_us: TimeUs, dry_run: bool) -> anyhow::Result<Part> {
+    let folder = lake.join("erased");
+    let file = folder.join(format!("{}.json", Digest::of(subject.as_bytes()).hex()));
+    if !dry_run {
+        std::fs::create_dir_all(&folder)?;
+        let json = json!({ "subject": subject, "at": rfc3339::format(at_us) });
+        write_file(&file, format!("{json}\n").as_bytes())?;
+    }
+    Ok(Part::marked(&file.display().to_string(), dry_run))
+}
+
+// === impl Told ===
+
+impl Told {
+    fn part(&self, stream: &str) -> Part {
+        let mut why = format!(
+            "{} events and {} decisions stay until the stream's age, and are passed by",
+            self.events, self.decisions
+        );
+        if self.unreadable > 0 {
+            why.push_str(&format!("; {} blocks cannot be read", self.unreadable));
+        }
+        let part = Part { found: self.events + self.decisions, ..Part::left("stream", stream, &why) };
+        if self.unreadable > 0 { part.failed(why) } else { part }
+    }
+}
