@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use selvedge_suite::harness::shop::{FEATURES, Shop};
 use selvedge_suite::harness::stream::Stream;
-use selvedge_suite::harness::{Node, NodeSpec, Rig, until};
+use selvedge_suite::harness::{Line, Node, NodeSpec, Proxy, Rig, until};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -225,7 +225,9 @@ fn a_person_who_is_erased_is_nowhere_and_everybody_else_stays() -> Result<()> {
         let shop = shop(&rig)?;
         let release = rig.deploy(shop.folder()).await?;
         push_people(&rig, shop.folder(), None, &[("raw-anna", 5.0), ("raw-bert", 7.0)]).await?;
-        let nodes = [ready(rig.spec("edge-1"), &release, 2).await?, ready(rig.spec("edge-2"), &release, 2).await?];
+        let proxy = Proxy::start(rig.nats.port(), 1).await?;
+        let far = NodeSpec::new("edge-2", &rig.path("edge-2"), &proxy.url(), &rig.path("keys/rig.pub"));
+        let nodes = [ready(rig.spec("edge-1"), &release, 2).await?, ready(far, &release, 2).await?];
         let mut core = rig.core_features("core", &[]).await?;
         let (anna, bert) = (("raw-anna", "s-anna"), ("raw-bert", "s-bert"));
         for node in &nodes {
@@ -259,6 +261,11 @@ fn a_person_who_is_erased_is_nowhere_and_everybody_else_stays() -> Result<()> {
         ensure!(code == Some(0) && of(&told, "features_item").is_none(), "{told:?}");
         all(before).await?;
 
+        // One node is cut off while she is erased, and has something to tell that nobody heard.
+        proxy.set(Line::Cut);
+        let event =
+            |session: &str| json!({"name": "view_item", "subject": anna.0, "session": session, "item": "sku-1"});
+        nodes[1].client().post("/v1/events", &event(anna.1)).await?.ok()?;
         let lake = rig.path("lake");
         fs::create_dir(&lake)?;
         let (code, told) = erase(&rig, anna.0, &["--lake", &lake.display().to_string()]).await?;
@@ -266,7 +273,7 @@ fn a_person_who_is_erased_is_nowhere_and_everybody_else_stays() -> Result<()> {
             ensure!(of(&told, bucket).is_some_and(|part| part.1 >= found && part.1 == part.2), "{bucket}: {told:?}");
         }
         ensure!(code == Some(0), "{told:?}");
-        all(0.0).await?;
+        scores(&nodes[0], anna, 0.0).await?;
         let (_, told) = erase(&rig, anna.0, &["--dry-run"]).await?;
         for (bucket, _) in keys {
             ensure!(of(&told, bucket).is_some_and(|part| part.1 == 0), "{bucket}: {told:?}");
@@ -277,9 +284,16 @@ fn a_person_who_is_erased_is_nowhere_and_everybody_else_stays() -> Result<()> {
         let mark: Value = serde_json::from_slice(&fs::read(marks[0].path())?)?;
         ensure!(mark["subject"] == "raw-anna" && mark["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{mark}");
 
+        proxy.set(Line::Whole);
+        all(0.0).await?;
+        until("what the node had to tell to be in the stream", LIMIT, async || {
+            stream.read_on().await.ok()?;
+            (stream.events.len() == 7).then_some(())
+        })
+        .await?;
+
         // She comes again: what she does now counts, what she did before does not, whoever computes it.
-        let event = json!({"name": "view_item", "subject": anna.0, "session": anna.1, "item": "sku-1"});
-        nodes[0].client().post("/v1/events", &event).await?.ok()?;
+        nodes[0].client().post("/v1/events", &event(anna.1)).await?.ok()?;
         let now = 10_000.0 + 1e6;
         all(now).await?;
         core.kill()?;

@@ -54,7 +54,7 @@ pub struct IdsKey {
 #[derive(Debug, thiserror::Error)]
 pub enum BadIdsKey {
     /// The file cannot be read.
-    #[error("cannot read the key of ids {path}: {why}")]
+    #[error("ids.key: cannot read {path}: {why}")]
     Read {
         /// The file.
         path: String,
@@ -63,7 +63,7 @@ pub enum BadIdsKey {
     },
     /// Others may read the file, or write it.
     #[error(
-        "the key of ids {path} has the mode {mode:04o}: others than its owner and its group can use it; chmod 600 {path}"
+        "ids.key: {path} has the mode {mode:04o}: others than its owner and its group can use it; chmod 600 {path}"
     )]
     Mode {
         /// The file.
@@ -73,7 +73,7 @@ pub enum BadIdsKey {
     },
     /// The file holds no key.
     #[error(
-        "{path} is not a key of ids: expected one line of 64 hex digits, as `selvedge ids keygen` or `openssl rand -hex 32` makes it"
+        "ids.key: {path} holds no key of ids: expected one line of 64 hex digits, as `selvedge ids keygen` or `openssl rand -hex 32` makes it"
     )]
     Text {
         /// The file.

@@ -55,7 +55,7 @@ pub enum StartError {
     #[error("link: {0}")]
     Link(String),
     /// The key of ids cannot be used.
-    #[error("ids.key: {0}")]
+    #[error(transparent)]
     Ids(#[from] crate::ids::BadIdsKey),
     /// The outbox cannot be used.
     #[error("outbox: {0}")]

@@ -224,11 +224,11 @@ fn mark(lake: &Path, subject: &str, at_us: TimeUs, dry_run: bool) -> anyhow::Res
 impl Told {
     fn part(&self, stream: &str) -> Part {
         let mut why = format!(
-            "{} events and {} decisions stay until the stream's age, and are passed by",
+            "events: {}, decisions: {}; they stay until the stream's age, and are passed by",
             self.events, self.decisions
         );
         if self.unreadable > 0 {
-            why.push_str(&format!("; {} blocks cannot be read", self.unreadable));
+            why.push_str(&format!("; blocks that cannot be read: {}", self.unreadable));
         }
         let part = Part { found: self.events + self.decisions, ..Part::left("stream", stream, &why) };
         if self.unreadable > 0 { part.failed(why) } else { part }

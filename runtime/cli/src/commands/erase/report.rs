@@ -41,7 +41,11 @@ impl Part {
 
     pub(super) fn noted(bucket: &str, sessions: usize, dry_run: bool) -> Self {
         let noted = if dry_run { "would be noted" } else { "noted" };
-        Self::left("note", bucket, &format!("{noted} with {sessions} sessions, for nodes and whoever counts"))
+        Self::left(
+            "note",
+            bucket,
+            &format!("{noted} for nodes and whoever counts, with the sessions known: {sessions}"),
+        )
     }
 
     pub(super) fn marked(file: &str, dry_run: bool) -> Self {

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use async_nats::jetstream::kv;
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use async_nats::jetstream::{ErrorCode, kv};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use selvedge_decision::TimeUs;
@@ -54,20 +55,32 @@ impl NatsLink {
     /// bucket was made anew since.
     pub async fn erased(&self, after: u64) -> Result<(Vec<Erased>, u64), CoreError> {
         let bucket = self.config().erased_bucket();
-        let name = format!("KV_{bucket}");
-        if !self.has_stream(&name).await? {
-            return Ok((Vec::new(), 0));
-        }
-        let stream = self.jetstream().get_stream(&name).await;
-        let stream = stream.map_err(|error| failed(format!("look at bucket {bucket}"), &error))?;
+        let stream = match self.jetstream().get_stream(format!("KV_{bucket}")).await {
+            Ok(stream) => stream,
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(answer) if answer.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    return Ok((Vec::new(), 0));
+                }
+                _ => return Err(failed(format!("look at bucket {bucket}"), &error)),
+            },
+        };
         let state = &stream.cached_info().state;
-        let after = if state.last_sequence < after { 0 } else { after };
-        let mut all = Vec::new();
-        if state.messages == 0 || state.last_sequence == after {
-            return Ok((all, state.last_sequence));
+        let (last, after) = (state.last_sequence, if state.last_sequence < after { 0 } else { after });
+        if state.messages == 0 || last == after {
+            return Ok((Vec::new(), last));
         }
-        // A bucket's last message is never gone: what is written over it has a higher number.
-        let mut following = self.follow_slots(&bucket, Some(after).filter(|after| *after > 0)).await?;
+        let read = self.erased_behind(&bucket, after);
+        let read = tokio::time::timeout(self.config().timeout, read).await;
+        let (all, read_to) = read.map_err(|_| CoreError::Failed {
+            what: format!("read bucket {bucket}"),
+            why: "what its state tells of does not come".to_owned(),
+        })??;
+        Ok((all, read_to.max(last)))
+    }
+
+    async fn erased_behind(&self, bucket: &str, after: u64) -> Result<(Vec<Erased>, u64), CoreError> {
+        let mut all = Vec::new();
+        let mut following = self.follow_slots(bucket, Some(after).filter(|after| *after > 0)).await?;
         loop {
             for message in following.next().await? {
                 let value = message.json.and_then(|json| serde_json::from_slice::<Value>(&json).ok());
