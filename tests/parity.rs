@@ -19,7 +19,7 @@ use selvedge_node::link::nats::events::BlockQuery;
 use selvedge_node::outbox::Lane;
 use selvedge_node::outbox::reader::{Entry, Item, Reader};
 use selvedge_node::sessions::values;
-use selvedge_suite::harness::shop::Shop;
+use selvedge_suite::harness::shop::{Shop, number};
 use selvedge_suite::harness::{Node, Random, Rig, until};
 use serde_json::{Value, json};
 
@@ -89,25 +89,21 @@ fn shop(rig: &Rig) -> Result<Shop> {
             let name = format!("{view}-saw-{item}");
             input(&name, scope, &format!("type = \"flag\"\nweight = 1.0\n{derive}"))
         };
-        let mut text: String = NUMBERS.map(|name| input(&of(name), scope, "type = \"number\"\nweight = 1.0")).concat();
+        let mut text: String = NUMBERS.map(|name| number(&of(name), scope, 1.0)).concat();
         text += &input(&of("last"), scope, "type = \"symbol\"\nweights = { shoes = 1.0, hats = 2.0 }");
         text += &input(&of("taste"), scope, "type = \"vector\"\nweights = [1.0, 2.0, 3.0]");
         text + &ITEMS.map(recent).concat()
     };
-    let session = ["depth", "duration"]
-        .map(|name| input(&format!("session.{name}"), "shared", "type = \"number\"\nweight = 1.0"))
-        .concat()
+    let session = ["depth", "duration"].map(|name| number(&format!("session.{name}"), "shared", 1.0)).concat()
         + &all_of("session", "shared");
     let begin = "link = \"identity\"\nintercept = 0.0\n";
     shop.model("sessions", &format!("{begin}{session}"))?;
     let others = all_of("person", "shared") + &all_of("goods", "candidate") + &all_of("both", "candidate");
     shop.model("everything", &format!("{begin}{session}{others}"))?;
-    let weighs =
-        |name: &str, scope: &str, weight: f64| input(name, scope, &format!("type = \"number\"\nweight = {weight:.1}"));
-    let counts = weighs("session.all", "shared", 1e12)
-        + &weighs("person.all", "shared", 1.0)
-        + &weighs("goods.all", "candidate", 1e4)
-        + &weighs("both.all", "candidate", 1e8);
+    let counts = number("session.all", "shared", 1e12)
+        + &number("person.all", "shared", 1.0)
+        + &number("goods.all", "candidate", 1e4)
+        + &number("both.all", "candidate", 1e8);
     shop.model("counts", &format!("{begin}{counts}"))?;
     Ok(shop)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use selvedge_suite::harness::shop::{FEATURES, Shop};
+use selvedge_suite::harness::shop::{FEATURES, Shop, number};
 use selvedge_suite::harness::stream::Stream;
 use selvedge_suite::harness::{Line, Node, NodeSpec, Proxy, Rig, until};
 use serde_json::{Value, json};
@@ -40,9 +40,6 @@ fallback = { by = "item.stock" }
 record = { inputs = 1.0 }
 "#;
     shop.placement("plp-rank", placement)?;
-    let number = |name: &str, scope: &str, weight: f64| {
-        format!("[[input]]\nname = {name:?}\nscope = {scope:?}\ntype = \"number\"\nweight = {weight:.1}\n")
-    };
     let model = [
         "link = \"identity\"\nintercept = 0.0\n".to_owned(),
         number("user.value", "shared", 1.0),

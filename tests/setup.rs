@@ -225,7 +225,7 @@ fn a_node_behind_a_leaf_node_knows_tells_and_survives_a_cut_line() -> Result<()>
         ensure!(init(&cli, &[]).await?.0 == Some(0));
 
         let (private, public) = keygen(&cli, folder.path()).await?;
-        let shop = state_shop(folder.path())?;
+        let shop = Shop::priced(folder.path().join("shop"), 1)?;
         let release = deploy(&cli, &shop, &private).await?;
         let spec = NodeSpec::new("edge-1", &folder.path().join("edge-1"), &leaf.url(), &public);
         let node = Node::start(spec.set("link.nats.domain=hub")).await?;
@@ -255,14 +255,6 @@ fn a_node_behind_a_leaf_node_knows_tells_and_survives_a_cut_line() -> Result<()>
         ensure!(status.stdout.contains("edge-1"), "{} {}", status.stdout, status.stderr);
         Ok(())
     })
-}
-
-/// A shop that ranks items by their price.
-fn state_shop(folder: &Path) -> Result<Shop> {
-    let shop = Shop::numbered(folder.join("shop"), 1)?;
-    let price = "[[input]]\nname = \"item.price\"\nscope = \"candidate\"\ntype = \"number\"\nweight = 1.0\n";
-    shop.model("rank", &format!("link = \"identity\"\n{price}"))?;
-    Ok(shop)
 }
 
 /// Waits until a decision knows this price.

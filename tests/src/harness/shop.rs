@@ -51,6 +51,14 @@ impl Shop {
         Ok(shop)
     }
 
+    /// As [`Shop::numbered`], but `plp-rank` scores each item by its price; an item without one scores 0.
+    pub fn priced(folder: impl Into<PathBuf>, number: u32) -> Result<Self> {
+        let shop = Self::numbered(folder, number)?;
+        let price = self::number("item.price", "candidate", 1.0);
+        shop.model("rank", &format!("link = \"identity\"\nrows = 4096\n{price}"))?;
+        Ok(shop)
+    }
+
     /// Writes a file at a path inside the release.
     pub fn file(&self, path: &str, content: impl AsRef<[u8]>) -> Result<&Self> {
         let path = self.folder.join(path);
@@ -113,4 +121,9 @@ fallback = { by = "item.stock" }
 pub fn constant(number: u32) -> String {
     let id = "name = \"candidate.id\"\nscope = \"candidate\"\ntype = \"symbol\"\nweights = { default = 0.0 }";
     format!("link = \"identity\"\nintercept = {number}.0\n[[input]]\n{id}\n")
+}
+
+/// An input of a linear model: a number, times its weight.
+pub fn number(name: &str, scope: &str, weight: f64) -> String {
+    format!("[[input]]\nname = {name:?}\nscope = {scope:?}\ntype = \"number\"\nweight = {weight:.1}\n")
 }

@@ -2,12 +2,15 @@
 //! and the core killed, the line between them cut, slow, half-open, flapping and untidy, buckets and streams emptied, clocks
 //! that jump, disks that are full, files that are damaged, a node that is cloned. After each: every event answered 202 is in
 //! the stream once and in the order in which it was sent, the features are those of the bucket, the counters balance, and no
-//! request failed at a node that was up. Owns the order and what must hold; each fault is in a file below.
+//! request failed at a node that was up. In the end all of it is in the lake, once. Owns the order and what must hold; each fault
+//! is in a file below.
 
 mod core;
 mod disk;
+mod lake;
 mod line;
 mod node;
+mod sheet;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +21,11 @@ use selvedge_decision::Epoch;
 use selvedge_node::outbox::Lane;
 use serde_json::json;
 
-use super::traffic::Traffic;
+use self::sheet::{Row, Sheet};
+use super::traffic::{Sent, Traffic};
 use super::{Findings, Scale, state};
 use crate::harness::stream::Stream;
-use crate::harness::{Line, Node, NodeSpec, Proxy, Random, Rig, WallClock, until};
+use crate::harness::{Line, Node, NodeSpec, Process, Proxy, Random, Rig, WallClock, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// For what comes within a second when all is well.
@@ -36,6 +40,7 @@ enum Fault {
     NodeKilled,
     NodeTerminated,
     CoreKilled,
+    LakeKilled,
     LineCut,
     LineSlow,
     LineHalfOpen,
@@ -72,22 +77,11 @@ struct Ground {
     times: BTreeMap<String, u32>,
     /// By connection of the traffic and lane: the last event's place and number.
     last: BTreeMap<(String, Lane), (Epoch, u64, u64)>,
-    sheet: BTreeMap<Fault, Row>,
+    /// Lands what comes.
+    lake: Process,
+    sheet: Sheet,
     row: Row,
     findings: Findings,
-}
-
-/// A row of the balance sheet.
-#[derive(Debug, Clone, Copy, Default)]
-struct Row {
-    faults: u64,
-    decisions: u64,
-    accepted: u64,
-    stored: u64,
-    lost: u64,
-    refused: u64,
-    unanswered: u64,
-    settled: Duration,
 }
 
 pub(super) async fn run(scale: Scale) -> Result<Findings> {
@@ -116,10 +110,11 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
 // === impl Fault ===
 
 impl Fault {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::NodeKilled,
         Self::NodeTerminated,
         Self::CoreKilled,
+        Self::LakeKilled,
         Self::LineCut,
         Self::LineSlow,
         Self::LineHalfOpen,
@@ -153,6 +148,7 @@ impl Ground {
         node.wait_for("ready", LIMIT).await?;
         let traffic = Arc::new(Traffic::with_pause(node.http, seed, PAUSE));
         let stream = Stream::open(&rig.nats.url()).await?;
+        let lake = lake::follow(&rig)?;
         Ok(Self {
             rig,
             proxy,
@@ -167,7 +163,8 @@ impl Ground {
             pending: Vec::new(),
             times: BTreeMap::new(),
             last: BTreeMap::new(),
-            sheet: BTreeMap::new(),
+            lake,
+            sheet: Sheet::default(),
             row: Row::default(),
             findings: Findings::default(),
         })
@@ -181,6 +178,7 @@ impl Ground {
             Fault::ClockJumps => self.move_clock().await?,
             Fault::NodeCloned => self.clone_node().await?,
             Fault::CoreKilled => self.kill_core().await?,
+            Fault::LakeKilled => self.kill_lake()?,
             Fault::BucketAnew => self.make_bucket_anew().await?,
             Fault::StreamPurged => self.purge_stream().await?,
             Fault::LineCut => self.cut_line().await?,
@@ -209,43 +207,20 @@ impl Ground {
         self.counters_balance().await?;
         self.row.settled = start.elapsed();
         let row = std::mem::take(&mut self.row);
-        let sum = self.sheet.entry(fault).or_default();
-        *sum = Row {
-            faults: sum.faults + 1,
-            decisions: sum.decisions + row.decisions,
-            accepted: sum.accepted + row.accepted,
-            stored: sum.stored + row.stored,
-            lost: sum.lost + row.lost,
-            refused: sum.refused + row.refused,
-            unanswered: sum.unanswered + row.unanswered,
-            settled: sum.settled.max(row.settled),
-        };
+        self.sheet.add(fault, row);
         Ok(())
     }
 
-    /// The balance sheet.
-    async fn end(self) -> Result<Findings> {
-        let Self { mut findings, sheet, traffic, rig: _rig, .. } = self;
-        drop(Arc::into_inner(traffic).context("the traffic is still used")?.stop().await?);
-        findings.note(format!(
-            "{:14} {:>6} {:>9} {:>9} {:>9} {:>5} {:>7} {:>10} {:>9}",
-            "fault", "times", "decisions", "202", "stored", "lost", "refused", "unanswered", "settled"
-        ));
-        let mut sum = Row::default();
-        for (fault, row) in &sheet {
-            findings.note(row.line(&format!("{fault:?}")));
-            sum.faults += row.faults;
-            sum.decisions += row.decisions;
-            sum.accepted += row.accepted;
-            sum.stored += row.stored;
-            sum.lost += row.lost;
-            sum.refused += row.refused;
-            sum.unanswered += row.unanswered;
-            sum.settled = sum.settled.max(row.settled);
-        }
-        findings.note(sum.line("all"));
-        findings.check(sum.accepted == sum.stored + sum.lost, || format!("the sheet does not balance: {sum:?}"));
-        Ok(findings)
+    /// All that was sent is accounted for.
+    async fn end(mut self) -> Result<Findings> {
+        let quiet = Arc::clone(&self.traffic);
+        let quiet = quiet.quiet().await;
+        self.drained().await?;
+        self.events_arrive().await?;
+        self.all_is_in_the_lake().await?;
+        drop(quiet);
+        self.sheet.close(&mut self.findings);
+        Ok(self.findings)
     }
 
     /// The node; an error while it is down.
@@ -284,20 +259,20 @@ impl Ground {
 
     /// What the traffic sent so far goes onto the sheet; what failed although the node was up is a finding.
     fn take(&mut self) {
-        let sent = self.traffic.take();
-        self.row.decisions += sent.decisions.len() as u64;
-        self.row.accepted += sent.accepted.len() as u64;
-        self.row.unanswered += sent.unanswered_events;
+        let Sent { accepted, decisions, failed_decisions, failed_events, unanswered_events } = self.traffic.take();
+        self.row.decisions += decisions.len() as u64;
+        self.row.accepted += accepted.len() as u64;
+        self.row.unanswered += unanswered_events;
         let turn = self.turn;
-        let failed = sent.failed_decisions.len() as u64;
-        self.findings.count(sent.decisions.len() as u64 + failed, failed, || {
-            format!("fault {turn}: {failed} decisions failed: {:?}", sent.failed_decisions.first())
+        let failed = failed_decisions.len() as u64;
+        self.findings.count(decisions.len() as u64 + failed, failed, || {
+            format!("fault {turn}: {failed} decisions failed: {:?}", failed_decisions.first())
         });
-        let failed = sent.failed_events.len() as u64;
-        self.findings.count(sent.accepted.len() as u64 + failed, failed, || {
-            format!("fault {turn}: {failed} batches of events failed: {:?}", sent.failed_events.first())
+        let failed = failed_events.len() as u64;
+        self.findings.count(accepted.len() as u64 + failed, failed, || {
+            format!("fault {turn}: {failed} batches of events failed: {:?}", failed_events.first())
         });
-        self.pending.extend(sent.accepted);
+        self.pending.extend(accepted);
     }
 
     /// Every event that was answered 202 so far arrives.
@@ -418,23 +393,5 @@ impl Ground {
     /// The line is whole again.
     fn mend_line(&self) {
         self.proxy.set(Line::Whole);
-    }
-}
-
-// === impl Row ===
-
-impl Row {
-    fn line(&self, name: &str) -> String {
-        format!(
-            "{name:14} {:>6} {:>9} {:>9} {:>9} {:>5} {:>7} {:>10} {:>7.1} s",
-            self.faults,
-            self.decisions,
-            self.accepted,
-            self.stored,
-            self.lost,
-            self.refused,
-            self.unanswered,
-            self.settled.as_secs_f64()
-        )
     }
 }

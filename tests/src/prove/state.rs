@@ -9,22 +9,9 @@ use serde_json::{Value, json};
 use crate::harness::shop::Shop;
 use crate::harness::{Client, Rig};
 
-/// Scores each item by its price; an item without one scores 0.
-const PRICE: &str = r#"
-link = "identity"
-rows = 4096
-[[input]]
-name = "item.price"
-scope = "candidate"
-type = "number"
-weight = 1.0
-"#;
-
 /// A numbered shop that ranks by price.
 pub(crate) fn priced_shop(rig: &Rig, number: u32) -> Result<Shop> {
-    let shop = Shop::numbered(rig.path(&format!("priced-{number}")), number)?;
-    shop.model("rank", PRICE)?;
-    Ok(shop)
+    Shop::priced(rig.path(&format!("priced-{number}")), number)
 }
 
 /// The price of each of `items` as a decision sees it; 0 for one it has no price of.

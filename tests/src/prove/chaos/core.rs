@@ -27,12 +27,13 @@ impl Ground {
         self.rig.push("item", rows.map(|item| json!({"_key": item, "price": self.price, "stock": 1.0}))).await
     }
 
-    /// Everything in it has been read before, as the services at the core do.
+    /// Everything in it has been landed before.
     pub(super) async fn purge_stream(&mut self) -> Result<()> {
         let traffic = Arc::clone(&self.traffic);
         let quiet = traffic.quiet().await;
         self.drained().await?;
         self.events_arrive().await?;
+        self.land().await?;
         let link = self.rig.link().await?;
         link.jetstream().get_stream(link.config().events_stream()).await?.purge().await?;
         drop(quiet);

@@ -32,7 +32,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Segments that nobody else has: what is lost is told, and is no more than stood there.
+    /// Segments that nobody else has: what is lost is told.
     pub(super) async fn damage_unsent(&mut self) -> Result<()> {
         let traffic = Arc::clone(&self.traffic);
         self.proxy.set(Line::Cut);

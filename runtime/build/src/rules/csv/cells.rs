@@ -224,12 +224,12 @@ pub(super) fn bare_output(cell: &str, kind: Kind, inputs: &Inputs<'_>) -> String
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
 
-    fn inputs() -> Inputs<'static> {
+    pub(in super::super) fn inputs() -> Inputs<'static> {
         BTreeMap::from([("item.kind", Kind::Symbol), ("item.price", Kind::Number)])
     }
 

@@ -186,13 +186,8 @@ impl Look<'_, '_> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use std::collections::BTreeMap;
-
+    use super::super::cells::tests::inputs;
     use super::*;
-
-    fn inputs() -> Inputs<'static> {
-        BTreeMap::from([("item.kind", Kind::Symbol), ("item.price", Kind::Number)])
-    }
 
     #[test]
     fn a_column_s_type_shows_in_its_cells() {

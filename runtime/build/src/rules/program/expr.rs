@@ -86,53 +86,44 @@ pub(in super::super) enum Order {
     MoreOrEqual,
 }
 
+/// The expressions that one is made of, to look at (`iter`, `&`) or to change (`iter_mut`, `&mut`).
+macro_rules! parts {
+    ($expr:expr, $iter:ident, $($by:tt)+) => {
+        match $expr {
+            Self::Literal(_) | Self::Missing | Self::Value(_) => Vec::new(),
+            Self::Present(a)
+            | Self::Negate(a)
+            | Self::Power(a, _)
+            | Self::Round(_, a)
+            | Self::Abs(a)
+            | Self::Not(a) => vec![a],
+            Self::Arithmetic(_, a, b)
+            | Self::Order(_, a, b)
+            | Self::Same(a, b, _)
+            | Self::And(a, b)
+            | Self::Or(a, b)
+            | Self::Otherwise(a, b) => vec![a, b],
+            Self::Extreme { of, .. } => of.$iter().collect(),
+            Self::OneOf(value, of, _) => std::iter::once($($by)+ **value).chain(of.$iter()).collect(),
+            Self::Between(between) => {
+                vec![$($by)+ between.value, $($by)+ between.low, $($by)+ between.high]
+            }
+            Self::If(parts) => parts.$iter().collect(),
+        }
+    };
+}
+
 // === impl Expr ===
 
 impl Expr {
     /// The expressions it is made of.
     pub(in super::super) fn parts(&self) -> Vec<&Expr> {
-        match self {
-            Self::Literal(_) | Self::Missing | Self::Value(_) => Vec::new(),
-            Self::Present(a)
-            | Self::Negate(a)
-            | Self::Power(a, _)
-            | Self::Round(_, a)
-            | Self::Abs(a)
-            | Self::Not(a) => vec![a],
-            Self::Arithmetic(_, a, b)
-            | Self::Order(_, a, b)
-            | Self::Same(a, b, _)
-            | Self::And(a, b)
-            | Self::Or(a, b)
-            | Self::Otherwise(a, b) => vec![a, b],
-            Self::Extreme { of, .. } => of.iter().collect(),
-            Self::OneOf(value, of, _) => std::iter::once(&**value).chain(of).collect(),
-            Self::Between(between) => vec![&between.value, &between.low, &between.high],
-            Self::If(parts) => parts.iter().collect(),
-        }
+        parts!(self, iter, &)
     }
 
     /// As [`Expr::parts`], to change them.
     fn parts_mut(&mut self) -> Vec<&mut Expr> {
-        match self {
-            Self::Literal(_) | Self::Missing | Self::Value(_) => Vec::new(),
-            Self::Present(a)
-            | Self::Negate(a)
-            | Self::Power(a, _)
-            | Self::Round(_, a)
-            | Self::Abs(a)
-            | Self::Not(a) => vec![a],
-            Self::Arithmetic(_, a, b)
-            | Self::Order(_, a, b)
-            | Self::Same(a, b, _)
-            | Self::And(a, b)
-            | Self::Or(a, b)
-            | Self::Otherwise(a, b) => vec![a, b],
-            Self::Extreme { of, .. } => of.iter_mut().collect(),
-            Self::OneOf(value, of, _) => std::iter::once(&mut **value).chain(of).collect(),
-            Self::Between(between) => vec![&mut between.value, &mut between.low, &mut between.high],
-            Self::If(parts) => parts.iter_mut().collect(),
-        }
+        parts!(self, iter_mut, &mut)
     }
 
     /// Tells the texts that are written down in it their numbers.
