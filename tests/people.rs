@@ -279,6 +279,7 @@ fn a_person_who_is_erased_is_nowhere_and_everybody_else_stays() -> Result<()> {
         let marks = fs::read_dir(lake.join("erased"))?.collect::<Result<Vec<_>, _>>()?;
         ensure!(marks.len() == 1, "{marks:?}");
         let mark: Value = serde_json::from_slice(&fs::read(marks[0].path())?)?;
+        ensure!(mark["sessions"] == json!(["s-anna"]), "{mark}");
         ensure!(mark["subject"] == "raw-anna" && mark["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{mark}");
 
         proxy.set(Line::Whole);

@@ -194,7 +194,7 @@ impl Making<'_> {
             return Ok(());
         }
         let time_us: TimeUs = time.as_whole().unwrap_or_default();
-        if self.erased.covers(subject.as_text(), time_us) {
+        if self.erased.covers(subject.as_text(), session.as_text(), time_us) {
             self.report.erased += 1;
             return Ok(());
         }

@@ -6,26 +6,24 @@ mod places;
 mod report;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use selvedge_build::channel;
-use selvedge_decision::{Digest, TimeUs};
+#[cfg(feature = "lake")]
+use selvedge_core::lake::{self, Store};
 use selvedge_node::clock::Clock;
-use selvedge_node::events::rfc3339;
 use selvedge_node::features::entity::entity;
 use selvedge_node::ids::{Ids, IdsKey, Kind};
 use selvedge_node::link::NatsLink;
 use selvedge_node::link::nats::erased::Erased;
-use selvedge_node::link::nats::events::{BlockQuery, ReadFailure};
+use selvedge_node::link::nats::events::{BlockQuery, BlocksFrom, ReadFailure};
 use selvedge_node::outbox::reader::{Item, Reader};
-use serde_json::json;
 
 use self::places::Place;
 use self::report::{Part, Report};
 use crate::commands::core::{plan_of, plan_of_channel};
 use crate::core::{CoreArgs, block_on};
-use crate::files::write_file;
 use crate::output::{Outcome, Output, Usage};
 
 /// How long nodes and the core have to let go of what they have in memory: they ask every second.
@@ -53,9 +51,10 @@ pub(crate) struct Args {
     /// A release file or folder that says which views there are, besides the channel's; may be given several times.
     #[arg(long = "release", value_name = "PATH")]
     releases: Vec<PathBuf>,
-    /// The folder of the lake: whoever reads it passes by what is older than the mark that is left there.
-    #[arg(long, value_name = "DIR")]
-    lake: Option<PathBuf>,
+    /// The lake, a directory or s3://BUCKET/PREFIX: whoever reads it passes by what is older than the mark that is left there.
+    #[cfg(feature = "lake")]
+    #[arg(long, value_name = "PLACE")]
+    lake: Option<String>,
     /// Tell what would go, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -66,6 +65,9 @@ pub(crate) struct Args {
 /// What the stream tells of a person.
 #[derive(Default)]
 struct Told {
+    reader: Reader,
+    /// The last number of the stream that was read.
+    read_to: u64,
     sessions: BTreeSet<String>,
     events: u64,
     decisions: u64,
@@ -90,8 +92,9 @@ impl Args {
         };
         let subject = known_as(Kind::Subject, &self.subject)?;
         let sessions = self.sessions.iter().map(|id| known_as(Kind::Session, id)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(lake) = self.lake.as_deref().filter(|lake| !lake.is_dir()) {
-            return Err(Usage(format!("--lake {}: there is no such folder", lake.display())).into());
+        #[cfg(feature = "lake")]
+        if let Some(lake) = &self.lake {
+            Store::open_existing(lake).map_err(|error| Usage(format!("--lake: {error}")))?;
         }
         let report = block_on(0, self.erase(&subject, sessions, output))?;
         report.print(output)?;
@@ -110,16 +113,19 @@ impl Args {
             None => {}
         }
         plans.extend(self.releases.iter().map(|path| plan_of(path)).collect::<Result<Vec<_>, _>>()?);
-        output.talk("looking through the stream for their sessions");
-        let mut told = told(&nats, subject).await?;
-        told.sessions.extend(sessions);
-        let mut erased = Erased {
-            subject: subject.to_owned(),
-            at_us: Clock::new().now_us(),
-            sessions: told.sessions.iter().cloned().collect(),
-        };
+        // What was noted before stays: the stream may not tell of those sessions any more.
+        let before = nats.erased(0).await?.0.into_iter().filter(|known| known.subject == subject);
+        let mut told =
+            Told { sessions: before.flat_map(|known| known.sessions).chain(sessions).collect(), ..Told::default() };
+        let mut erased = told.erased(subject);
         if !self.dry_run {
             // First: who learns of them late passes by what they did before.
+            nats.note_erased(&erased).await?;
+        }
+        output.talk("looking through the stream for their sessions");
+        told.read_on(&nats, subject).await?;
+        erased = told.erased(subject);
+        if !self.dry_run {
             nats.note_erased(&erased).await?;
             tokio::time::sleep(LET_GO).await;
         }
@@ -132,6 +138,10 @@ impl Args {
                 break;
             }
             tokio::time::sleep(LET_GO).await;
+            // What went may have been made of events, or in a session, that came since.
+            told.read_on(&nats, subject).await?;
+            erased = told.erased(subject);
+            nats.note_erased(&erased).await?;
             let mut again = Vec::new();
             for place in places::of(&nats, &plans, &erased).await? {
                 again.push(self.clear(&nats, &place).await);
@@ -141,17 +151,29 @@ impl Args {
             if removed == 0 {
                 break;
             }
-            // What went was counted of events that came since: they do not count either.
-            erased.at_us = Clock::new().now_us();
-            nats.note_erased(&erased).await?;
         }
         report.add(told.part(&nats.config().events_stream()));
         report.add(Part::noted(&nats.config().erased_bucket(), erased.sessions.len(), self.dry_run));
-        report.add(match &self.lake {
-            Some(lake) => mark(lake, &erased.subject, erased.at_us, self.dry_run)?,
-            None => Part::left("lake", "", "not looked at: --lake DIR leaves a mark that its readers keep to"),
-        });
+        report.add(self.mark(&erased).await?);
         Ok(report)
+    }
+
+    /// Leaves the mark in the lake.
+    #[cfg(feature = "lake")]
+    async fn mark(&self, erased: &Erased) -> anyhow::Result<Part> {
+        let Some(lake) = &self.lake else {
+            return Ok(Part::left("lake", "", "not looked at: --lake leaves a mark that its readers keep to"));
+        };
+        let store = Store::open_existing(lake)?;
+        let Erased { subject, at_us, sessions } = erased;
+        let path = lake::Erased::mark(&store, subject, sessions, *at_us, self.dry_run).await?;
+        Ok(Part::marked(&format!("{}/{path}", lake.trim_end_matches('/')), self.dry_run))
+    }
+
+    #[cfg(not(feature = "lake"))]
+    #[expect(clippy::unused_async, reason = "with the lake it waits")]
+    async fn mark(&self, _: &Erased) -> anyhow::Result<Part> {
+        Ok(Part::left("lake", "", "not looked at: this command was built without the lake"))
     }
 
     /// Removes what is in one bucket.
@@ -180,48 +202,43 @@ impl Args {
     }
 }
 
-/// Reads all of the stream.
-async fn told(nats: &NatsLink, subject: &str) -> anyhow::Result<Told> {
-    let (mut told, mut reader) = (Told::default(), Reader::new());
-    let mut blocks = match nats.blocks(BlockQuery::default()).await {
-        Ok(blocks) => blocks,
-        Err(ReadFailure::NoStream(_)) => return Ok(told),
-        Err(error) => return Err(error.into()),
-    };
-    while let Some(message) = blocks.next().await? {
-        let Ok(entries) = reader.block(&message.bytes) else {
-            told.unreadable += 1;
-            continue;
-        };
-        for entry in entries {
-            let (whose, session, count) = match entry.item {
-                Item::Event(event) => (event.subject, event.session, &mut told.events),
-                Item::Record(record) => (record.subject, record.session, &mut told.decisions),
-            };
-            if whose.as_deref() == Some(subject) {
-                *count += 1;
-                told.sessions.extend(session);
-            }
-        }
-    }
-    Ok(told)
-}
-
-/// Leaves the mark in the lake: `erased/DIGEST.json`.
-fn mark(lake: &Path, subject: &str, at_us: TimeUs, dry_run: bool) -> anyhow::Result<Part> {
-    let folder = lake.join("erased");
-    let file = folder.join(format!("{}.json", Digest::of(subject.as_bytes()).hex()));
-    if !dry_run {
-        std::fs::create_dir_all(&folder)?;
-        let json = json!({ "subject": subject, "at": rfc3339::format(at_us) });
-        write_file(&file, format!("{json}\n").as_bytes())?;
-    }
-    Ok(Part::marked(&file.display().to_string(), dry_run))
-}
-
 // === impl Told ===
 
 impl Told {
+    /// The person, erased now.
+    fn erased(&self, subject: &str) -> Erased {
+        let sessions = self.sessions.iter().cloned().collect();
+        Erased { subject: subject.to_owned(), at_us: Clock::new().now_us(), sessions }
+    }
+
+    /// Reads what of the stream was not read yet.
+    async fn read_on(&mut self, nats: &NatsLink, subject: &str) -> anyhow::Result<()> {
+        let query = BlockQuery { from: BlocksFrom::After(self.read_to), ..BlockQuery::default() };
+        let mut blocks = match nats.blocks(query).await {
+            Ok(blocks) => blocks,
+            Err(ReadFailure::NoStream(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        while let Some(message) = blocks.next().await? {
+            self.read_to = message.sequence;
+            let Ok(entries) = self.reader.block(&message.bytes) else {
+                self.unreadable += 1;
+                continue;
+            };
+            for entry in entries {
+                let (whose, session, count) = match entry.item {
+                    Item::Event(event) => (event.subject, event.session, &mut self.events),
+                    Item::Record(record) => (record.subject, record.session, &mut self.decisions),
+                };
+                if whose.as_deref() == Some(subject) {
+                    *count += 1;
+                    self.sessions.extend(session);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn part(&self, stream: &str) -> Part {
         let mut why = format!(
             "events: {}, decisions: {}; they stay until the stream's age, and are passed by",

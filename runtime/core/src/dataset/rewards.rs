@@ -39,7 +39,8 @@ pub(super) struct Earned {
     pub(super) count: u64,
 }
 
-const READ: [&str; 8] = ["decision_id", "event", "message_id", "subject", "received", "item", "value", "properties"];
+const READ: [&str; 9] =
+    ["decision_id", "event", "message_id", "subject", "session", "received", "item", "value", "properties"];
 
 // === impl Rewards ===
 
@@ -57,11 +58,13 @@ impl Rewards {
             for lane in [Lane::Rewards, Lane::Events] {
                 let mut items = Items::of(store, lane, day, &READ).await?;
                 while let Some(row) = items.next().await? {
-                    let [id, event, message, subject, received, item, value, properties] = &row[..] else { continue };
+                    let [id, event, message, subject, session, received, item, value, properties] = &row[..] else {
+                        continue;
+                    };
                     let Some(id) = id.as_text().and_then(|id| id.parse::<DecisionId>().ok()) else { continue };
                     let received_us = received.as_whole().unwrap_or_default();
                     let event = event.as_text().unwrap_or_default();
-                    if event == DECISION || erased.covers(subject.as_text(), received_us) {
+                    if event == DECISION || erased.covers(subject.as_text(), session.as_text(), received_us) {
                         continue;
                     }
                     // A sender's second copy may have come by another node.

@@ -116,7 +116,8 @@ async fn join(store: &Store, group: &[Part], lane: Lane, erased: &Erased) -> Res
     }
     let columns = rows::columns(lane);
     let place = |name: &str| columns.iter().position(|column| column.name == name).unwrap_or(usize::MAX);
-    let (subject, time) = (place("subject"), place(if lane == Lane::Decisions { "time" } else { "received" }));
+    let [subject, session] = ["subject", "session"].map(place);
+    let time = place(if lane == Lane::Decisions { "time" } else { "received" });
     let joined = Part { last: last.last, ..first.clone() };
     let unwritten = |error| CompactError::Table { path: joined.path(), error };
     let mut writing = Writing::new(Vec::new(), columns).map_err(unwritten)?;
@@ -128,9 +129,9 @@ async fn join(store: &Store, group: &[Part], lane: Lane, erased: &Erased) -> Res
         };
         for row in read(bytes, columns).map_err(failed)? {
             let row = row.map_err(failed)?;
-            let who = row.get(subject).and_then(|cell| cell.as_text());
+            let text = |place: usize| row.get(place).and_then(|cell| cell.as_text());
             let when = row.get(time).and_then(|cell| cell.as_whole()).unwrap_or(i64::MIN);
-            if erased.covers(who, when) {
+            if erased.covers(text(subject), text(session), when) {
                 gone += 1;
             } else {
                 writing.push(row).map_err(unwritten)?;

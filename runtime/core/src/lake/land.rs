@@ -142,6 +142,7 @@ impl Lander {
     /// Takes over a lake: what its names say is landed. Then the stream is to be read from behind [`Lander::position`].
     pub async fn open(store: Store, limits: Limits, stream: &str, state: StreamState) -> Result<Self, LandError> {
         let lock = store.lock()?;
+        store.clear_staged(&LANES.map(Lane::as_str))?;
         let (position, bytes) = store.to_replace(POSITION).await?;
         let said: Option<Position> = match bytes {
             None => None,

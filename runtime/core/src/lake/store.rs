@@ -119,6 +119,27 @@ impl Store {
         }
     }
 
+    /// Removes what a process that was killed left half written under these folders of a directory; needs its lock.
+    pub(super) fn clear_staged(&self, folders: &[&str]) -> Result<(), StoreError> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let failed = |error: io::Error| self.failed("remove what is half written in", &Path::default(), &error);
+        let mut folders: Vec<_> = folders.iter().map(|folder| directory.join(folder)).collect();
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+            for entry in entries {
+                let entry = entry.map_err(failed)?;
+                // The store writes into NAME#NUMBER and renames that.
+                let is_staged = entry.file_name().to_string_lossy().contains(".parquet#");
+                if entry.file_type().map_err(failed)?.is_dir() {
+                    folders.push(entry.path());
+                } else if is_staged {
+                    std::fs::remove_file(entry.path()).map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Creates an object, durably; false when there is one of that name, which stays as it is.
     pub(super) async fn create(&self, path: &str, bytes: Vec<u8>) -> Result<bool, StoreError> {
         let path = Path::from(path);

@@ -79,7 +79,7 @@ impl Position {
         }
     }
 
-    pub(super) fn read(json: &[u8]) -> Option<Self> {
+    pub(crate) fn read(json: &[u8]) -> Option<Self> {
         serde_json::from_slice::<Self>(json).ok().filter(|position| position.selvedge_position == Self::VERSION)
     }
 }

@@ -277,31 +277,12 @@ mod tests {
     }
 
     async fn counted(blocks: Vec<Block>) -> (BTreeMap<Arc<str>, State>, Counts) {
-        counted_by("subject", Part::WHOLE, blocks).await
-    }
-
-    async fn counted_by(by: &str, part: Part, blocks: Vec<Block>) -> (BTreeMap<Arc<str>, State>, Counts) {
-        let by = By::One(by.into());
-        let mut states = States::new(aggregates(), by, part, Entities::in_memory());
+        let by = By::One("subject".into());
+        let mut states = States::new(aggregates(), by, Part::WHOLE, Entities::in_memory());
         for block in blocks {
             states.apply(vec![block]).await.unwrap();
         }
         (states.whole(), states.counts())
-    }
-
-    #[tokio::test]
-    async fn each_entity_is_in_one_part_and_all_parts_are_the_whole() {
-        let blocks = blocks("edge-1", 1, 20);
-        let (whole, counts) = counted_by("item", Part::WHOLE, blocks.clone()).await;
-        let mut parts = BTreeMap::new();
-        let mut events = 0;
-        for index in 1..=3 {
-            let (part, counts) = counted_by("item", Part { index, of: 3 }, blocks.clone()).await;
-            assert!(!part.is_empty() && part.len() < whole.len(), "part {index} has {} of {}", part.len(), whole.len());
-            events += counts.events;
-            parts.extend(part);
-        }
-        assert_eq!((events, parts), (counts.events, whole));
     }
 
     proptest! {

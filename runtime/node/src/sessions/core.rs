@@ -267,7 +267,7 @@ fn came(view: &SessionView, slots: Option<&Slots>, clock: &Clock, message: SlotM
     let tree = name_of(&view.name);
     match (key.of, message.json) {
         (KeyOf::Position(part), Some(json)) => {
-            let position = serde_json::from_slice::<Position>(&json).ok();
+            let position = Position::read(&json);
             if let (Some(core), Some(position)) = (&view.core, position.filter(|position| view.is_by(&position.by))) {
                 core.position(part, &position, message.stored_us.min(clock.now_us()));
             }

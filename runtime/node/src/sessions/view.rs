@@ -236,6 +236,10 @@ impl SessionView {
     /// Takes what the core counted of what one node told of an entity, which replaces what was there; `None` when that is gone.
     pub(super) fn put(&self, entity: &str, origin: &Arc<Origin>, slot: Option<(&Slot, usize)>) {
         let mut part = self.part_of(entity);
+        if slot.is_none() && !part.young.contains_key(entity) && !part.old.contains_key(entity) {
+            // A mark of what went, about somebody of whom nothing is known here.
+            return;
+        }
         let (bytes, forgotten) = {
             let (known, forgotten) = part.touch(entity, self.keep);
             let before = known.bytes;
@@ -250,6 +254,9 @@ impl SessionView {
             ((before, known.bytes), forgotten)
         };
         part.young_bytes = (part.young_bytes + bytes.1).saturating_sub(bytes.0);
+        if part.young.get(entity).is_some_and(Known::is_nothing) {
+            part.young.remove(entity);
+        }
         if let Some(core) = &self.core {
             core.forgot(forgotten);
         }
@@ -260,12 +267,13 @@ impl SessionView {
         let mut gone = Vec::new();
         for part in 0..PARTS {
             let mut part = self.lock(part);
-            let Part { young, old, .. } = &mut *part;
-            for (entity, known) in young.iter_mut().chain(old) {
-                let before = known.others.len();
-                known.others.retain(|(origin, _)| {
+            let Part { young, old, young_bytes, .. } = &mut *part;
+            let mut keep = |entity: &Arc<str>, known: &mut Known| {
+                let (before, bytes) = (known.others.len(), known.bytes);
+                known.others.retain(|(origin, seen)| {
                     let stays = there.contains(&(entity.to_string(), Origin::clone(origin)));
                     if !stays {
+                        known.bytes = known.bytes.saturating_sub(seen.bytes);
                         gone.push((Arc::clone(entity), Arc::clone(origin)));
                     }
                     stays
@@ -273,7 +281,16 @@ impl SessionView {
                 if known.others.len() < before {
                     known.put_together(&self.aggregates);
                 }
-            }
+                bytes - known.bytes
+            };
+            young.retain(|entity, known| {
+                *young_bytes = young_bytes.saturating_sub(keep(entity, known));
+                !known.is_nothing()
+            });
+            old.retain(|entity, known| {
+                keep(entity, known);
+                !known.is_nothing()
+            });
         }
         gone
     }
@@ -405,6 +422,11 @@ impl Known {
     /// When its last event came, wherever; 0 when none did.
     fn last(&self) -> TimeUs {
         self.own.state.last().max(self.elsewhere.as_ref().map_or(0, |state| state.last()))
+    }
+
+    /// Whether nobody saw anything of it.
+    fn is_nothing(&self) -> bool {
+        self.own.seq == 0 && self.own.state.events() == 0 && self.others.is_empty()
     }
 
     /// What another run saw of it.

@@ -96,7 +96,7 @@ impl Args {
         let store = Store::open(to).map_err(usage)?;
         block_on(0, async {
             let nats = self.core.connect().await?;
-            let mut landing = Landing { nats, store, args: &self, output, gone: 0, kept: None };
+            let mut landing = Landing { nats, store, args: &self, output, gone: 0, gone_to: 0, kept: None };
             let report = if self.once { landing.once().await? } else { landing.follow().await? };
             let Landed { parts, events, rewards, decisions, again, broken } = report.landed;
             let mut text =
@@ -130,6 +130,8 @@ struct Landing<'a> {
     args: &'a Args,
     output: &'a Output,
     gone: u64,
+    /// Up to where messages that are gone were told.
+    gone_to: u64,
     /// When old days were last removed.
     kept: Option<Instant>,
 }
@@ -226,7 +228,7 @@ impl Landing<'_> {
         Ok(true)
     }
 
-    async fn next(&self, following: &mut Following) -> anyhow::Result<Next> {
+    async fn next(&mut self, following: &mut Following) -> anyhow::Result<Next> {
         let Some((lander, state)) = &following.lander else { return Ok(Next::Due) };
         let blocks = match &mut following.blocks {
             Some(blocks) => blocks,
@@ -236,6 +238,7 @@ impl Landing<'_> {
                 if now.created_us != state.created_us || now.last < lander.position() {
                     return Ok(Next::MadeAnew);
                 }
+                self.note_gone(lander.position(), now.first);
                 following.blocks.insert(self.blocks(lander, true).await?)
             }
         };
@@ -252,17 +255,25 @@ impl Landing<'_> {
         let limits = Limits { rows: *rows as usize, wait, ..Limits::default() };
         let stream = core.config().events_stream();
         let lander = Lander::open(self.store.clone(), limits, &stream, state).await?;
-        let gone = state.first.saturating_sub(lander.position() + 1);
-        if gone > 0 && lander.position() > 0 {
-            self.gone += gone;
-            self.output.talk(format_args!(
-                "the stream begins with message {} and is landed up to {}: {gone} messages are gone; `selvedge core init \
-                 --events-age` keeps them longer",
-                state.first,
-                lander.position()
-            ));
+        // Before the first time, what is gone is nobody's loss.
+        if lander.position() > 0 {
+            self.note_gone(lander.position(), state.first);
         }
         Ok(lander)
+    }
+
+    /// Tells of messages that the stream let go behind those that are known.
+    fn note_gone(&mut self, known: u64, first: u64) {
+        let known = known.max(self.gone_to);
+        let gone = first.saturating_sub(known + 1);
+        if gone > 0 {
+            self.gone += gone;
+            self.gone_to = first - 1;
+            self.output.talk(format_args!(
+                "the stream begins with message {first} and is landed up to {known}: {gone} messages are gone; `selvedge core \
+                 init --events-age` keeps them longer"
+            ));
+        }
     }
 
     async fn blocks(&self, lander: &Lander, follow: bool) -> Result<BlockMessages, ReadFailure> {

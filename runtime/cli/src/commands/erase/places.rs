@@ -29,7 +29,8 @@ pub(super) async fn of(nats: &NatsLink, plans: &[Plan], erased: &Erased) -> anyh
     let known = known(plans);
     let mut places = Vec::new();
     for name in nats.feature_buckets().await? {
-        let found = known.get(&name).map(|(by, before)| (patterns(by, before, erased), None));
+        let of = |views: &Vec<(By, &str)>| views.iter().flat_map(|(by, before)| patterns(by, before, erased)).collect();
+        let found = known.get(&name).map(|views| (of(views), None));
         let (patterns, unsure) = found.unwrap_or_else(|| {
             // A hash is nobody else's.
             (anywhere(erased), Some(UNSURE).filter(|_| !is_hashed(&erased.subject)))
@@ -48,20 +49,18 @@ pub(super) async fn of(nats: &NatsLink, plans: &[Plan], erased: &Erased) -> anyh
 }
 
 /// The buckets of the views of releases, without what their names begin with: by whom their keys are, and what stands before that.
-fn known(plans: &[Plan]) -> BTreeMap<String, (By, &'static str)> {
-    let mut known = BTreeMap::new();
+/// Releases may not agree.
+fn known(plans: &[Plan]) -> BTreeMap<String, Vec<(By, &'static str)>> {
+    let mut known = BTreeMap::<String, Vec<(By, &'static str)>>::new();
     for view in plans.iter().flat_map(|plan| &plan.views) {
-        let by = &view.def.by;
-        if view.aggregates.is_some() {
+        let (names, before) = match (&view.aggregates, view.def.shards) {
             // What each node told.
-            known.insert(aggregates::name_of(&view.name), (by.clone(), "*."));
-            continue;
-        }
-        match view.def.shards {
-            Some(shards) => {
-                known.extend((0..shards).map(|shard| (shard_name(&view.name, shard), (by.clone(), ""))));
-            }
-            None => _ = known.insert(view.name.clone(), (by.clone(), "")),
+            (Some(_), _) => (vec![aggregates::name_of(&view.name)], "*."),
+            (None, Some(shards)) => ((0..shards).map(|shard| shard_name(&view.name, shard)).collect(), ""),
+            (None, None) => (vec![view.name.clone()], ""),
+        };
+        for name in names {
+            known.entry(name).or_default().push((view.def.by.clone(), before));
         }
     }
     known
@@ -85,8 +84,10 @@ fn patterns(by: &By, before: &str, erased: &Erased) -> Vec<String> {
 
 /// What they may be like in a bucket of which nothing is known.
 fn anywhere(erased: &Erased) -> Vec<String> {
-    let key = key_of(&erased.subject);
-    vec![key.clone(), format!("{key}.*"), format!("*.{key}"), format!("*.{key}.*"), format!("*.*.{key}")]
+    let ids = std::iter::once(&erased.subject).chain(&erased.sessions);
+    let like =
+        |key: String| [key.clone(), format!("{key}.*"), format!("*.{key}"), format!("*.{key}.*"), format!("*.*.{key}")];
+    ids.flat_map(|id| like(key_of(id))).collect()
 }
 
 #[cfg(test)]

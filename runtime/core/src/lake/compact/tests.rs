@@ -73,7 +73,7 @@ async fn rows_of_erased_persons_are_gone_and_the_name_still_covers_them() {
     write(&store, 1, 3).await;
     write(&store, 7, 8).await;
     for (subject, at) in
-        [("u-2", "2026-11-26T00:00:02Z"), ("u-7", "2026-11-26T00:00:06.9Z"), ("u-8", "2027-01-01T00:00:00Z")]
+        [("u-2", "2026-11-26T00:00:02.1Z"), ("u-7", "2026-11-26T00:00:06.9Z"), ("u-8", "2027-01-01T00:00:00Z")]
     {
         let tombstone = format!("{{\"subject\":{subject:?},\"at\":{at:?}}}");
         store.create(&format!("erased/{subject}.json"), tombstone.into_bytes()).await.unwrap();

@@ -42,3 +42,17 @@ fn a_place_that_is_none_is_refused() {
     check("/dev/null/lake", "Not a directory");
     assert!(Store::open_existing("/nowhere").unwrap_err().to_string().contains("no such directory"));
 }
+
+#[test]
+fn what_a_killed_process_half_wrote_is_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().display().to_string()).unwrap();
+    let day = folder.path().join("events/day=2026-11-26");
+    std::fs::create_dir_all(&day).unwrap();
+    let [staged, part, other] = ["a.parquet#1", "a.parquet", "notes#1"].map(|name| day.join(name));
+    for file in [&staged, &part, &other] {
+        std::fs::write(file, "x").unwrap();
+    }
+    store.clear_staged(&["events", "decisions"]).unwrap();
+    assert_eq!([staged, part, other].map(|file| file.exists()), [false, true, true]);
+}
