@@ -153,6 +153,14 @@ fn a_node_s_user_can_do_what_its_node_does_and_no_more() -> Result<()> {
         ensure!(link.write_report(&"edge-2".parse()?, b"{}".to_vec()).await.is_err(), "it spoke for another node");
         ensure!(link.blocks(Default::default()).await?.next().await.is_err(), "it read events of others");
         ensure!(link.put_feature("person_agg", "u-1", "{}".into()).await.is_err(), "it wrote what the core counts");
+        let asked = link.jetstream().get_stream("EVENTS").await?;
+        ensure!(asked.delete_consumer("lake").await.is_err(), "it removed a consumer of others");
+        let others = link.client().subscribe("_INBOX.>").await?;
+        until("the server to refuse answers to others", LIMIT, async || {
+            link.refused().is_some_and(|refused| refused.why.contains("_INBOX.>")).then_some(())
+        })
+        .await?;
+        drop(others);
         let link = link_of(&nats, "core-features").await?;
         ensure!(link.put_feature("user", "u-1", "{}".into()).await.is_err(), "it wrote a row");
         ensure!(link.write_channel("prod", b"x".to_vec(), 1).await.is_err(), "it moved a channel");
@@ -303,7 +311,8 @@ async fn deploy(cli: &Cli, shop: &Shop, key: &Path) -> Result<String> {
 
 /// A connection as this user, whose password is its name.
 async fn link_of(nats: &NatsServer, user: &str) -> Result<Arc<NatsLink>> {
-    let config = NatsConfig { url: nats.url_of(user), timeout: Duration::from_secs(1), ..NatsConfig::default() };
+    let (url, name) = (nats.url_of(user), user.to_owned());
+    let config = NatsConfig { url, name, timeout: Duration::from_secs(1), ..NatsConfig::default() };
     let link = NatsLink::connect(config, &Clock::new()).await?;
     ensure!(link.connected(LIMIT).await, "{user} cannot connect");
     Ok(link)

@@ -46,13 +46,20 @@ impl CoreArgs {
             ca: self.ca.clone(),
             prefix: self.prefix.clone(),
             domain: self.domain.clone(),
+            name: String::new(),
             timeout: REQUEST_TIMEOUT,
         }
     }
 
     /// Connects, or says why there is no connection.
     pub(crate) async fn connect(&self) -> anyhow::Result<Arc<NatsLink>> {
-        let connected = connect(self.config(), CONNECT_TIMEOUT).await;
+        self.connect_as("").await
+    }
+
+    /// As [`CoreArgs::connect`], for a service of this name, whose user may listen to answers to itself alone.
+    pub(crate) async fn connect_as(&self, name: &str) -> anyhow::Result<Arc<NatsLink>> {
+        let config = NatsConfig { name: name.to_owned(), ..self.config() };
+        let connected = connect(config, CONNECT_TIMEOUT).await;
         connected.map_err(|error| anyhow::anyhow!("{error:#}; is a nats-server there? --nats names another"))
     }
 }

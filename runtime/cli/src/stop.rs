@@ -42,6 +42,11 @@ impl Stop {
         }
     }
 
+    /// Whether somebody wanted to stop while something was waited for.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.is_asked
+    }
+
     async fn asked(&mut self) {
         if !self.is_asked {
             tokio::select! {

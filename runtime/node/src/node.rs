@@ -338,6 +338,7 @@ async fn link(config: &Config, clock: &Clock) -> Result<Link, StartError> {
                 ca: said(&nats.ca),
                 prefix: nats.prefix.clone(),
                 domain: nats.domain.clone(),
+                name: config.node.name.to_string(),
                 timeout: duration(nats.timeout),
             };
             Link::Nats(NatsLink::connect(settings, clock).await.map_err(|why| StartError::Link(why.to_string()))?)

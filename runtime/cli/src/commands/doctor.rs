@@ -95,6 +95,7 @@ fn nats(config: &Config) -> selvedge_node::link::NatsConfig {
         ca: said(&nats.ca),
         prefix: nats.prefix.clone(),
         domain: nats.domain.clone(),
+        name: config.node.name.to_string(),
         timeout: selvedge_node::config::duration(nats.timeout),
     }
 }

@@ -399,7 +399,7 @@ impl<'de> Visitor<'de> for TimeSeed {
     }
 
     fn visit_f64<E>(self, us: f64) -> Result<Self::Value, E> {
-        Ok(Some(us as TimeUs).filter(|_| us.is_finite()))
+        Ok((us.abs() < MAX_TIME_US).then_some(us as TimeUs))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {

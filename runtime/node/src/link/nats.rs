@@ -36,6 +36,8 @@ pub struct NatsConfig {
     pub prefix: String,
     /// The JetStream domain of the core, where the server is a leaf node of it; empty for the server's own.
     pub domain: String,
+    /// Who listens: answers come to `_INBOX.NAME`, to which a user can be limited; empty for `_INBOX`, as everybody's.
+    pub name: String,
     /// The longest wait for one answer.
     pub timeout: Duration,
 }
@@ -125,6 +127,7 @@ impl Default for NatsConfig {
             ca: None,
             prefix: String::new(),
             domain: String::new(),
+            name: String::new(),
             timeout: Duration::from_secs(2),
         }
     }
@@ -184,6 +187,11 @@ impl NatsConfig {
     /// All subjects of the events stream.
     pub fn events_subjects(&self) -> String {
         format!("{}selvedge.events.>", self.prefix)
+    }
+
+    /// What the subjects of answers to it begin with.
+    pub fn inbox(&self) -> String {
+        if self.name.is_empty() { "_INBOX".to_owned() } else { format!("_INBOX.{}", self.name) }
     }
 
     /// A subject of JetStream's API, or of a bucket's key to be written, as it is from here: a domain has its own.
@@ -360,6 +368,9 @@ async fn options(
             observed.tell(event);
             std::future::ready(())
         });
+    if !config.name.is_empty() {
+        options = options.custom_inbox_prefix(config.inbox());
+    }
     if let Some((user, password)) = servers.iter().find_map(|server| Some((server.username()?, server.password()))) {
         options = match password {
             Some(password) => options.user_and_password(user.to_owned(), password.to_owned()),

@@ -90,7 +90,7 @@ impl Args {
         }
         block_on(0, async {
             let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            let nats = self.core.connect().await?;
+            let nats = self.core.connect_as(super::permissions::COUNTS).await?;
             let (part, entities, views) = (self.part, self.entities, Vec::new());
             let mut running = Running { nats: Arc::clone(&nats), part, entities, output: *output, views };
             let work = async {

@@ -30,7 +30,7 @@ pub(crate) struct Args {
 }
 
 /// What the user of `core features` is called.
-const COUNTS: &str = "core-features";
+pub(super) const COUNTS: &str = "core-features";
 
 /// A user, and the subjects it may and may not publish to.
 struct User {
@@ -78,6 +78,8 @@ impl User {
             format!("$JS.API.CONSUMER.CREATE.{stream}"),
             format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
             format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.>"),
+            format!("$JS.API.CONSUMER.INFO.{stream}.>"),
+            format!("$JS.API.CONSUMER.DELETE.{stream}.>"),
         ];
         let publish = writes.into_iter().chain(reads()).map(|subject| of_domain(names, subject)).collect();
         let deny = deny.into_iter().map(|subject| of_domain(names, subject)).collect();
@@ -92,7 +94,8 @@ impl User {
 
     fn print(&self, output: &Output) -> anyhow::Result<()> {
         let Self { name, publish, deny, answers } = self;
-        let subscribe: Vec<String> = std::iter::once("_INBOX.>".to_owned()).chain(answers.clone()).collect();
+        // Answers to itself, and not those to others.
+        let subscribe: Vec<String> = std::iter::once(format!("_INBOX.{name}.>")).chain(answers.clone()).collect();
         if output.is_json() {
             return output.json_line(&json!({ "user": name, "permissions": {
                 "publish": { "allow": publish, "deny": deny }, "subscribe": { "allow": subscribe },

@@ -213,11 +213,15 @@ impl Args {
                 (Some(writer), Some(json)) => Some(Bytes::from(writer.write(&json)?)),
                 (_, json) => json,
             };
-            let sent = stop.comes_before(pushing.send(&bucket, &entity, bytes)).await;
+            let sent = stop.comes_before_long(pushing.send(&bucket, &entity, bytes)).await;
             progress(pushing.acknowledged());
             // Given up half way, rows may be on their way that were not acknowledged: they come again.
             let Some(sent) = sent else { return Ok(true) };
             sent?;
+            if stop.is_asked() {
+                sent_all = false;
+                break;
+            }
         }
         let finished = stop.comes_before_long(pushing.finish()).await;
         progress(pushing.acknowledged());
