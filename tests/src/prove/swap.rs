@@ -47,6 +47,10 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
         let digest = rig.deploy(file).await?;
         releases.push(runs(&node, &digest).await?);
         numbers.insert(digest, number);
+        // Each connection may still have one answer of before under way: one more than that is of this release.
+        let answered = count.load(Ordering::Relaxed) + CONNECTIONS as u64 + 1;
+        until("an answer of the release", LIMIT, async || (count.load(Ordering::Relaxed) >= answered).then_some(()))
+            .await?;
     }
     until("enough decisions", LIMIT, async || (count.load(Ordering::Relaxed) >= decisions).then_some(())).await?;
     stop.store(true, Ordering::Relaxed);

@@ -137,11 +137,12 @@ impl Args {
             if self.dry_run || report.removed() == 0 {
                 break;
             }
-            tokio::time::sleep(LET_GO).await;
-            // What went may have been made of events, or in a session, that came since.
+            // What went may have been made of events, or in a session, that came since. Who counts hears of it before this
+            // ends: it lets go of a person whole, and what they do next must not be in that.
             told.read_on(&nats, subject).await?;
             erased = told.erased(subject);
             nats.note_erased(&erased).await?;
+            tokio::time::sleep(LET_GO).await;
             let mut again = Vec::new();
             for place in places::of(&nats, &plans, &erased).await? {
                 again.push(self.clear(&nats, &place).await);
