@@ -226,6 +226,70 @@ fn what_several_nodes_saw_of_a_person_is_counted_once_at_the_core() -> Result<()
     })
 }
 
+/// Scores an item by what the person did with its category.
+fn by_category(rig: &Rig) -> Result<Shop> {
+    let shop = Shop::new(rig.path("kinds"), "kinds")?;
+    let views = r#"
+[view.kinds]
+by = ["subject", "item.category"]
+[view.kinds.aggregates]
+views = { count = "view_item" }
+"#;
+    shop.file("features.toml", format!("{FEATURES}{views}"))?;
+    let placement = "candidates = { view = \"item\", from = \"request\" }\ndeadline = \"1s\"\nladder = [\"taste\"]\n\
+                     fallback = { by = \"item.stock\" }\n";
+    shop.placement("plp-rank", placement)?;
+    let model = ["link = \"identity\"\nintercept = 0.0\n".to_owned(), number("kinds.views", "candidate", 1.0)];
+    shop.model("taste", &model.concat())?;
+    Ok(shop)
+}
+
+#[test]
+fn what_a_person_did_with_a_category_counts_for_all_of_it() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let items = [("sku-1", "shoes"), ("sku-2", "hats"), ("sku-3", "shoes")];
+        let row = |(id, category): &(&str, &str)| json!({"_key": id, "category": category, "price": 1.0, "stock": 1.0});
+        rig.push("item", items.iter().map(row).collect::<Vec<_>>()).await?;
+        let release = rig.deploy(by_category(&rig)?.folder()).await?;
+        let nodes = [ready(&rig, "edge-1", &release).await?, ready(&rig, "edge-2", &release).await?];
+        for node in &nodes {
+            until("the items", LIMIT, async || {
+                (node.view("item").await.ok()?["entities"].as_u64()? == 3).then_some(())
+            })
+            .await?;
+        }
+        let _core = rig.core_features("core", &[]).await?;
+        for at in 0..5 {
+            let event = event("u-1", "view_item", ["sku-1", "sku-1", "sku-3"][at % 3], 0.0);
+            send(&nodes[at % 2], &json!([event])).await?;
+        }
+        // What nobody knows a category of counts for none.
+        send(&nodes[0], &json!([event("u-1", "view_item", "sku-2", 0.0), event("u-1", "view_item", "sku-9", 0.0)]))
+            .await?;
+        for node in &nodes {
+            for (subject, item, expected) in
+                [("u-1", "sku-1", 5.0), ("u-1", "sku-3", 5.0), ("u-1", "sku-2", 1.0), ("u-2", "sku-1", 0.0)]
+            {
+                scores(node, (subject, item), expected).await?;
+            }
+        }
+        // An item that changes its category takes nothing with it.
+        let moved = json!({"_key": "sku-3", "category": "hats", "price": 1.0, "stock": 1.0});
+        rig.push("item", [moved]).await?;
+        scores(&nodes[0], ("u-1", "sku-3"), 1.0).await?;
+        scores(&nodes[0], ("u-1", "sku-1"), 5.0).await?;
+
+        let folder = rig.path("kinds").display().to_string();
+        let ran = rig.cli.run(["features", "backfill", "--view", "kinds", "--release", &folder]).await?;
+        let rows: Vec<Value> = ran.ok()?.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let expected =
+            [json!({"_key": ["u-1", "hats"], "views": 1.0}), json!({"_key": ["u-1", "shoes"], "views": 5.0})];
+        ensure!(rows == expected, "{rows:?}");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_node_that_sees_all_there_is_counts_people_itself() -> Result<()> {
     crate::alone(async {

@@ -489,6 +489,14 @@ impl FeatureDef {
 // === impl By ===
 
 impl By {
+    /// What it names, one or two.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Pair(pair) => pair,
+        }
+    }
+
     /// Whether it is a session, which one node sees all of unless it moves.
     pub fn is_session(&self) -> bool {
         matches!(self, Self::One(one) if one == "session")
@@ -498,6 +506,11 @@ impl By {
 // === impl ViewDef ===
 
 impl ViewDef {
+    /// Whether it has aggregates of more than one session: what one node sees is not all of it.
+    pub fn is_counted_at_the_core(&self) -> bool {
+        !self.aggregates.is_empty() && !self.by.is_session()
+    }
+
     /// Whether decisions wait for an entity that is not held.
     pub fn waits(&self) -> bool {
         self.sync == Sync::OnDemand && self.on_miss == Some(OnMiss::Wait)

@@ -121,6 +121,7 @@ pub struct Rows {
     /// The texts behind symbols, when asked for: row, column, text; a row holds numbers of the release's texts only.
     pub texts: Vec<(Option<u32>, usize, Arc<str>)>,
     cells: Vec<u64>,
+    other: Vec<u64>,
     key: String,
 }
 
@@ -151,6 +152,7 @@ pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &i
             rows.refused.push(at as u16);
         }
         let mut fill = Fill {
+            plan,
             used,
             asked,
             features,
@@ -158,6 +160,7 @@ pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &i
             again: false,
             time_us: None,
             cells: &mut rows.cells,
+            other: &mut rows.other,
             key: &mut rows.key,
         };
         fill.cells.resize(used.cells, 0);
@@ -196,6 +199,7 @@ pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &i
 
 /// One view's share of the rows.
 struct Fill<'a, F> {
+    plan: &'a Plan,
     used: &'a ViewUse,
     asked: Asked<'a>,
     features: &'a F,
@@ -206,6 +210,8 @@ struct Fill<'a, F> {
     /// Its event time.
     time_us: Option<TimeUs>,
     cells: &'a mut Vec<u64>,
+    /// For the row of another view, which says whose row this is.
+    other: &'a mut Vec<u64>,
     key: &'a mut String,
 }
 
@@ -222,7 +228,14 @@ struct Filled {
 impl<F: Features> Fill<'_, F> {
     /// Fills one row.
     fn row(&mut self, item: Option<&str>, out: &mut [f64]) -> Filled {
-        let entity = entity_text(self.used.entity, self.asked.request, item, self.key);
+        let (plan, features, other) = (self.plan, self.features, &mut *self.other);
+        let mut symbol = |view: usize, cell: usize| {
+            other.clear();
+            other.resize(plan.views[view].layout.cells(), NO_SYMBOL);
+            features.read(view, item?, other)?;
+            Some(other[cell]).filter(|cell| *cell != NO_SYMBOL).and_then(|cell| features.text(cell))
+        };
+        let entity = entity_text(self.used.entity, self.asked.request, item, &mut symbol, self.key);
         if !self.again {
             self.time_us = match entity {
                 Some(entity) if self.late != Some(Overdue::Default) => {
@@ -437,14 +450,16 @@ fn product(post: &Post, width: usize, count: usize, rows: &mut Rows) {
     }
 }
 
-/// The key of a row, written into `key` when it is a pair; `None` when the request does not name it.
+/// The key of a row, written into `key` when it is a pair; `None` when the request does not name it. `symbol` says what a view has
+/// of the item in a cell.
 pub fn entity_text<'a>(
     entity: Entity,
     request: &Request<'a>,
     item: Option<&'a str>,
+    symbol: &mut dyn FnMut(usize, usize) -> Option<Arc<str>>,
     key: &'a mut String,
 ) -> Option<&'a str> {
-    let part = |part: Key| match part {
+    let told = |part: Key| match part {
         Key::Subject => request.subject,
         Key::Session => request.session,
         Key::Item => item,
@@ -452,14 +467,20 @@ pub fn entity_text<'a>(
             ContextValue::Symbol(text) => Some(text),
             _ => None,
         },
+        // Of a pair alone.
+        Key::Feature { .. } => None,
     };
     match entity {
-        Entity::One(one) => part(one),
+        Entity::One(one) => told(one),
         Entity::Pair(a, b) => {
             key.clear();
-            key.push_str(part(a)?);
-            key.push('\0');
-            key.push_str(part(b)?);
+            for (before, part) in [("", a), ("\0", b)] {
+                key.push_str(before);
+                match part {
+                    Key::Feature { view, cell } => key.push_str(&symbol(view, cell)?),
+                    part => key.push_str(told(part)?),
+                }
+            }
             Some(key)
         }
     }

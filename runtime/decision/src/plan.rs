@@ -223,6 +223,13 @@ pub enum Key {
     Item,
     /// A value of the request's context.
     Context(usize),
+    /// A symbol that a view by item has of the candidate.
+    Feature {
+        /// The view, among the plan's.
+        view: usize,
+        /// Where the symbol is in its rows.
+        cell: usize,
+    },
 }
 
 /// When a view is late and what it does then.
@@ -247,10 +254,21 @@ impl Plan {
         self.views.iter().position(|view| view.name == name)
     }
 
+    /// The view, and the place in its layout, of what `VIEW.FEATURE` names.
+    pub fn feature(&self, name: &str) -> Option<(usize, usize)> {
+        feature(&self.views, name)
+    }
+
     /// Whether the release lists event `name`, or lists none.
     pub fn knows_event(&self, name: &str) -> bool {
         self.events.is_empty() || self.events.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
     }
+}
+
+fn feature(views: &[ViewPlan], name: &str) -> Option<(usize, usize)> {
+    let (view, feature) = name.split_once('.')?;
+    let view = views.iter().position(|known| known.name == view)?;
+    Some((view, views[view].layout.fields().iter().position(|field| field.name == feature)?))
 }
 
 // === impl ViewPlan ===
@@ -258,7 +276,7 @@ impl Plan {
 impl ViewPlan {
     /// Its aggregates, when they are of more than one session: what one node sees is not all of it.
     pub fn counted_at_the_core(&self) -> Option<&Arc<Aggregates>> {
-        self.aggregates.as_ref().filter(|_| !self.def.by.is_session())
+        self.aggregates.as_ref().filter(|_| self.def.is_counted_at_the_core())
     }
 }
 
@@ -315,7 +333,11 @@ impl Experiment {
 impl Entity {
     /// Whether it differs between candidates.
     pub fn is_candidate(self) -> bool {
-        self.has(Key::Item)
+        let is_item = |key: Key| matches!(key, Key::Item | Key::Feature { .. });
+        match self {
+            Self::One(one) => is_item(one),
+            Self::Pair(a, b) => is_item(a) || is_item(b),
+        }
     }
 
     /// Whether the request must name a subject.

@@ -14,14 +14,15 @@ mod slots;
 mod travel;
 mod view;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use prometheus_client::registry::Registry;
 use selvedge_decision::aggregate::{Aggregates, Of, Slot};
 use selvedge_decision::definition::By;
-use selvedge_decision::{Epoch, NodeId, TimeUs};
+use selvedge_decision::plan::ViewPlan;
+use selvedge_decision::{Epoch, NodeId, Plan, TimeUs};
 
 pub use self::join::{Join, entity_of, values};
 pub(crate) use self::slots::Slots;
@@ -146,7 +147,8 @@ impl Sessions {
         }
         let inner = &self.inner;
         let (aggregates, symbols) = (Arc::clone(aggregates), Arc::clone(&inner.symbols));
-        let core = (inner.config.core && !by.is_session()).then(|| Core::new(inner.metrics.forgotten()));
+        let core =
+            (inner.config.core && !by.is_session()).then(|| Core::new(inner.clock.now_us(), inner.metrics.forgotten()));
         let is_counted = core.is_some();
         let keep = inner.config.keep(by);
         let view =
@@ -337,13 +339,18 @@ impl Default for SessionsConfig {
     }
 }
 
-/// What of items aggregates join to events, when views are bound to these.
-pub fn joins(aggregates: &Aggregates, view: impl Fn(usize) -> Option<Arc<View>>) -> Option<Vec<Join>> {
-    let features = aggregates.sources().iter().filter_map(|of| match of {
+/// What of items a view's aggregates join to events, for their values and for whose they are, when views are bound to these.
+pub fn joins(plan: &Plan, counted: &ViewPlan, view: impl Fn(usize) -> Option<Arc<View>>) -> Option<Vec<Join>> {
+    let sources = counted.aggregates.as_ref().map_or(&[][..], |aggregates| aggregates.sources());
+    let values = sources.iter().filter_map(|of| match of {
         Of::Item | Of::Property(_) => None,
-        Of::Feature { name, view: at, field } => Some((name, *at, *field)),
+        Of::Feature { name, view, field } => Some((name, (*view, *field))),
     });
-    features.map(|(name, at, field)| Some(Join { name: name.clone(), view: view(at)?, field })).collect()
+    let whose = counted.def.by.names().iter().filter_map(|name| Some((name, plan.feature(name)?)));
+    let features: BTreeMap<&String, (usize, usize)> = values.chain(whose).collect();
+    let join =
+        |(name, (at, field)): (&String, (usize, usize))| Some(Join { name: name.clone(), view: view(at)?, field });
+    features.into_iter().map(join).collect()
 }
 
 /// Whether a session without an event since `last_us` is still one at `now_us`, when it is kept for so long.

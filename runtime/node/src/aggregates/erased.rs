@@ -48,23 +48,16 @@ fn later(known: &mut HashMap<String, TimeUs>, id: &str, at_us: TimeUs) -> bool {
 
 /// Whether a view's entities are people, or their sessions, or pairs with them.
 pub(super) fn is_of_people(by: &By) -> bool {
-    names(by).iter().any(|name| Kind::of(name).is_some())
+    by.names().iter().any(|name| Kind::of(name).is_some())
 }
 
 /// Whether an entity of a view is this person, one of their sessions, or a pair with them.
 pub(super) fn is_of(by: &By, entity: &str, erased: &Erased) -> bool {
-    names(by).iter().zip(entity.split(PAIR_SEPARATOR)).any(|(name, part)| match Kind::of(name) {
+    by.names().iter().zip(entity.split(PAIR_SEPARATOR)).any(|(name, part)| match Kind::of(name) {
         Some(Kind::Subject) => part == erased.subject,
         Some(Kind::Session) => erased.sessions.iter().any(|session| part == session),
         None => false,
     })
-}
-
-fn names(by: &By) -> &[String] {
-    match by {
-        By::One(one) => std::slice::from_ref(one),
-        By::Pair(pair) => pair,
-    }
 }
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ fn bind_all(plan: &Plan, tables: Vec<Option<Arc<View>>>, sessions: &Sessions) ->
     let bound = plan.views.iter().zip(&tables).filter_map(|(view, table)| match (&view.aggregates, table) {
         (Some(aggregates), _) => {
             // A plan joins tables only, so every one of them is there.
-            let joins = sessions::joins(aggregates, |at| tables.get(at).cloned().flatten())?;
+            let joins = sessions::joins(plan, view, |at| tables.get(at).cloned().flatten())?;
             Some(Bound::Sessions(sessions.bind(&view.name, &view.def.by, aggregates, joins)))
         }
         (None, table) => table.clone().map(Bound::Table),

@@ -77,7 +77,8 @@ fn fetch(
     let Some(Bound::Table(view)) = active.view(used.view) else { return };
     let mut key = String::new();
     let mut one = |item: Option<&str>| {
-        let entity = entity_text(used.entity, request, item, &mut key);
+        // By a feature of the item are aggregates alone, which are never fetched.
+        let entity = entity_text(used.entity, request, item, &mut |_, _| None, &mut key);
         fetching.extend(entity.and_then(|entity| view.fetch(entity, now_us)));
     };
     if !used.entity.is_candidate() {

@@ -1,6 +1,7 @@
 //! What of an event aggregates ask for, and whose they are. Owns the reading of properties, and of the item's features: they are joined to the
 //! event as they are when it comes, and stored with it, so that whoever counts it again counts the same.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -41,17 +42,33 @@ pub fn values(aggregates: &Aggregates, event: &Event) -> Vec<Option<Value>> {
     aggregates.sources().iter().map(value).collect()
 }
 
-/// Whose aggregates an event counts for; `None` when it does not say, or says what cannot be an entity.
+/// Whose aggregates an event counts for; `None` when neither it nor what is joined to it says so, or says what cannot be an entity.
 pub fn entity_of(by: &By, event: &Event) -> Option<String> {
-    let part = |name: &str| match name {
-        "subject" => event.subject.as_deref(),
-        "session" => event.session.as_deref(),
-        "item" => event.item.as_deref(),
-        _ => None,
+    let part = |name: &String| match told(name, event) {
+        Some(part) => part.map(Cow::Borrowed),
+        None => match Read::default().joined(event, name)? {
+            Value::Text(text) => Some(Cow::Owned(text.to_string())),
+            _ => None,
+        },
     };
     match by {
-        By::One(one) => entity([part(one)?]).ok(),
-        By::Pair([a, b]) => entity([part(a)?, part(b)?]).ok(),
+        By::One(one) => entity([&*part(one)?]).ok(),
+        By::Pair([a, b]) => entity([&*part(a)?, &*part(b)?]).ok(),
+    }
+}
+
+/// Whether an event says whose aggregates it counts for, as far as it is the sender who says it: its item may have the rest.
+pub(super) fn names_entity(by: &By, event: &Event) -> bool {
+    by.names().iter().all(|name| told(name, event).unwrap_or(event.item.as_deref()).is_some())
+}
+
+/// What of an entity's parts the sender says; `None` of a part that is a feature of the item.
+fn told<'a>(name: &str, event: &'a Event) -> Option<Option<&'a str>> {
+    match name {
+        "subject" => Some(event.subject.as_deref()),
+        "session" => Some(event.session.as_deref()),
+        "item" => Some(event.item.as_deref()),
+        _ => None,
     }
 }
 
@@ -69,6 +86,11 @@ impl Join {
     pub(super) fn now(&self, event: &Event, symbols: &Symbols) -> Option<(&str, Value)> {
         let value = feature(&self.view, self.field, event.item.as_deref()?, event.received_us, symbols)?;
         Some((&self.name, value))
+    }
+
+    /// Whether it is for this feature.
+    pub(super) fn is_of(&self, name: &str) -> bool {
+        self.name == name
     }
 
     /// Whether both give the same.
@@ -156,6 +178,24 @@ mod tests {
 
     use super::*;
     use crate::outbox::samples::event;
+
+    #[test]
+    fn a_pair_with_a_feature_of_the_item_is_what_was_stored_with_the_event() {
+        let by = By::Pair(["subject".into(), "item.category".into()]);
+        let check = |item: Option<&str>, joined: Option<&str>, is_named: bool, expected: Option<&str>| {
+            let (item, joined) = (item.map(str::to_owned), joined.map(str::to_owned));
+            let event = Event { subject: Some("u-1".into()), item, joined, ..event(1) };
+            assert_eq!(names_entity(&by, &event), is_named, "{event:?}");
+            assert_eq!(entity_of(&by, &event).as_deref(), expected, "{event:?}");
+        };
+        check(Some("sku-1"), Some("{\"item.category\":\"shoes\"}"), true, Some("u-1\0shoes"));
+        check(Some("sku-1"), Some("{\"item.category\":7}"), true, None);
+        check(Some("sku-1"), Some("{\"item.price\":1.0}"), true, None);
+        check(Some("sku-1"), None, true, None);
+        check(None, None, false, None);
+        let nobody = Event { subject: None, item: Some("sku-1".into()), ..event(1) };
+        assert!(!names_entity(&by, &nobody));
+    }
 
     #[test]
     fn a_joined_value_reads_back_to_the_bit() {

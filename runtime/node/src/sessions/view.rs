@@ -12,7 +12,7 @@ use selvedge_decision::aggregate::{Aggregates, Happening, Slot, State};
 use selvedge_decision::definition::By;
 
 use super::core::Core;
-use super::join::{Join, entity_of, to_json, values};
+use super::join::{Join, entity_of, names_entity, to_json, values};
 use super::{Origin, is_alive};
 use crate::events::Event;
 use crate::features::Symbols;
@@ -341,8 +341,10 @@ impl SessionView {
 
     /// Adds what the node knows now of the event's item, as far as it is asked for.
     pub(super) fn join(&self, event: &Event, joined: &mut serde_json::Map<String, serde_json::Value>) {
-        if self.aggregates.asks_of(&event.name) && self.entity_of(event).is_some() {
-            let known = self.joins.iter().filter_map(|join| join.now(event, &self.symbols));
+        if names_entity(&self.by, event) {
+            let (asks, whose) = (self.aggregates.asks_of(&event.name), self.by.names());
+            let wanted = self.joins.iter().filter(|join| asks || whose.iter().any(|name| join.is_of(name)));
+            let known = wanted.filter_map(|join| join.now(event, &self.symbols));
             joined.extend(known.map(|(name, value)| (name.to_owned(), to_json(&value))));
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Problems, unknown};
 use crate::aggregate::{self, Feature, Of};
 use crate::definition::{By, FeatureDef, Sync};
+use crate::layout::FeatureKind;
 use crate::plan::ViewPlan;
 
 /// The most cells of a row of aggregates.
@@ -20,8 +21,8 @@ pub(super) fn compile(views: &mut [ViewPlan], problems: &mut Problems) {
         let place = format!("features.toml: view.{}", view.name);
         let def = &view.def;
         let is_session = def.by.is_session();
-        if !is_counted_by(&def.by) {
-            problems.add(&place, "aggregates are by what an event names: subject, session, item, or a pair of them");
+        if let Err(why) = counted_by(views, &def.by) {
+            problems.add(&place, why);
         }
         if is_session && def.max_lag.is_some() {
             problems.add(&place, "aggregates of a session are never late: leave `max_lag` out");
@@ -59,12 +60,24 @@ pub(super) fn compile(views: &mut [ViewPlan], problems: &mut Problems) {
     }
 }
 
-/// Whether an event says whose aggregates these are.
-fn is_counted_by(by: &By) -> bool {
-    let known = |name: &String| matches!(name.as_str(), "subject" | "session" | "item");
+/// Whether an event says whose aggregates these are, by itself or by a feature of its item that is stored with it.
+fn counted_by(views: &[ViewPlan], by: &By) -> Result<(), String> {
+    let told = |name: &String| matches!(name.as_str(), "subject" | "session" | "item");
+    let why = || {
+        "aggregates are by what an event names: subject, session, item, or a pair of them or of one and a symbol of its item \
+         such as \"item.category\""
+            .to_owned()
+    };
     match by {
-        By::One(one) => known(one),
-        By::Pair(pair) => pair.iter().all(known) && pair[0] != pair[1],
+        By::One(one) if told(one) => Ok(()),
+        By::Pair([a, b]) if told(a) && told(b) && a != b => Ok(()),
+        By::Pair([one, name] | [name, one]) if told(one) && name.contains('.') && !name.starts_with("context.") => {
+            match feature(views, name)? {
+                (_, FeatureKind::Symbol, _) => Ok(()),
+                (_, kind, _) => Err(format!("by {name:?}, which is a {kind}: expected a symbol")),
+            }
+        }
+        _ => Err(why()),
     }
 }
 

@@ -188,6 +188,13 @@ impl Compiler<'_> {
             "subject" => Ok(Key::Subject),
             "session" => Ok(Key::Session),
             "item" => Ok(Key::Item),
+            other if self.world.views[view].aggregates.is_some() => {
+                let (of, field) = super::super::feature(self.world.views, other).ok_or_else(|| {
+                    format!("view {:?} is by {other:?}, which is no feature", self.world.views[view].name)
+                })?;
+                let cell = self.world.views[of].layout.fields()[field].cell as usize;
+                Ok(Key::Feature { view: of, cell })
+            }
             other => {
                 match other.strip_prefix("context.").map(|name| self.def.context.keys().position(|known| known == name))
                 {
