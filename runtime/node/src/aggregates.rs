@@ -359,6 +359,7 @@ impl Instance {
             held: self.order.held(),
             late: counts.late,
             missing: self.order.missing(),
+            runs_forgotten: self.order.runs_forgotten(),
         }
     }
 }

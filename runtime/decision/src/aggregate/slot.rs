@@ -29,6 +29,10 @@ pub struct Slot {
     /// come. Events of these are not in it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "runs")]
     pub lost: BTreeMap<Epoch, Vec<(u64, u64)>>,
+    /// The newest run that `runs` does not tell any more, and the time up to which events may be of such runs: they are not
+    /// counted again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "runs")]
+    pub forgotten: BTreeMap<Epoch, TimeUs>,
     /// When the first event came and when the last one did.
     span: Option<(TimeUs, TimeUs)>,
     events: u64,
@@ -67,6 +71,7 @@ impl Aggregates {
             seq,
             runs: BTreeMap::new(),
             lost: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             span: state.span(),
             events: state.events(),
             aggregates: aggregates.collect(),

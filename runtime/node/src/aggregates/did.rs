@@ -52,6 +52,8 @@ pub enum Did {
         late: u64,
         /// Events that were passed by and have not come.
         missing: u64,
+        /// Runs of nodes that are not remembered any more, because too many others told something since.
+        runs_forgotten: u64,
     },
     /// Something did not work; it is tried again.
     Failed {
@@ -84,7 +86,7 @@ impl fmt::Display for Did {
                     seqs.start
                 )
             }
-            Self::Counted { view, at, is_current, events, again, slots, held, late, missing } => {
+            Self::Counted { view, at, is_current, events, again, slots, held, late, missing, runs_forgotten } => {
                 let current = if *is_current { "all there is" } else { "more to come" };
                 write!(
                     f,
@@ -96,7 +98,10 @@ impl fmt::Display for Did {
                 if *late > 0 {
                     write!(f, ", {late} came late")?;
                 }
-                if *missing > 0 { write!(f, ", {missing} did not come") } else { Ok(()) }
+                if *missing > 0 {
+                    write!(f, ", {missing} did not come")?;
+                }
+                if *runs_forgotten > 0 { write!(f, ", {runs_forgotten} runs of nodes forgotten") } else { Ok(()) }
             }
             Self::Failed { view, why } => write!(f, "{view}: {why}"),
         }

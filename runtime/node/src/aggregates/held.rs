@@ -11,7 +11,7 @@ use selvedge_decision::{Epoch, TimeUs};
 
 use crate::link::nats::releases::CoreError;
 
-/// Runs of a node that are told apart; of an older one counts what came after all that is in it.
+/// Runs of a node that are told apart; the oldest are forgotten.
 const MOST_RUNS: usize = 8;
 
 /// What is kept of one entity as one node saw it.
@@ -19,6 +19,8 @@ const MOST_RUNS: usize = 8;
 pub(super) struct Held {
     pub(super) state: State,
     runs: BTreeMap<Epoch, Run>,
+    /// The newest run that was forgotten, and the time up to which events may be of forgotten runs.
+    forgotten: Option<(Epoch, TimeUs)>,
     /// The number of the value in the bucket that it comes from.
     pub(super) revision: u64,
     /// It is not written since something came.
@@ -49,7 +51,8 @@ impl Held {
             (*epoch, Run { last: *last, lost })
         };
         let runs = slot.runs.iter().map(run).collect();
-        Self { state: aggregates.state(slot), runs, revision, changed: false }
+        let forgotten = slot.forgotten.last_key_value().map(|(newest, until_us)| (*newest, *until_us));
+        Self { state: aggregates.state(slot), runs, forgotten, revision, changed: false }
     }
 
     pub(super) fn slot(&self, aggregates: &Aggregates) -> Slot {
@@ -58,6 +61,7 @@ impl Held {
         let lost = self.runs.iter().filter(|(_, run)| !run.lost.is_empty());
         let pairs = |run: &Run| run.lost.iter().map(|lost| (lost.start, lost.end)).collect();
         slot.lost = lost.map(|(epoch, run)| (*epoch, pairs(run))).collect();
+        slot.forgotten = self.forgotten.into_iter().collect();
         slot
     }
 
@@ -65,11 +69,8 @@ impl Held {
     pub(super) fn has(&self, epoch: Epoch, seq: u64, time_us: TimeUs) -> bool {
         match self.runs.get(&epoch) {
             Some(run) => seq <= run.last && !run.lost.iter().any(|lost| lost.contains(&seq)),
-            // A run that is not told apart any more, unless the node lost its disk and counts its runs from the beginning.
-            None => {
-                let is_older = self.runs.keys().next().is_some_and(|oldest| epoch < *oldest);
-                self.runs.len() >= MOST_RUNS && is_older && time_us <= self.state.last()
-            }
+            // One that was forgotten, unless the node lost its disk since and counts its runs from the beginning.
+            None => self.forgotten.is_some_and(|(newest, until_us)| epoch <= newest && time_us <= until_us),
         }
     }
 
@@ -93,6 +94,8 @@ impl Held {
             && let Some(oldest) = self.runs.keys().find(|known| **known != epoch).copied()
         {
             self.runs.remove(&oldest);
+            let newest = self.forgotten.map_or(oldest, |(newest, _)| newest.max(oldest));
+            self.forgotten = Some((newest, self.state.last()));
         }
         is_late
     }
@@ -138,6 +141,15 @@ mod tests {
         assert!(event(&mut held, 1, 30), "the first run of a new disk");
         assert!(!event(&mut held, 1, 30));
         assert!(held.runs.contains_key(&Epoch(1)), "it is the one that tells something");
+        assert!(event(&mut held, 2, 40), "and the next run of that disk");
+        // The stream is read from its beginning, after the slot came out of the bucket.
+        let json = serde_json::to_vec(&held.slot(&aggregates)).unwrap();
+        held = Held::of(&read_slot(&json).unwrap().unwrap(), 1, &aggregates);
+        for epoch in 10..20 {
+            assert!(!event(&mut held, epoch, epoch as TimeUs), "run {epoch} is counted twice");
+        }
+        assert!(!event(&mut held, 1, 30) && !event(&mut held, 2, 40));
+        assert!(event(&mut held, 20, 5), "a new run whose clock was set back");
     }
 
     #[test]

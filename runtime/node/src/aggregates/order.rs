@@ -24,6 +24,8 @@ const MOST_HELD: usize = 512;
 const MOST_LOST: usize = 16;
 /// Runs of one node that are remembered.
 const MOST_RUNS: usize = 4;
+/// Runs of all nodes that are: a position has them all, and has to fit into a message.
+const MOST_RUNS_OF_ALL: usize = 4_096;
 
 /// A block of events.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +52,8 @@ pub struct Order {
     gaps: Vec<Gap>,
     /// Numbers of gaps that are not remembered any more.
     forgotten: u64,
+    /// Runs of nodes that are not remembered any more, because too many others told something since.
+    runs_forgotten: u64,
 }
 
 /// Events that did not come.
@@ -89,6 +93,11 @@ impl Block {
         };
         let origin = Origin { node: header.node, epoch: header.epoch };
         Ok(Self { origin, first_seq: header.first_seq, events, at, lost: Vec::new() })
+    }
+
+    /// Events of a run from elsewhere than the stream, the first of which has this number.
+    pub fn of(node: NodeId, epoch: Epoch, first_seq: u64, events: Vec<Event>) -> Self {
+        Self { origin: Origin { node, epoch }, first_seq, events, at: 0, lost: Vec::new() }
     }
 
     /// The same without events that came after `time_us`: a node's time does not go back.
@@ -154,6 +163,11 @@ impl Order {
         self.forgotten + self.runs.values().flat_map(|run| &run.lost).map(of).sum::<u64>()
     }
 
+    /// Runs that were forgotten because so many others told something since: of one that comes back, slots tell what is counted.
+    pub(super) fn runs_forgotten(&self) -> u64 {
+        self.runs_forgotten
+    }
+
     /// Gaps that were given up since this was asked last.
     pub fn gaps(&mut self) -> Vec<Gap> {
         std::mem::take(&mut self.gaps)
@@ -177,6 +191,9 @@ impl Order {
             ready.extend(self.follow(&origin));
         }
         self.forget(&origin);
+        if self.runs.len() > MOST_RUNS_OF_ALL {
+            self.forget_oldest();
+        }
         ready
     }
 
@@ -264,12 +281,27 @@ impl Order {
         runs.sort();
         runs.truncate(runs.len() - MOST_RUNS);
         for (_, old) in runs {
-            if self.runs.get(&old).is_some_and(|run| run.held.is_empty())
-                && let Some(run) = self.runs.remove(&old)
-            {
-                self.forgotten += run.lost.iter().map(|lost| lost.end - lost.start).sum::<u64>();
-            }
+            self.let_go(&old);
         }
+    }
+
+    /// Of all runs the one goes that told nothing for longest.
+    fn forget_oldest(&mut self) {
+        let idle = self.runs.iter().filter(|(_, run)| run.held.is_empty());
+        let oldest = idle.min_by_key(|(_, run)| run.turn).map(|(origin, _)| origin.clone());
+        if oldest.is_some_and(|oldest| self.let_go(&oldest)) {
+            self.runs_forgotten += 1;
+        }
+    }
+
+    /// Forgets a run, unless a block of it waits. Whether it did.
+    fn let_go(&mut self, origin: &Origin) -> bool {
+        if self.runs.get(origin).is_none_or(|run| !run.held.is_empty()) {
+            return false;
+        }
+        let lost = self.runs.remove(origin).map(|run| run.lost).unwrap_or_default();
+        self.forgotten += lost.iter().map(|lost| lost.end - lost.start).sum::<u64>();
+        true
     }
 }
 
@@ -366,6 +398,27 @@ mod tests {
             order.take(of(epoch, 1..3, epoch), now);
         }
         assert_eq!(seqs(&order.take(of(1, 3..4, 20), now)), [3..4]);
+    }
+
+    #[test]
+    fn of_all_runs_no_more_are_remembered_than_a_position_has_room_for() {
+        let (mut order, now) = (Order::default(), Instant::now());
+        let told = |at: usize, seqs: Range<u64>| {
+            let origin = Origin { node: format!("edge-{at}").try_into().unwrap(), epoch: Epoch(1) };
+            Block { origin, ..of(1, seqs, at as u64) }
+        };
+        for at in 0..MOST_RUNS_OF_ALL {
+            order.take(told(at, 1..3), now);
+        }
+        assert_eq!((order.next().len(), order.runs_forgotten()), (MOST_RUNS_OF_ALL, 0));
+        // The first one tells something again, so it is the second that told nothing for longest.
+        order.take(told(0, 3..4), now);
+        order.take(told(MOST_RUNS_OF_ALL, 1..3), now);
+        assert_eq!((order.next().len(), order.runs_forgotten()), (MOST_RUNS_OF_ALL, 1));
+        assert_eq!(seqs(&order.take(told(0, 4..5), now)), [4..5]);
+        assert!(!order.next().keys().any(|run| run.starts_with("edge-1.")), "it is the one that is forgotten");
+        let json = serde_json::to_vec(&position(&order)).unwrap();
+        assert!(json.len() < 1 << 20, "{} bytes do not fit into a message", json.len());
     }
 
     #[test]

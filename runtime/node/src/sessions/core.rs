@@ -36,6 +36,8 @@ pub(super) struct Core {
     synced: watch::Sender<bool>,
     /// The last number of the bucket that is here.
     applied: AtomicU64,
+    /// The last number there was when the bucket was looked at.
+    last: AtomicU64,
     forgotten: Counter,
 }
 
@@ -45,14 +47,17 @@ struct Proven {
     of: u32,
     /// When each of them had counted all that nodes told.
     parts: BTreeMap<u32, TimeUs>,
+    /// Since when all of them have told that, or not.
+    since_us: TimeUs,
 }
 
 // === impl Core ===
 
 impl Core {
-    pub(super) fn new(forgotten: Counter) -> Self {
-        let (proven, synced) = (Mutex::default(), watch::Sender::new(false));
-        Self { proven, synced, applied: AtomicU64::new(0), forgotten }
+    pub(super) fn new(now_us: TimeUs, forgotten: Counter) -> Self {
+        let proven = Mutex::new(Proven { since_us: now_us, ..Proven::default() });
+        let (synced, applied, last) = (watch::Sender::new(false), AtomicU64::new(0), AtomicU64::new(0));
+        Self { proven, synced, applied, last, forgotten }
     }
 
     pub(super) fn forgot(&self, entities: u64) {
@@ -63,7 +68,7 @@ impl Core {
     pub(super) fn lag_us(&self, now_us: TimeUs) -> i64 {
         let proven = self.lock();
         match proven.parts.values().min() {
-            Some(at) if proven.parts.len() == proven.of as usize => now_us.saturating_sub(*at).max(0),
+            Some(at) if proven.is_whole() => now_us.saturating_sub(*at).max(0),
             _ => i64::MAX,
         }
     }
@@ -72,10 +77,14 @@ impl Core {
     fn position(&self, part: Part, position: &Position, at_us: TimeUs) {
         let mut proven = self.lock();
         if proven.of != part.of {
-            *proven = Proven { of: part.of, parts: BTreeMap::new() };
+            *proven = Proven { of: part.of, parts: BTreeMap::new(), since_us: at_us };
         }
+        let was_whole = proven.is_whole();
         if position.is_current {
             proven.parts.insert(part.index, at_us);
+        }
+        if proven.is_whole() != was_whole {
+            proven.since_us = at_us;
         }
     }
 
@@ -86,6 +95,15 @@ impl Core {
 
     fn lock(&self) -> MutexGuard<'_, Proven> {
         self.proven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Proven ===
+
+impl Proven {
+    /// Whether every instance has told that it was current.
+    fn is_whole(&self) -> bool {
+        self.of > 0 && self.parts.len() == self.of as usize
     }
 }
 
@@ -125,11 +143,11 @@ impl SessionView {
             absent: 0,
             bytes: self.bytes() as u64,
             applied_seq,
-            last_seq: applied_seq,
+            last_seq: core.last.load(Ordering::Relaxed).max(applied_seq),
             lag_ms: lag_us.map(|lag_us| lag_us as u64 / 1_000),
             synced: *core.synced.borrow(),
             condition: if lag_us.is_some() { Condition::Live } else { Condition::Waiting },
-            since_us: now_us,
+            since_us: proven.since_us,
             detail,
         })
     }
@@ -195,6 +213,7 @@ async fn round(
         }
         *at = At { created_us: Some(bucket.created_us), seq: None };
     }
+    with(view, |_, core| core.last.store(bucket.last_seq, Ordering::Relaxed));
     // Read from its beginning, the bucket says who is there, and so who is not.
     let mut there = at.seq.is_none().then(HashSet::new);
     let mut following = nats.follow_aggregates(&name, at.seq).await?;

@@ -36,7 +36,10 @@ pub(crate) enum KeyOf {
 const POSITION: &str = "_position.";
 
 /// The answer to a value that was written.
-pub(crate) struct Written(PublishAckFuture);
+pub(crate) struct Written {
+    key: String,
+    ack: PublishAckFuture,
+}
 
 /// Why a value was not written.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +119,7 @@ impl NatsLink {
         let subject = self.config().of_domain(&format!("$KV.{bucket}.{key}"));
         let sent = self.jetstream().send_publish(subject, message).await;
         let sent = sent.map_err(|error| failed(format!("write {key} of {bucket}"), &error))?;
-        Ok(Written(sent))
+        Ok(Written { key: format!("{key} of {bucket}"), ack: sent })
     }
 
     /// The positions of all instances that count a view.
@@ -145,12 +148,10 @@ impl NatsLink {
 impl Written {
     /// The number that the value has now.
     pub(crate) async fn stored(self) -> Result<u64, NotWritten> {
-        match self.0.into_future().await {
+        match self.ack.into_future().await {
             Ok(ack) => Ok(ack.sequence),
-            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
-                Err(NotWritten::Changed("a value of the bucket".to_owned()))
-            }
-            Err(error) => Err(failed("write a value".to_owned(), &error).into()),
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Err(NotWritten::Changed(self.key)),
+            Err(error) => Err(failed(format!("write {}", self.key), &error).into()),
         }
     }
 }
