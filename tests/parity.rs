@@ -1,5 +1,5 @@
 //! What a model learns from must be what the node decided by: every value of an aggregate that was recorded with a decision comes
-//! out of the stream again, bit for bit.
+//! out of the stream and out of the lake again, bit for bit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use selvedge_node::outbox::Lane;
 use selvedge_node::outbox::reader::{Entry, Item, Reader};
 use selvedge_node::sessions::values;
 use selvedge_suite::harness::shop::{Shop, number};
-use selvedge_suite::harness::{Node, Random, Rig, until};
+use selvedge_suite::harness::{Cli, Node, Random, Rig, until};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -255,15 +255,23 @@ fn what_was_recorded_comes_out_of_the_stream_again_to_the_bit() -> Result<()> {
             ensure!(settled.contains(&record.id.to_string()), "{}", record.id);
             same(&plan, record, found.backfill(&plan, record.time_us).await?)?;
         }
-        // The command says the same.
+        // The command says the same, of the stream, and without a core of a lake.
+        let lake = rig.path("lake").display().to_string();
+        rig.cli.run(["core", "lake", "--to", &lake, "--once", "--rows", "100"]).await?.ok()?;
+        let alone = Cli::new("nats://127.0.0.1:1".to_owned());
         let last = found.of("plp-rank").max_by_key(|record| record.time_us).context("a record")?;
         let states = found.backfill(&plan, last.time_us).await?;
         for view in ["session", "person", "goods", "both"] {
             let folder = rig.path("recorded").display().to_string();
             let at = rfc3339::format(last.time_us);
             let ran = rig.cli.run(["features", "backfill", "--view", view, "--release", &folder, "--at", &at]).await?;
-            let rows = ran.ok()?.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+            let told = &ran.ok()?.stdout;
+            let rows = told.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
             agree(&plan, view, &states, &rows, last.time_us)?;
+            let args = ["features", "backfill", "--view", view, "--release", &folder, "--at", &at, "--lake", &lake];
+            let ran = alone.run(args).await?;
+            let of_lake = &ran.ok()?.stdout;
+            ensure!(of_lake == told, "{view}: the lake says {of_lake}, the stream {told}");
         }
         Ok(())
     })

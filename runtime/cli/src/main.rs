@@ -6,6 +6,8 @@ mod commands;
 mod config;
 mod core;
 mod files;
+#[cfg(feature = "lake")]
+mod lake;
 mod modules;
 mod output;
 mod stop;

@@ -3,10 +3,12 @@
 //! once and never written again. So the names say which items are landed, each (node, epoch, lane, seq) once.
 //!
 //! `land` reads the stream and writes parts, `rows` says what their columns are, `part` names them, `store` keeps them, `keep`
-//! removes old days, `compact` puts the parts of a day together, `items` reads them back, `erased` says whose rows nobody may see any more.
+//! removes old days, `compact` puts the parts of a day together, `items` reads them back, `events` for whoever counts them again, `erased`
+//! says whose rows nobody may see any more.
 
 mod compact;
 mod erased;
+mod events;
 mod items;
 mod keep;
 mod land;
@@ -16,8 +18,9 @@ mod store;
 
 pub use compact::{CompactError, Compacted, compact};
 pub use erased::{Erased, ErasedError};
-pub(crate) use items::Items;
+pub use events::{Events, EventsError};
 pub use items::ItemsError;
+pub(crate) use items::{Items, days};
 pub use keep::{Removed, remove_older};
 pub use land::{LandError, Landed, Lander, Limits};
 pub use part::{BadDay, Day, Part};

@@ -9,7 +9,7 @@ use super::rows;
 use super::store::{Store, StoreError};
 use crate::table::{Cell, Kind, Reading, Shape, Spec, TableError, read};
 
-/// The items of one lane and day, in the order (node, epoch, seq), one part in memory at a time.
+/// The items of one lane, of one day or of many, in the order (node, epoch, seq), one part in memory at a time.
 pub(crate) struct Items<'a> {
     store: &'a Store,
     columns: Vec<Spec>,
@@ -17,6 +17,13 @@ pub(crate) struct Items<'a> {
     open: Option<(Part, Reading)>,
     /// The last item that was read, of its run.
     last: Option<(NodeId, Epoch, i64)>,
+}
+
+/// The days from `first` to `last` of which a lane has something.
+pub(crate) async fn days(store: &Store, lane: Lane, first: Day, last: Day) -> Result<Vec<Day>, StoreError> {
+    let folders = store.folders(lane.as_str()).await?;
+    let days = folders.iter().filter_map(|name| name.strip_prefix("day=")?.parse::<Day>().ok());
+    Ok(days.filter(|day| (first..=last).contains(day)).collect())
 }
 
 /// Items cannot be read.
@@ -41,13 +48,37 @@ impl<'a> Items<'a> {
     /// The items of a day; a row has the named columns, in that order.
     pub(crate) async fn of(store: &'a Store, lane: Lane, day: Day, names: &[&str]) -> Result<Self, StoreError> {
         let found = store.list(&format!("{}/day={day}", lane.as_str())).await?;
-        let found = found.into_iter().filter_map(|(path, bytes)| Some((Part::at(&path)?, bytes))).collect();
-        let parts: Vec<Part> = whole(found).0.into_iter().map(|(part, _)| part).collect();
+        Ok(Self::of_parts(store, lane, found, |_| true, names))
+    }
+
+    /// The items of all days up to `last`.
+    pub(crate) async fn of_days(store: &'a Store, lane: Lane, last: Day, names: &[&str]) -> Result<Self, StoreError> {
+        let found = store.list(lane.as_str()).await?;
+        Ok(Self::of_parts(store, lane, found, |part| part.day <= last, names))
+    }
+
+    fn of_parts(
+        store: &'a Store,
+        lane: Lane,
+        found: Vec<(String, u64)>,
+        is_wanted: impl Fn(&Part) -> bool,
+        names: &[&str],
+    ) -> Self {
+        let found = found.into_iter().filter_map(|(path, bytes)| Some((Part::at(&path)?, bytes)));
+        let found = found.filter(|(part, _)| is_wanted(part)).collect();
+        let mut parts: Vec<Part> = whole(found).0.into_iter().map(|(part, _)| part).collect();
+        // A run goes on over midnight, and a node's clock may be set back between two of its runs.
+        parts.sort_by(|a, b| (&a.node, a.epoch, a.first).cmp(&(&b.node, b.epoch, b.first)));
         let known = rows::columns(lane);
         let spec = |name: &&str| known.iter().find(|spec| spec.name == **name).cloned();
         let seq = Spec::new("seq", Kind::Whole, Shape::One);
         let columns = names.iter().filter_map(spec).chain([seq]).collect();
-        Ok(Self { store, columns, parts: parts.into_iter(), open: None, last: None })
+        Self { store, columns, parts: parts.into_iter(), open: None, last: None }
+    }
+
+    /// Of which run the row is that was read last, and its number.
+    pub(crate) fn place(&self) -> Option<(&NodeId, Epoch, u64)> {
+        self.last.as_ref().map(|(node, epoch, seq)| (node, *epoch, seq.unsigned_abs()))
     }
 
     /// The next row.

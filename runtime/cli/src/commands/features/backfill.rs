@@ -1,4 +1,5 @@
-//! `selvedge features backfill`: what the events in the stream come to, computed again by the code that nodes and the core run.
+//! `selvedge features backfill`: what the events in the stream or in a lake come to, computed again by the code that nodes and the
+//! core run.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -21,7 +22,7 @@ use crate::output::{Outcome, Output, Usage};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Prints a JSON object for each entity, by name of aggregate, with `_key`. Reads all events that the stream still \
-    has, and keeps all entities in memory."
+    has, or with --lake those that were landed, and keeps all entities in memory."
 )]
 pub(crate) struct Args {
     /// The release file or folder that defines the view.
@@ -33,6 +34,10 @@ pub(crate) struct Args {
     /// Windows are evaluated at this time, RFC 3339, and later events are left out; now when not said.
     #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<TimeUs>,
+    /// Read the events of this lake instead, a directory or s3://BUCKET/PREFIX; the core is not asked then.
+    #[cfg(feature = "lake")]
+    #[arg(long, value_name = "LAKE")]
+    lake: Option<String>,
     #[command(flatten)]
     core: CoreArgs,
 }
@@ -49,25 +54,7 @@ impl Args {
         let at = self.at.unwrap_or_else(|| Clock::new().now_us());
         let aggregates = counted.aggregates.clone();
         let mut states = States::new(counted.aggregates, counted.by, Part::WHOLE, Entities::in_memory());
-        let (mut order, mut broken) = (Order::default(), 0u64);
-        let query = BlockQuery { lane: Some(Lane::Events), node: None, from: BlocksFrom::Start, follow: false };
-        block_on(0, async {
-            let nats = self.core.connect().await?;
-            nats.erased(0).await?.0.iter().for_each(|person| states.erase(person));
-            let mut blocks = nats.blocks(query).await?;
-            while let Some(message) = blocks.next().await? {
-                match Block::read(&message.bytes, message.sequence) {
-                    Ok(block) => states.apply(until(order.take(block, Instant::now()), at)).await?,
-                    Err(bad) => {
-                        broken += 1;
-                        output.talk(format_args!("skipped: block {}: {bad}", message.sequence));
-                    }
-                }
-            }
-            // The end: what is missing does not come any more.
-            states.apply(until(order.give_up_all(), at)).await?;
-            anyhow::Ok(())
-        })?;
+        let broken = block_on(0, self.read(&mut states, at, output))?;
         let symbols = Symbols::default();
         let mut cells = vec![0; aggregates.layout().cells()];
         let whole = states.whole();
@@ -83,13 +70,57 @@ impl Args {
             row.insert("_key".to_owned(), key);
             output.json_line(&row)?;
         }
+        output.talk(format_args!("{} events of {} entities", states.counts().events, whole.len()));
+        Ok(Outcome::of(broken == 0))
+    }
+
+    /// Counts all there is; how many blocks cannot be read.
+    async fn read(&self, states: &mut States, at: TimeUs, output: &Output) -> anyhow::Result<u64> {
+        #[cfg(feature = "lake")]
+        if let Some(place) = &self.lake {
+            read_lake(place, states, at, output).await?;
+            return Ok(0);
+        }
+        self.read_stream(states, at, output).await
+    }
+
+    async fn read_stream(&self, states: &mut States, at: TimeUs, output: &Output) -> anyhow::Result<u64> {
+        let (mut order, mut broken) = (Order::default(), 0);
+        let query = BlockQuery { lane: Some(Lane::Events), node: None, from: BlocksFrom::Start, follow: false };
+        let nats = self.core.connect().await?;
+        nats.erased(0).await?.0.iter().for_each(|person| states.erase(person));
+        let mut blocks = nats.blocks(query).await?;
+        while let Some(message) = blocks.next().await? {
+            match Block::read(&message.bytes, message.sequence) {
+                Ok(block) => states.apply(until(order.take(block, Instant::now()), at)).await?,
+                Err(bad) => {
+                    broken += 1;
+                    output.talk(format_args!("skipped: block {}: {bad}", message.sequence));
+                }
+            }
+        }
+        // The end: what is missing does not come any more.
+        states.apply(until(order.give_up_all(), at)).await?;
         let missing = order.missing();
         if missing > 0 {
             output.talk(format_args!("{missing} events are not in the stream, or not any more: counted without them"));
         }
-        output.talk(format_args!("{} events of {} entities", states.counts().events, whole.len()));
-        Ok(Outcome::of(broken == 0))
+        Ok(broken)
     }
+}
+
+/// Counts the events of a lake. They are in their order there, and each once.
+#[cfg(feature = "lake")]
+async fn read_lake(place: &str, states: &mut States, at: TimeUs, output: &Output) -> anyhow::Result<()> {
+    let store = crate::lake::open_existing(place)?;
+    let mut events = selvedge_core::lake::Events::of(&store, at).await?;
+    while let Some(block) = events.next().await? {
+        states.apply(vec![block]).await?;
+    }
+    if events.passed_by() > 0 {
+        output.talk(format_args!("{} events of erased persons passed by", events.passed_by()));
+    }
+    Ok(())
 }
 
 /// Blocks without what came after `at`.
