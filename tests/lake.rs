@@ -2,6 +2,7 @@
 //! killed is the proof `lake`.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,7 +10,7 @@ use parquet::record::Field;
 use selvedge_suite::harness::cli::Ran;
 use selvedge_suite::harness::shop::{Shop, constant, hero};
 use selvedge_suite::harness::stream::Stream;
-use selvedge_suite::harness::{Cli, NatsServer, Node, Rig, binary, lake, until};
+use selvedge_suite::harness::{Cli, Line, NatsServer, Node, Process, Proxy, Rig, binary, lake, until};
 use serde_json::{Value, json};
 
 use crate::views::LIMIT;
@@ -249,9 +250,9 @@ fn days_that_are_too_old_are_removed_and_two_cannot_land_into_one_folder() -> Re
         ensure!(ran.code == Some(0) && !old.exists() && other.exists(), "{ran:?}");
 
         rig.cli.run(["core", "init"]).await?.ok()?;
-        let mut command = std::process::Command::new(binary::built("selvedge")?);
+        let mut command = Command::new(binary::built("selvedge")?);
         command.args(["core", "lake", "--to", &place, "--nats", &rig.nats.url()]);
-        let mut first = selvedge_suite::harness::Process::spawn("selvedge core lake", &mut command, &rig.path("log"))?;
+        let mut first = Process::spawn("selvedge core lake", &mut command, &rig.path("log"))?;
         until("the first to hold the folder", LIMIT, async || {
             Path::new(&place).join("position.json").exists().then_some(())
         })
@@ -261,6 +262,88 @@ fn days_that_are_too_old_are_removed_and_two_cannot_land_into_one_folder() -> Re
         let ended = first.terminate(Duration::from_secs(10)).await?;
         ensure!(ended.success(), "{ended}");
         rig.cli.run(["core", "lake", "--to", &place, "--once"]).await?.ok()?;
+        Ok(())
+    })
+}
+
+/// Lands what comes, by itself.
+fn follow(rig: &Rig, url: &str, place: &Path) -> Result<Process> {
+    let mut command = Command::new(binary::built("selvedge")?);
+    command.args(["core", "lake", "--every", "1s", "--json", "--nats", url, "--to"]).arg(place);
+    Process::spawn("selvedge core lake", &mut command, &rig.path("lake.log"))
+}
+
+/// Tells of one more event, which a lake then has so many of.
+async fn lands(node: &Node, place: &Path, events: usize) -> Result<()> {
+    node.client().post("/v1/events", &json!({"event": "view_item", "subject": "u-1"})).await?.ok()?;
+    let has = || lake::rows(&place.join("events")).map(|rows| rows.items());
+    let landed = until("the event in the lake", LIMIT, async || (has().ok()? == events).then_some(()));
+    landed.await.with_context(|| format!("{:?} of {events} events", has()))
+}
+
+#[test]
+fn what_goes_while_a_stream_is_followed_is_told_and_the_rest_lands() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let (node, _) = ranking(&rig).await?;
+        let (place, away) = (rig.path("lake"), rig.path("away"));
+        let line = Proxy::start(rig.nats.port(), 7).await?;
+        let mut following = follow(&rig, &line.url(), &place)?;
+        let tail = |following: &Process| following.log_tail();
+        lands(&node, &place, 1).await.with_context(|| tail(&following))?;
+
+        // An event comes and goes while nothing is heard of the core.
+        line.set(Line::Cut);
+        node.client().post("/v1/events", &json!({"event": "view_item", "subject": "u-1"})).await?.ok()?;
+        let mut stream = Stream::open(&rig.nats.url()).await?;
+        until("the event in the stream", LIMIT, async || {
+            stream.read_on().await.ok()?;
+            (stream.events.len() == 2).then_some(())
+        })
+        .await?;
+        let link = rig.link().await?;
+        let name = link.config().events_stream();
+        link.jetstream().get_stream(&name).await?.purge().await?;
+        line.set(Line::Whole);
+        lands(&node, &place, 2).await.with_context(|| tail(&following))?;
+
+        link.jetstream().delete_stream(&name).await?;
+        rig.cli.run(["core", "init"]).await?.ok()?;
+        lands(&node, &place, 3).await.with_context(|| tail(&following))?;
+
+        // The place goes, and something else is in its stead for a while.
+        std::fs::rename(&place, &away)?;
+        std::fs::write(&place, "no folder")?;
+        node.client().post("/v1/events", &json!({"event": "view_item", "subject": "u-1"})).await?.ok()?;
+        until("it to fail", LIMIT, async || following.log().ok()?.contains("Not a directory").then_some(())).await?;
+        std::fs::remove_file(&place)?;
+        std::fs::rename(&away, &place)?;
+        lands(&node, &place, 5).await.with_context(|| tail(&following))?;
+
+        let ended = following.terminate(LIMIT).await?;
+        let said: Value = serde_json::from_str(&following.line(LIMIT).await?)?;
+        ensure!(ended.code() == Some(1) && said["events"] == 5 && said["gone"] == 1, "{ended} {said}");
+        let log = following.log()?;
+        ensure!(log.contains("1 messages are gone") && log.contains("the stream was made anew"), "{log}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_store_that_does_not_answer_does_not_keep_it_from_ending() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        rig.cli.run(["core", "init"]).await?.ok()?;
+        let store = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let mut command = Command::new(binary::built("selvedge")?);
+        command.args(["core", "lake", "--to", "s3://shop/lake", "--nats", &rig.nats.url()]);
+        command.env("AWS_ENDPOINT", format!("http://{}", store.local_addr()?)).env("AWS_ALLOW_HTTP", "true");
+        command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret").env("AWS_REGION", "eu-1");
+        let mut following = Process::spawn("selvedge core lake", &mut command, &rig.path("lake.log"))?;
+        let (asked, _) = tokio::time::timeout(LIMIT, store.accept()).await??;
+        let ended = following.terminate(Duration::from_secs(30)).await?;
+        ensure!(ended.code() == Some(1), "{ended}: {}", following.log()?);
+        drop(asked);
         Ok(())
     })
 }

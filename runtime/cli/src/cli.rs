@@ -2,6 +2,7 @@
 //! file under `commands`.
 
 use clap::{Parser, Subcommand};
+use selvedge_decision::definition::Span;
 
 use crate::commands::{
     bench, build, check, completions, core, deploy, dev, doctor, erase, eval, features, ids, node, release, replay,
@@ -19,6 +20,12 @@ pub(crate) struct Cli {
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// A span of time, such as 60s or 400d.
+pub(crate) fn span(text: &str) -> Result<Span, String> {
+    let span = Span::try_from(text.to_owned())?;
+    if span.us() > 0 { Ok(span) } else { Err("must be above 0".into()) }
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,7 +12,7 @@ use selvedge_decision::{DecisionId, Digest, TimeUs};
 use selvedge_node::outbox::Lane;
 use serde::Serialize;
 
-use crate::lake::{Day, Erased, ErasedError, Items, ItemsError, Store, StoreError};
+use crate::lake::{Day, Erased, ErasedError, Items, ItemsError, Store, StoreError, days};
 use crate::table::{Cell, Kind, Shape, Spec};
 use features::Features;
 use rewards::Rewards;
@@ -141,13 +141,11 @@ pub async fn dataset(
     let specs: Vec<Spec> = fixed.into_iter().chain(features.columns()).chain(rewards.columns()).collect();
     let file = writer.begin(specs)?;
     let mut making = Making { query, features, rewards, erased, file, report: Report::default() };
-    let mut day = query.from;
-    while day <= query.to {
+    for day in days(store, Lane::Decisions, query.from, query.to).await? {
         let mut items = Items::of(store, Lane::Decisions, day, &READ).await?;
         while let Some(row) = items.next().await? {
             making.decision(&row)?;
         }
-        day = day.next();
     }
     let Making { file, report, rewards, .. } = making;
     file.finish()?;

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use self::wait::Before;
 use super::release::{check_modules, pack_folder};
+use crate::cli::span;
 use crate::core::{CoreArgs, block_on};
 use crate::files::read_file;
 use crate::output::{Outcome, Output, Usage};
@@ -158,11 +159,6 @@ fn next_counter(channel: u64, nodes: u64, now_us: TimeUs) -> u64 {
     let seconds = u64::try_from(now_us / 1_000_000).unwrap_or(0);
     let believed = [channel, nodes].into_iter().filter(|counter| *counter <= seconds.saturating_add(FAR_AHEAD_S));
     believed.max().unwrap_or(0).saturating_add(1).max(seconds)
-}
-
-fn span(text: &str) -> Result<Span, String> {
-    let span = Span::try_from(text.to_owned())?;
-    if span.us() > 0 { Ok(span) } else { Err("must be above 0".into()) }
 }
 
 #[cfg(test)]

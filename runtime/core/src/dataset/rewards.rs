@@ -8,7 +8,7 @@ use selvedge_node::outbox::Lane;
 use serde_json::Value;
 
 use super::{DatasetError, Query};
-use crate::lake::{Day, Erased, Items, Store};
+use crate::lake::{Day, Erased, Items, Store, days};
 use crate::table::{Cell, Kind, Shape, Spec};
 
 /// Rewards in memory, at most.
@@ -53,9 +53,8 @@ impl Rewards {
         let mut messages = BTreeSet::new();
         let mut count = 0;
         let last = Day::of(query.to.next().start_us().saturating_add(query.window_us));
-        let mut day = query.from;
-        while day <= last {
-            for lane in [Lane::Rewards, Lane::Events] {
+        for lane in [Lane::Rewards, Lane::Events] {
+            for day in days(store, lane, query.from, last).await? {
                 let mut items = Items::of(store, lane, day, &READ).await?;
                 while let Some(row) = items.next().await? {
                     let [id, event, message, subject, session, received, item, value, properties] = &row[..] else {
@@ -87,7 +86,6 @@ impl Rewards {
                     rewards.by_decision.entry(id).or_default().push(reward);
                 }
             }
-            day = day.next();
         }
         // Columns in the order of their names, whatever came first.
         let order: BTreeMap<usize, usize> = kinds.values().enumerate().map(|(place, found)| (*found, place)).collect();

@@ -21,7 +21,7 @@ use crate::table::{TableError, Writing};
 /// Where the position stands.
 const POSITION: &str = "position.json";
 /// Where blocks lie that cannot be read.
-const BROKEN: &str = "broken";
+pub(super) const BROKEN: &str = "broken";
 
 /// When items become a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,6 +354,19 @@ fn file(entries: &[&Entry], lane: Lane) -> Result<Vec<u8>, TableError> {
 // === impl Landed ===
 
 impl Landed {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            parts: self.parts + more.parts,
+            events: self.events + more.events,
+            rewards: self.rewards + more.rewards,
+            decisions: self.decisions + more.decisions,
+            again: self.again + more.again,
+            broken: self.broken + more.broken,
+        }
+    }
+
     fn count(&mut self, lane: Lane, rows: usize) {
         self.parts += 1;
         let rows = rows as u64;

@@ -9,12 +9,13 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{StreamExt as _, TryStreamExt as _, future};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion};
+use selvedge_decision::TimeUs;
 
 /// The file that whoever lands into a directory holds locked.
 const LOCK: &str = ".lock";
@@ -203,6 +204,26 @@ impl Store {
         let mut found: Vec<_> = found.try_collect().await.map_err(|error| self.failed("list", &path, &error))?;
         found.sort();
         Ok(found)
+    }
+
+    /// Those of them that were written before a time.
+    pub(super) async fn list_before(&self, folder: &str, time_us: TimeUs) -> Result<Vec<(String, u64)>, StoreError> {
+        let path = Path::from(folder);
+        let is_older = |object: &ObjectMeta| object.last_modified.timestamp_micros() < time_us;
+        let found = self.objects.list(Some(&path)).try_filter(|object| future::ready(is_older(object)));
+        let found = found.map_ok(|object| (object.location.to_string(), object.size)).try_collect().await;
+        found.map_err(|error| self.failed("list", &path, &error))
+    }
+
+    /// The names of the folders in a folder, sorted.
+    pub(super) async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let path = Path::from(folder);
+        let found = self.objects.list_with_delimiter(Some(&path)).await;
+        let found = found.map_err(|error| self.failed("list", &path, &error))?;
+        let names = found.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned));
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        Ok(names)
     }
 
     /// Removes objects; one that is gone already is removed.

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use selvedge_build::release::{self, Limits};
 use selvedge_core::dataset::{DatasetError, Query, RowsOf, Writer, dataset};
-use selvedge_core::lake::{Day, Store, StoreError};
+use selvedge_core::lake::Day;
 use selvedge_decision::Digest;
 use selvedge_decision::definition::Span;
 use selvedge_decision::plan::Plan;
 
 use crate::core::block_on;
 use crate::files::read_file;
+use crate::lake;
 use crate::output::{Outcome, Output, Usage};
 
 #[derive(Debug, clap::Args)]
@@ -72,10 +73,7 @@ impl Args {
         if to < self.from {
             return Err(Usage(format!("--to {to} is before --from {}", self.from)).into());
         }
-        let store = Store::open_existing(&self.lake).map_err(|error| match error {
-            StoreError::BadPlace { .. } => Usage(error.to_string()).into(),
-            other => anyhow::Error::from(other),
-        })?;
+        let store = lake::open_existing(&self.lake)?;
         let releases: BTreeMap<Digest, Plan> =
             self.release.iter().map(|file| load(file)).collect::<anyhow::Result<_>>()?;
         let rows = if self.candidates { RowsOf::Candidates } else { RowsOf::Choices };

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use selvedge_core::lake::{
-    Compacted, Day, LandError, Landed, Lander, Limits, Store, StoreError, compact, remove_older,
+    Compacted, Day, LandError, Landed, Lander, Limits, Removed, Store, StoreError, compact, remove_older,
 };
 use selvedge_decision::definition::Span;
 use selvedge_node::clock::Clock;
@@ -14,8 +15,10 @@ use selvedge_node::link::nats::events::{
 };
 use serde::Serialize;
 
+use crate::cli::span;
 use crate::core::{CoreArgs, block_on};
-use crate::output::{Outcome, Output, Usage};
+use crate::lake;
+use crate::output::{Outcome, Output};
 use crate::stop::Stop;
 
 /// How long to wait before what failed is tried again, at first and at most.
@@ -70,10 +73,6 @@ pub(crate) struct CompactArgs {
     day: Vec<Day>,
 }
 
-fn span(text: &str) -> Result<Span, String> {
-    Span::try_from(text.to_owned()).and_then(|span| if span.us() > 0 { Ok(span) } else { Err("it is no time".into()) })
-}
-
 /// What a landing that ended has done.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -93,10 +92,11 @@ impl Args {
             return args.run(output);
         }
         let to = self.to.as_deref().unwrap_or_default();
-        let store = Store::open(to).map_err(usage)?;
+        let store = lake::open(to)?;
         block_on(0, async {
             let nats = self.core.connect().await?;
-            let mut landing = Landing { nats, store, args: &self, output, gone: 0, gone_to: 0, kept: None };
+            let (before, args) = (Landed::default(), &self);
+            let mut landing = Landing { nats, store, args, output, before, gone: 0, gone_to: 0, kept: None };
             let report = if self.once { landing.once().await? } else { landing.follow().await? };
             let Landed { parts, events, rewards, decisions, again, broken } = report.landed;
             let mut text =
@@ -116,19 +116,14 @@ impl Args {
     }
 }
 
-fn usage(error: StoreError) -> anyhow::Error {
-    match error {
-        StoreError::BadPlace { .. } => Usage(error.to_string()).into(),
-        other => other.into(),
-    }
-}
-
 /// A stream on its way into a lake.
 struct Landing<'a> {
     nats: std::sync::Arc<NatsLink>,
     store: Store,
     args: &'a Args,
     output: &'a Output,
+    /// What was landed of streams that were made anew since.
+    before: Landed,
     gone: u64,
     /// Up to where messages that are gone were told.
     gone_to: u64,
@@ -141,6 +136,8 @@ struct Landing<'a> {
 struct Following {
     lander: Option<(Lander, StreamState)>,
     blocks: Option<BlockMessages>,
+    /// Whether the stream was looked at since something was due: it may be another one.
+    is_looked_at: bool,
 }
 
 /// What a follower has to do.
@@ -186,7 +183,7 @@ impl Landing<'_> {
                 Err(error) if is_final(&error) => return Err(error),
                 Err(error) => {
                     self.output.talk(format_args!("trying again in {:.1} s: {error:#}", pause.as_secs_f32()));
-                    following.blocks = None;
+                    (following.blocks, following.is_looked_at) = (None, false);
                     if stop.comes_before(tokio::time::sleep(pause)).await.is_none() {
                         break;
                     }
@@ -194,59 +191,81 @@ impl Landing<'_> {
                 }
             }
         }
-        let Some((mut lander, _)) = following.lander else { anyhow::bail!("stopped before the core could be read") };
-        lander.finish().await?;
+        let Some((mut lander, _)) = following.lander else { anyhow::bail!("stopped before the lake was open") };
+        let finished = stop.comes_before_long(lander.finish()).await;
+        finished
+            .with_context(|| format!("{} does not answer: what is not landed is read again", self.store.shown()))??;
         Ok(self.report(&lander))
     }
 
-    /// Takes the next message, or does what is due; false after a signal. Only waiting is given up half way, not writing.
+    /// Takes the next message, or does what is due; false after a signal. Waiting is given up half way then, writing a while
+    /// later: as after a failure of the store, what was being written stays to be written.
     async fn step(&mut self, following: &mut Following, stop: &mut Stop) -> anyhow::Result<bool> {
-        self.keep().await?;
+        let Some(kept) = stop.comes_before(self.keep()).await else { return Ok(false) };
+        kept?;
         if following.lander.is_none() {
             let Some(state) = stop.comes_before(self.nats.events_state()).await else { return Ok(false) };
             let state = state?;
-            following.lander = Some((self.open(state).await?, state));
+            let Some(lander) = stop.comes_before_long(self.open(state)).await else { return Ok(false) };
+            following.lander = Some((lander?, state));
         }
         let next = stop.comes_before(self.next(following)).await;
         let Some((lander, _)) = &mut following.lander else { return Ok(true) };
+        let Some(next) = next else { return Ok(false) };
+        let next = next?;
+        let written = stop.comes_before_long(async {
+            match &next {
+                Next::Message(message) => lander.take(message, Instant::now()).await,
+                Next::Due => lander.tick(Instant::now()).await,
+                Next::MadeAnew => lander.finish().await,
+            }
+        });
+        let Some(written) = written.await else { return Ok(false) };
+        written?;
         match next {
-            None => return Ok(false),
-            Some(next) => match next? {
-                Next::Message(message) => lander.take(&message, Instant::now()).await?,
-                Next::Due => {
-                    lander.tick(Instant::now()).await?;
-                    // Begins to read anew, and looks at the stream before.
-                    following.blocks = None;
-                }
-                Next::MadeAnew => {
-                    lander.finish().await?;
-                    self.output.talk("the stream was made anew: landing from its start");
-                    *following = Following::default();
-                }
-            },
+            Next::Message(_) => {}
+            Next::Due => following.is_looked_at = false,
+            Next::MadeAnew => {
+                self.output.talk("the stream was made anew: landing from its start");
+                self.before = self.before.and(lander.landed());
+                self.gone_to = 0;
+                *following = Following::default();
+            }
         }
         Ok(true)
     }
 
     async fn next(&mut self, following: &mut Following) -> anyhow::Result<Next> {
         let Some((lander, state)) = &following.lander else { return Ok(Next::Due) };
+        if !following.is_looked_at {
+            // Its numbers begin again then.
+            let now = self.nats.events_state().await?;
+            if now.created_us != state.created_us || now.last < lander.position() {
+                return Ok(Next::MadeAnew);
+            }
+            if following.blocks.is_none() {
+                self.note_gone(lander.position(), now.first);
+            }
+            following.is_looked_at = true;
+        }
         let blocks = match &mut following.blocks {
             Some(blocks) => blocks,
-            None => {
-                // Its numbers begin again then.
-                let now = self.nats.events_state().await?;
-                if now.created_us != state.created_us || now.last < lander.position() {
-                    return Ok(Next::MadeAnew);
-                }
-                self.note_gone(lander.position(), now.first);
-                following.blocks.insert(self.blocks(lander, true).await?)
-            }
+            None => following.blocks.insert(self.blocks(lander, true).await?),
         };
         let due = tokio::time::Instant::from_std(lander.next_tick(Instant::now()));
-        tokio::select! {
-            next = blocks.next() => Ok(next?.map_or(Next::Due, Next::Message)),
-            () = tokio::time::sleep_until(due) => Ok(Next::Due),
+        let next = tokio::select! {
+            next = blocks.next() => next?,
+            () = tokio::time::sleep_until(due) => return Ok(Next::Due),
+        };
+        let Some(message) = next else {
+            following.blocks = None;
+            return Ok(Next::Due);
+        };
+        // What was let go while this was reading: the numbers of a stream have no holes else.
+        if lander.position() > 0 {
+            self.note_gone(lander.position(), message.sequence);
         }
+        Ok(Next::Message(message))
     }
 
     async fn open(&mut self, state: StreamState) -> anyhow::Result<Lander> {
@@ -270,7 +289,7 @@ impl Landing<'_> {
             self.gone += gone;
             self.gone_to = first - 1;
             self.output.talk(format_args!(
-                "the stream begins with message {first} and is landed up to {known}: {gone} messages are gone; `selvedge core \
+                "the stream goes on with message {first} and is landed up to {known}: {gone} messages are gone; `selvedge core \
                  init --events-age` keeps them longer"
             ));
         }
@@ -288,16 +307,17 @@ impl Landing<'_> {
             return Ok(());
         }
         let first = Day::of(Clock::new().now_us().saturating_sub(keep.us()));
-        let removed = remove_older(&self.store, first).await?;
-        if removed.parts > 0 {
-            self.output.talk(format_args!("removed {} parts of days before {first}", removed.parts));
+        let Removed { parts, broken, .. } = remove_older(&self.store, first).await?;
+        if parts + broken > 0 {
+            let what = format!("{parts} parts of days before {first}, {broken} broken blocks");
+            self.output.talk(format_args!("removed {what}"));
         }
         self.kept = Some(Instant::now());
         Ok(())
     }
 
     fn report(&self, lander: &Lander) -> Report {
-        Report { landed: lander.landed(), gone: self.gone, position: lander.position() }
+        Report { landed: self.before.and(lander.landed()), gone: self.gone, position: lander.position() }
     }
 }
 
@@ -315,7 +335,7 @@ fn is_final(error: &anyhow::Error) -> bool {
 
 impl CompactArgs {
     fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let store = Store::open_existing(&self.to).map_err(usage)?;
+        let store = lake::open_existing(&self.to)?;
         block_on(0, async {
             for day in &self.day {
                 let done = compact(&store, *day).await?;

@@ -18,6 +18,8 @@ async fn an_object_is_created_once() {
     assert_eq!(store.read("events/b").await.unwrap(), None);
     let listed = store.list("events").await.unwrap();
     assert_eq!(listed, [("events/day=2026-11-26/a.parquet".to_owned(), 5)]);
+    assert_eq!(store.folders("events").await.unwrap(), ["day=2026-11-26"]);
+    assert!(store.folders("decisions").await.unwrap().is_empty());
     store.remove(["events/day=2026-11-26/a.parquet".to_owned(), "events/gone".to_owned()]).await.unwrap();
     assert_eq!(store.list("events").await.unwrap(), []);
 }
