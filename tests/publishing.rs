@@ -4,11 +4,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use selvedge_suite::harness::cli::Ran;
 use selvedge_suite::harness::shop::{Shop, hero};
-use selvedge_suite::harness::{Node, Process, Rig, binary, until};
+use selvedge_suite::harness::{Line, Node, Process, Proxy, Rig, binary, until};
 use serde_json::{Value, json};
 
 use crate::views::{LIMIT, live, started, until_value};
@@ -199,6 +201,38 @@ fn a_push_that_is_stopped_goes_on_behind_the_last_acknowledged_row() -> Result<(
         push(&rig, &file, &[]).await?.ok()?;
         ensure!(!state.exists(), "done from the first row on");
         all_is_there(&rig).await
+    })
+}
+
+#[test]
+fn an_interrupt_ends_a_push_of_which_nothing_is_heard_and_it_goes_on_later() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let (file, rows) = (rig.path("users.csv"), 30_000);
+        fs::write(&file, format!("_key,value\n{}", (0..rows).map(|at| format!("u-{at},{at}\n")).collect::<String>()))?;
+        rig.push("user", [json!({"_key": "u-0", "value": -1})]).await?;
+        // Slow enough for some rows to be there before the last one is sent; then nothing comes through any more.
+        let line = Proxy::start(rig.nats.port(), 7).await?;
+        line.set(Line::Slow(Duration::from_millis(100)));
+        let mut command = Command::new(binary::built("selvedge")?);
+        command.args(["features", "push"]).arg(&file).args(["--view", "user", "--json", "--nats", &line.url()]);
+        let mut pushing = Process::spawn("selvedge features push", &mut command, &rig.path("log"))?;
+        until("rows in the bucket", LIMIT, async || sequence(&rig, "user").await.ok().filter(|seq| *seq > 50)).await?;
+        line.set(Line::HalfOpen);
+        pushing.signal(Signal::INT)?;
+        let told: Value = serde_json::from_str(&pushing.line(LIMIT).await?)?;
+        let there = told["rows"].as_u64().context("rows")?;
+        ensure!(told["stopped"] == true && there < rows, "{told}");
+        ensure!(there < sequence(&rig, "user").await?, "what is told is in the core: {told}");
+        until("it to end", LIMIT, async || (!pushing.running()).then_some(())).await?;
+        let ran = push(&rig, &file, &["--resume", "--json"]).await?;
+        let told = printed(&ran)?;
+        ensure!(ran.code == Some(0) && told["before"] == there && told["rows"] == rows - there, "{ran:?}");
+        for person in [0, rows / 2, rows - 1] {
+            let found = rig.link().await?.get_feature("user", &format!("u-{person}")).await?.context("no row")?;
+            ensure!(serde_json::from_slice::<Value>(&found.row)?["value"] == person);
+        }
+        Ok(())
     })
 }
 

@@ -54,6 +54,10 @@ fn a_core_is_prepared_once_and_what_differs_is_told() -> Result<()> {
             let parts = names.iter().map(|name| ((*name).to_owned(), state.to_owned()));
             parts.chain([("ack".to_owned(), "unknown".to_owned())]).collect()
         };
+        for even in ["2", "4"] {
+            let ran = cli.run(["core", "init", "--replicas", even]).await?;
+            ensure!(ran.code == Some(2) && ran.stderr.contains("more than half of them must answer"), "{ran:?}");
+        }
         ensure!(init(&cli, &["--release", &release]).await? == (Some(0), all("made")));
         ensure!(init(&cli, &["--release", &release]).await? == (Some(0), all("there")));
 

@@ -244,7 +244,8 @@ fn hex_digits(byte: u8) -> [char; 2] {
     [byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)]))
 }
 
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+/// Bytes from twice as many hex digits.
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {
         return None;

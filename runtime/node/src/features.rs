@@ -40,7 +40,7 @@ pub use view::View;
 
 use disk::write_behind::{WriteBehind, WriteBehindLimits};
 use disk::{Checkpoint, Disk, RowLimits};
-use entity::shard_name;
+use entity::bucket_names;
 use feed::{FeedLimits, Stops, Ways};
 use metrics::{ResyncCause, StoreFailure};
 use row::binary::SchemaHash;
@@ -227,10 +227,7 @@ impl Features {
         // without its feed, or a table for ever about to be filled.
         let inner = Arc::clone(&self.inner);
         let room = inner.room(def);
-        let names: Vec<String> = match inner.shards(def) {
-            None => vec![name.to_owned()],
-            Some(shards) => (0..shards).map(|shard| shard_name(name, shard)).collect(),
-        };
+        let names = bucket_names(name, inner.shards(def));
         let sights = inner.config.sights.shared_by(names.len());
         let (view, of) = (name.to_owned(), Arc::clone(&layout));
         let bind = async move {

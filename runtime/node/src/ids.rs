@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::rand::{GetRandomFlags, getrandom};
 use selvedge_decision::definition::By;
+use selvedge_decision::ids::unhex;
 use sha2::{Digest as _, Sha256};
 
 use crate::features::entity::PAIR_SEPARATOR;
@@ -222,16 +223,6 @@ impl fmt::Debug for IdsKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdsKey").finish_non_exhaustive()
     }
-}
-
-fn unhex(text: &str) -> Option<[u8; KEY_BYTES]> {
-    let digits = text.as_bytes();
-    let digit = |at: usize| char::from(*digits.get(at)?).to_digit(16);
-    let mut key = [0; KEY_BYTES];
-    for (at, byte) in key.iter_mut().enumerate() {
-        *byte = (digit(2 * at)? * 16 + digit(2 * at + 1)?) as u8;
-    }
-    (digits.len() == 2 * KEY_BYTES).then_some(key)
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use selvedge_build::channel::Pointer;
 use selvedge_build::definitions;
-use selvedge_build::keys::SigningKey;
+use selvedge_build::keys::{SigningKey, TrustStore};
 use selvedge_build::release::{self, Limits, ReleaseFiles};
-use selvedge_decision::Plan;
 use selvedge_decision::definition::FeaturesDef;
+use selvedge_decision::{Digest, Plan};
 use selvedge_node::link::NatsLink;
 
 use crate::files::read_file;
@@ -74,10 +74,19 @@ pub(crate) fn plan_of(source: &Path) -> anyhow::Result<Plan> {
 /// The plan of the release that a channel points to; `None` when it points to none.
 pub(crate) async fn plan_of_channel(nats: &NatsLink, name: &str) -> anyhow::Result<Option<Plan>> {
     let Some(value) = nats.read_channel(name).await? else { return Ok(None) };
-    let (pointer, limits) = (Pointer::read(name, &value.bytes)?, Limits::default());
-    let bytes = nats.fetch_release(&pointer.release, limits.max_total_bytes, FETCH_WITHIN).await?;
+    Ok(Some(fetch_plan(nats, &Pointer::read(name, &value.bytes)?.release, None).await?))
+}
+
+/// The plan of a release at the core; with `trust` one of its keys has to have signed it.
+async fn fetch_plan(nats: &NatsLink, wanted: &Digest, trust: Option<&TrustStore>) -> anyhow::Result<Plan> {
+    let limits = Limits::default();
+    let bytes = nats.fetch_release(wanted, limits.max_total_bytes, FETCH_WITHIN).await?;
     let files = release::open(&bytes, &limits)?;
-    Ok(Some(tokio::task::spawn_blocking(move || compile(&files)).await??))
+    anyhow::ensure!(files.digest == *wanted, "asked for {wanted}, got {}", files.digest);
+    if let Some(trust) = trust {
+        files.verify(trust)?;
+    }
+    tokio::task::spawn_blocking(move || compile(&files)).await?
 }
 
 fn compile(files: &ReleaseFiles) -> anyhow::Result<Plan> {
@@ -95,6 +104,6 @@ fn features_of(folder: &Path) -> anyhow::Result<FeaturesDef> {
 
 /// The views that `core features` counts.
 fn counted(features: &FeaturesDef) -> Vec<String> {
-    let views = features.view.iter().filter(|(_, def)| !def.aggregates.is_empty() && !def.by.is_session());
+    let views = features.view.iter().filter(|(_, def)| def.is_counted_at_the_core());
     views.map(|(name, _)| name.clone()).collect()
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use selvedge_build::channel;
 #[cfg(feature = "lake")]
-use selvedge_core::lake::{self, Store};
+use selvedge_core::lake;
 use selvedge_node::clock::Clock;
 use selvedge_node::features::entity::entity;
 use selvedge_node::ids::{Ids, IdsKey, Kind};
@@ -94,7 +94,7 @@ impl Args {
         let sessions = self.sessions.iter().map(|id| known_as(Kind::Session, id)).collect::<Result<Vec<_>, _>>()?;
         #[cfg(feature = "lake")]
         if let Some(lake) = &self.lake {
-            Store::open_existing(lake).map_err(|error| Usage(format!("--lake: {error}")))?;
+            crate::lake::open_existing(lake)?;
         }
         let report = block_on(0, self.erase(&subject, sessions, output))?;
         report.print(output)?;
@@ -165,7 +165,7 @@ impl Args {
         let Some(lake) = &self.lake else {
             return Ok(Part::left("lake", "", "not looked at: --lake leaves a mark that its readers keep to"));
         };
-        let store = Store::open_existing(lake)?;
+        let store = crate::lake::open_existing(lake)?;
         let Erased { subject, at_us, sessions } = erased;
         let path = lake::Erased::mark(&store, subject, sessions, *at_us, self.dry_run).await?;
         Ok(Part::marked(&format!("{}/{path}", lake.trim_end_matches('/')), self.dry_run))

@@ -9,11 +9,14 @@ mod schema;
 use std::path::PathBuf;
 
 use selvedge_decision::definition::By;
-use selvedge_node::features::entity::{BadEntity, entity, shard_name, shard_of};
+use selvedge_node::features::entity::{BadEntity, bucket_names, entity, shard_name, shard_of};
 use selvedge_node::ids::{Ids, IdsKey, Kind};
 
 use self::schema::Schema;
 use crate::output::{Outcome, Output, Usage};
+
+/// How much of a value is shown that is wrong, in characters.
+const SHOWN_CHARS: usize = 60;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -71,10 +74,7 @@ impl KeyArgs {
             return Ok(Keys { ids: Ids::default(), by: None });
         };
         let by = schema.by();
-        let names = match by {
-            By::One(one) => std::slice::from_ref(one),
-            By::Pair(pair) => &pair[..],
-        };
+        let names = by.names();
         if !names.iter().any(|name| Kind::of(name).is_some()) {
             let why = format!("--ids-key: the view is by {}, and no part of its keys is a person", names.join(" and "));
             return Err(Usage(why).into());
@@ -113,8 +113,7 @@ impl Shards {
 
     /// All buckets of the view.
     fn buckets(self, view: &str) -> Vec<String> {
-        self.shards
-            .map_or_else(|| vec![view.to_owned()], |shards| (0..shards).map(|shard| shard_name(view, shard)).collect())
+        bucket_names(view, self.shards)
     }
 }
 

@@ -96,6 +96,11 @@ pub fn shard_name(view: &str, shard: u32) -> String {
     format!("{view}_{shard}")
 }
 
+/// What the buckets of a view's rows are called behind that prefix: that of the view, or one a shard.
+pub fn bucket_names(view: &str, shards: Option<u32>) -> Vec<String> {
+    shards.map_or_else(|| vec![view.to_owned()], |shards| (0..shards).map(|shard| shard_name(view, shard)).collect())
+}
+
 /// The KV key of an entity.
 pub fn key_of(entity: &str) -> String {
     let parts = entity.split(PAIR_SEPARATOR).map(|part| URL_SAFE_NO_PAD.encode(part));

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use selvedge_build::channel::{self, Pointer};
 use selvedge_build::keys::TrustStore;
-use selvedge_build::release::{self, Limits};
 use selvedge_decision::Digest;
 use selvedge_node::aggregates::{Counted, Did, Part, count};
 use selvedge_node::clock::Clock;
@@ -17,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{FETCH_WITHIN, compile, plan_of};
+use super::{fetch_plan, plan_of};
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output, Usage};
 
@@ -153,14 +152,7 @@ impl Followed<'_> {
         if self.release == Some(pointer.release) {
             return Ok(None);
         }
-        let limits = Limits::default();
-        let bytes = self.nats.fetch_release(&pointer.release, limits.max_total_bytes, FETCH_WITHIN).await?;
-        let files = release::open(&bytes, &limits)?;
-        anyhow::ensure!(files.digest == pointer.release, "asked for {}, got {}", pointer.release, files.digest);
-        if let Some(trust) = &self.trust {
-            files.verify(trust)?;
-        }
-        let plan = tokio::task::spawn_blocking(move || compile(&files)).await??;
+        let plan = fetch_plan(self.nats, &pointer.release, self.trust.as_ref()).await?;
         (self.counter, self.release) = (pointer.counter, Some(pointer.release));
         Ok(Some((pointer.release, Counted::of(&plan))))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use selvedge_decision::definition::{ByteSize, FeaturesDef, Span};
-use selvedge_node::features::entity::shard_name;
+use selvedge_node::features::entity::bucket_names;
 use selvedge_node::link::nats::setup::{Found, Part, Setup};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     release: Option<PathBuf>,
     /// Servers that keep each message: 1, or 3 or 5 in a cluster.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = replicas)]
     replicas: u8,
     /// How long the core keeps events, such as 30d; "0" for ever. What reads them, the lake for instance, must be faster.
     #[arg(long, default_value = "30d", value_name = "SPAN", value_parser = span)]
@@ -54,6 +54,18 @@ pub(crate) struct Args {
 /// A bound, or none where 0 is said.
 #[derive(Debug, Clone, Copy)]
 struct Bound<T>(Option<T>);
+
+fn replicas(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(replicas @ (1 | 3 | 5)) => Ok(replicas),
+        Ok(2 | 4) => {
+            Err("an even number survives no more servers than one less, because more than half of them must answer: \
+                          1, 3 or 5"
+                .to_owned())
+        }
+        _ => Err("expected 1, 3 or 5".to_owned()),
+    }
+}
 
 fn span(text: &str) -> Result<Bound<Span>, String> {
     let bound = if text == "0" { None } else { Some(Span::try_from(text.to_owned())?) };
@@ -111,14 +123,8 @@ fn tell(part: &Part, output: &Output) -> anyhow::Result<()> {
 
 /// The buckets of a release's views of rows.
 fn rows(features: &FeaturesDef) -> Vec<String> {
-    let mut views = Vec::new();
-    for (view, def) in features.view.iter().filter(|(_, def)| def.aggregates.is_empty()) {
-        match def.shards {
-            Some(shards) => views.extend((0..shards).map(|shard| shard_name(view, shard))),
-            None => views.push(view.clone()),
-        }
-    }
-    views
+    let views = features.view.iter().filter(|(_, def)| def.aggregates.is_empty());
+    views.flat_map(|(view, def)| bucket_names(view, def.shards)).collect()
 }
 
 /// What an acknowledgement is worth: a word for programs, and a sentence.

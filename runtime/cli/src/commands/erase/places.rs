@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use selvedge_decision::Plan;
 use selvedge_decision::definition::By;
 use selvedge_node::aggregates;
-use selvedge_node::features::entity::{key_of, shard_name};
+use selvedge_node::features::entity::{bucket_names, key_of};
 use selvedge_node::ids::{Kind, is_hashed};
 use selvedge_node::link::NatsLink;
 use selvedge_node::link::nats::erased::Erased;
@@ -56,8 +56,7 @@ fn known(plans: &[Plan]) -> BTreeMap<String, Vec<(By, &'static str)>> {
         let (names, before) = match (&view.aggregates, view.def.shards) {
             // What each node told.
             (Some(_), _) => (vec![aggregates::name_of(&view.name)], "*."),
-            (None, Some(shards)) => ((0..shards).map(|shard| shard_name(&view.name, shard)).collect(), ""),
-            (None, None) => (vec![view.name.clone()], ""),
+            (None, shards) => (bucket_names(&view.name, shards), ""),
         };
         for name in names {
             known.entry(name).or_default().push((view.def.by.clone(), before));

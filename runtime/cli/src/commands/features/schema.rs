@@ -13,12 +13,11 @@ use selvedge_node::features::row::{RowReader, TIME_NAME};
 use selvedge_node::features::{SymbolLimits, Symbols};
 use serde_json::value::RawValue;
 
+use super::SHOWN_CHARS;
 use crate::files::read_file;
 
 /// The largest features.toml, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
-/// How much of a value is shown.
-const SHOWN_CHARS: usize = 60;
 
 /// The features of one view.
 pub(super) struct Schema {

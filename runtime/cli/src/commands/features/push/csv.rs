@@ -10,10 +10,8 @@ use selvedge_node::features::row::{TIME_NAME, parse_rfc3339};
 use serde_json::Value;
 
 use super::rows::{BadRow, FileRow, key, place};
+use crate::commands::features::SHOWN_CHARS;
 use crate::commands::features::schema::{Schema, expected};
-
-/// How much of a cell is shown.
-const SHOWN_CHARS: usize = 60;
 
 /// The columns of a file.
 pub(super) struct Csv {
