@@ -2,22 +2,27 @@
 //! machine say little. Medians over rounds. A row that misses its bar is printed as it is.
 
 mod build;
+mod capacity;
 mod events;
 mod freshness;
 mod hello;
 mod http;
 mod inprocess;
+mod keepup;
 mod load;
 mod measure;
 mod memory;
 mod models;
+mod pour;
 mod rank;
 mod reused;
 mod rules;
 mod sessions;
 mod start;
 mod swap;
+mod sync;
 mod trainers;
+mod wide;
 mod world;
 
 use std::pin::Pin;
@@ -71,7 +76,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 13] = [
+pub const ALL: [Row; 17] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -109,8 +114,28 @@ pub const ALL: [Row; 13] = [
     },
     Row {
         name: "sessions",
-        about: "from an event's 202 to a decision that counts it, on the same node and on another one",
+        about: "from an event's 202 to a decision that counts it: in process, over HTTP, on another node",
         run: |effort| Box::pin(sessions::run(effort)),
+    },
+    Row {
+        name: "sync",
+        about: "first sync of many entities against a bare pull consumer; its memory; a restart",
+        run: |effort| Box::pin(sync::run(effort)),
+    },
+    Row {
+        name: "keep-up",
+        about: "feature updates as fast as the core takes them, against a bare consumer",
+        run: |effort| Box::pin(keepup::run(effort)),
+    },
+    Row {
+        name: "under-load",
+        about: "decisions while 10,000 feature updates/s and 10,000 events/s come in, against none",
+        run: |effort| Box::pin(pour::run(effort)),
+    },
+    Row {
+        name: "capacity",
+        about: "bytes an entity, a session and an event take, and what a node of 24 GiB holds",
+        run: |effort| Box::pin(capacity::run(effort)),
     },
     Row { name: "events", about: "durable events in batches of 100", run: |effort| Box::pin(events::run(effort)) },
     Row {

@@ -114,6 +114,7 @@ pub struct Features {
     pub write_behind: Span,
     pub max_pending: usize,
     pub max_pending_bytes: Size,
+    pub max_scratch: Size,
     pub disk_cache: Size,
     pub max_symbols: usize,
     pub max_row: Size,

@@ -54,10 +54,12 @@ pub struct FeaturesConfig {
     pub dir: PathBuf,
     /// The longest a change waits to be written.
     pub write_behind: Duration,
-    /// Changes of one view that may wait to be written; more make its feed wait.
+    /// Changes of one view that may wait in memory to be written; the rows of more wait in a file.
     pub max_pending: usize,
     /// Bytes of such changes.
     pub max_pending_bytes: usize,
+    /// Bytes of that file; beyond, the view's feed waits.
+    pub max_scratch_bytes: u64,
     /// The store's own cache.
     pub disk_cache_bytes: u64,
     /// Texts of symbol features, node-wide.
@@ -153,6 +155,7 @@ impl FeaturesConfig {
             write_behind: Duration::from_millis(200),
             max_pending: 100_000,
             max_pending_bytes: 128 << 20,
+            max_scratch_bytes: 4 << 30,
             disk_cache_bytes: 256 << 20,
             symbols: SymbolLimits::default(),
             max_row_bytes: 256 << 10,
@@ -379,6 +382,7 @@ impl Inner {
             every: self.config.write_behind,
             rows: self.config.max_pending,
             bytes: self.config.max_pending_bytes,
+            scratch_bytes: self.config.max_scratch_bytes,
         };
         let (opened, of) = (disk.clone(), key.clone());
         let open = move || opened.view(&of.name, of.on_demand).and_then(|view| Ok((view.checkpoint()?, view)));

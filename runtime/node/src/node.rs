@@ -385,6 +385,7 @@ fn features_config(config: &Config) -> FeaturesConfig {
         write_behind: duration(features.write_behind),
         max_pending: features.max_pending,
         max_pending_bytes: features.max_pending_bytes.bytes(),
+        max_scratch_bytes: features.max_scratch.bytes() as u64,
         disk_cache_bytes: features.disk_cache.bytes() as u64,
         symbols: SymbolLimits {
             symbols: u32::try_from(features.max_symbols).unwrap_or(u32::MAX - 1),

@@ -22,6 +22,8 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
     let node = rig.node("start").await?;
     node.runs(&release, LIMIT).await?;
     held(&node, entities).await?;
+    let on_disk = async || (node.view("item").await.ok()?["disk_waiting"] == 0).then_some(());
+    until("the disk to have every entity", LIMIT, on_disk).await?;
     let (mut spec, _) = node.terminate().await?;
     rig.nats.kill()?;
 

@@ -115,8 +115,17 @@ impl Process {
 
     /// Its resident memory in bytes.
     pub fn resident_bytes(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most it ever had resident, in bytes.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, key: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find(|line| line.starts_with(key)).with_context(|| format!("no {key}"))?;
         let kib: u64 = line.split_whitespace().nth(1).context("no value")?.parse()?;
         Ok(kib * 1024)
     }

@@ -15,6 +15,7 @@ use selvedge_decision::TimeUs;
 
 use crate::features::row::binary::SchemaHash;
 
+mod scratch;
 pub(crate) mod write_behind;
 
 /// The store of one node.

@@ -37,7 +37,7 @@ impl std::fmt::Debug for Features {
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let status = self.features.status();
-        let gauges: [Gauge; 6] = [
+        let gauges: [Gauge; 8] = [
             ("selvedge_features_entities", "Entities held", |view| view.entities as i64),
             ("selvedge_features_absent", "Entities of an on-demand view known to have no row", |view| {
                 view.absent as i64
@@ -49,6 +49,12 @@ impl Collector for Gauges {
             ("selvedge_features_synced", "1 when the view was ever complete", |view| i64::from(view.synced)),
             ("selvedge_features_behind", "Sequences between applied and the stream's last", |view| {
                 view.last_seq.saturating_sub(view.applied_seq) as i64
+            }),
+            ("selvedge_features_disk_waiting", "Entities with a change that is not on disk yet", |view| {
+                view.disk_waiting as i64
+            }),
+            ("selvedge_features_disk_behind_ms", "Milliseconds the oldest change not on disk has waited", |view| {
+                view.disk_behind_ms as i64
             }),
         ];
         for (name, help, value) in gauges {

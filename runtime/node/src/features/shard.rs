@@ -53,6 +53,10 @@ pub struct ViewStatus {
     pub lag_ms: Option<u64>,
     /// Whether it was ever complete: in sync with the core, or read from a complete copy on disk.
     pub synced: bool,
+    /// Entities with a change that is not in the copy on disk yet.
+    pub disk_waiting: u64,
+    /// Milliseconds that the oldest of those changes has waited.
+    pub disk_behind_ms: u64,
     /// What its feed does.
     pub condition: Condition,
     /// Since when it does that, in microseconds UTC.

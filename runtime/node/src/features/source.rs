@@ -226,6 +226,7 @@ impl Source {
         let (entities, bytes) = (self.entities(), self.rows().tables().map(Table::bytes).sum());
         let (condition, since_us, detail) = self.condition().clone();
         let lag_us = Some(self.lag_us(now_us)).filter(|&lag_us| lag_us != i64::MAX);
+        let disk = self.write_behind.as_ref().map(|write_behind| write_behind.behind()).unwrap_or_default();
         ViewStatus {
             view: self.name.clone(),
             on_demand: self.sights.is_some(),
@@ -236,6 +237,8 @@ impl Source {
             last_seq: self.last_seq.load(Ordering::Relaxed),
             lag_ms: lag_us.map(|lag_us| lag_us as u64 / 1_000),
             synced: self.is_synced(),
+            disk_waiting: disk.changes as u64,
+            disk_behind_ms: disk.since.map_or(0, |since| since.as_millis() as u64),
             condition,
             since_us,
             detail,

@@ -146,6 +146,8 @@ impl SessionView {
             last_seq: core.last.load(Ordering::Relaxed).max(applied_seq),
             lag_ms: lag_us.map(|lag_us| lag_us as u64 / 1_000),
             synced: *core.synced.borrow(),
+            disk_waiting: 0,
+            disk_behind_ms: 0,
             condition: if lag_us.is_some() { Condition::Live } else { Condition::Waiting },
             since_us: proven.since_us,
             detail,

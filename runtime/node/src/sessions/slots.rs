@@ -118,7 +118,7 @@ impl Slots {
                 return None;
             }
         };
-        let limits = WriteBehindLimits { every: GATHER, rows: WAITING, bytes: WAITING_BYTES };
+        let limits = WriteBehindLimits { every: GATHER, rows: WAITING, bytes: WAITING_BYTES, scratch_bytes: 0 };
         let view = Arc::new(WriteBehind::new(self.disk.clone(), tree, limits));
         views.insert(name.to_owned(), Arc::clone(&view));
         Some(view)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::write_behind::{WriteBehind, WriteBehindLimits};
+use super::write_behind::{Behind, WriteBehind, WriteBehindLimits};
 use super::*;
 
 const CACHE_BYTES: u64 = 1 << 20;
@@ -164,7 +164,11 @@ fn a_checkpoint_of_another_version_does_not_count() {
 }
 
 fn write_behind(disk: &Disk, view: &DiskView, rows: usize) -> Arc<WriteBehind> {
-    let limits = WriteBehindLimits { every: Duration::from_millis(5), rows, bytes: 1 << 20 };
+    spilling(disk, view, rows, 0)
+}
+
+fn spilling(disk: &Disk, view: &DiskView, rows: usize, scratch_bytes: u64) -> Arc<WriteBehind> {
+    let limits = WriteBehindLimits { every: Duration::from_millis(5), rows, bytes: 1 << 20, scratch_bytes };
     Arc::new(WriteBehind::new(disk.clone(), view.clone(), limits))
 }
 
@@ -234,6 +238,68 @@ async fn as_much_waits_as_may_and_the_rest_waits_for_room() {
     assert_eq!(rows(&view).len(), 3, "what was left is written at the end");
     assert_eq!(view.checkpoint().unwrap(), Some(checkpoint(4)));
     assert!(behind.flush().await, "and nobody waits for it in vain");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_finds_no_room_in_memory_waits_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, _) = open(dir.path());
+    let view = disk.view("user", false).unwrap();
+    let behind = spilling(&disk, &view, 2, 400);
+    behind.push("a", put(1, "\"first\""));
+    behind.push("b", put(1, "\"here\""));
+    behind.push("c", put(3, "\"there\""));
+    // The later one of an entity counts, wherever the two wait.
+    behind.push("a", put(2, "\"second\""));
+    behind.push("d", put(4, "\"goes\""));
+    behind.push("d", None);
+    assert!(!behind.is_full());
+    assert_eq!(behind.behind().changes, 4);
+    (0..3).for_each(|at| behind.push("e", put(at, "\"last\"")));
+    assert!(behind.is_full(), "the file has a bound, and rows that do not count any more lie in it, too");
+    behind.reached(checkpoint(9));
+    let (stop, stopped) = watch::channel(false);
+    let writing = tokio::spawn(Arc::clone(&behind).run(stopped, |error| panic!("{error}")));
+    assert!(behind.flush().await);
+    let wanted = [("a", 2, "\"second\""), ("b", 1, "\"here\""), ("c", 3, "\"there\""), ("e", 2, "\"last\"")];
+    let wanted = wanted.map(|(entity, time, row)| (entity.to_owned(), (time, row.to_owned())));
+    assert_eq!(rows(&view), BTreeMap::from(wanted));
+    assert_eq!(view.checkpoint().unwrap(), Some(checkpoint(9)));
+    assert_eq!(behind.behind(), Behind::default());
+    drop(stop);
+    writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_read_again_rest_until_they_are_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, _) = open(dir.path());
+    let view = disk.view("user", false).unwrap();
+    view.apply([("a", &put(1, "{}"))], Some(checkpoint(4))).unwrap();
+    let behind = spilling(&disk, &view, 3, 1 << 20);
+    let (stop, stopped) = watch::channel(false);
+    let writing = tokio::spawn(Arc::clone(&behind).run(stopped, |error| panic!("{error}")));
+    behind.forget();
+    assert!(behind.flush().await);
+    assert_eq!(view.checkpoint().unwrap(), None);
+    for at in 0..6_000 {
+        behind.push(&at.to_string(), put(1, "{}"));
+        behind.room().await;
+    }
+    assert_eq!((behind.behind().changes, rows(&view).len()), (6_000, 1));
+    // A stop does not wait for more than memory holds: without a checkpoint, the next start reads all again.
+    drop(stop);
+    writing.await.unwrap();
+    assert_eq!((view.checkpoint().unwrap(), rows(&view).len()), (None, 1));
+
+    let behind = spilling(&disk, &view, 3, 1 << 20);
+    behind.forget();
+    (0..6_000).for_each(|at| behind.push(&at.to_string(), put(1, "{}")));
+    behind.reached(checkpoint(9));
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(Arc::clone(&behind).run(stopped, |error| panic!("{error}")));
+    assert!(behind.flush().await);
+    assert_eq!((view.checkpoint().unwrap(), rows(&view).len()), (Some(checkpoint(9)), 6_001));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

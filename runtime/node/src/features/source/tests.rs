@@ -45,7 +45,8 @@ async fn opened(dir: &Path, room: Room, sights: Option<Sights>) -> Rig {
     };
     let rows = disk.view("item", sights.is_some()).unwrap();
     let checkpoint = rows.checkpoint().unwrap();
-    let limits = WriteBehindLimits { every: Duration::from_millis(5), rows: 1_000, bytes: 1 << 20 };
+    let limits =
+        WriteBehindLimits { every: Duration::from_millis(5), rows: 1_000, bytes: 1 << 20, scratch_bytes: 1 << 20 };
     let write_behind = Arc::new(WriteBehind::new(disk, rows, limits));
     let (stop, stopped) = watch::channel(false);
     let writing = tokio::spawn(Arc::clone(&write_behind).run(stopped, |error| panic!("{error}")));

@@ -1,0 +1,130 @@
+//! What waits to be written, the latest of each entity: its row in memory, or beyond the bound of that in a file. Owns what waits
+//! where; must not know when it is written.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+use selvedge_decision::TimeUs;
+
+use super::WriteBehindLimits;
+use crate::features::disk::scratch::{Place, Scratch};
+use crate::features::disk::{Change, Checkpoint, DiskError, StoredRow};
+
+/// All that waits, and what is said of it.
+pub(super) struct Pending {
+    pub(super) changes: Changes,
+    pub(super) bytes: usize,
+    /// The rows of those changes that are not in memory.
+    pub(super) scratch: Scratch,
+    /// What they take, those that later changes made useless among them.
+    pub(super) scratch_bytes: u64,
+    /// The file failed: all that waits, waits in memory.
+    pub(super) no_scratch: bool,
+    /// When the oldest change came.
+    pub(super) since: Option<Instant>,
+    /// What is being written right now still weighs.
+    pub(super) writing: (usize, usize),
+    pub(super) writing_since: Option<Instant>,
+    pub(super) checkpoint: Mark,
+    pub(super) count: u64,
+    pub(super) hurry: bool,
+    /// Nothing is written before there is a checkpoint to go with it.
+    pub(super) rests: bool,
+}
+
+/// A change that waits, with its row or the place of that.
+pub(super) enum Waiting {
+    Here(Change),
+    There { time_us: TimeUs, row: Place },
+}
+
+/// By entity.
+pub(super) type Changes = HashMap<Arc<str>, Waiting, RandomState>;
+
+/// What becomes of the checkpoint on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Mark {
+    #[default]
+    Keep,
+    Forget,
+    Set(Checkpoint),
+}
+
+/// What an entry weighs besides its text and JSON.
+const ENTRY_BYTES: usize = 64;
+
+// === impl Pending ===
+
+impl Pending {
+    pub(super) fn new(dir: &Path) -> Self {
+        Self {
+            changes: Changes::default(),
+            bytes: 0,
+            scratch: Scratch::new(dir),
+            scratch_bytes: 0,
+            no_scratch: false,
+            since: None,
+            writing: (0, 0),
+            writing_since: None,
+            checkpoint: Mark::Keep,
+            count: 0,
+            hurry: false,
+            rests: false,
+        }
+    }
+
+    /// Puts the row of a change where it waits: into the file when memory holds as much as it may.
+    pub(super) fn place(&mut self, change: Change, limits: &WriteBehindLimits) -> Waiting {
+        let to_file = self.memory_is_full(limits) && self.may_spill(limits);
+        let Some(StoredRow { time_us, row }) = change.as_ref().filter(|_| to_file) else {
+            return Waiting::Here(change);
+        };
+        match self.scratch.put(row) {
+            Ok(place) => {
+                self.scratch_bytes += (row.len() + ENTRY_BYTES) as u64;
+                Waiting::There { time_us: *time_us, row: place }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "rows cannot wait in a file beside the feature store; the feed waits instead");
+                self.no_scratch = true;
+                Waiting::Here(change)
+            }
+        }
+    }
+
+    fn memory_is_full(&self, limits: &WriteBehindLimits) -> bool {
+        let (rows, bytes) = self.writing;
+        self.changes.len() + rows >= limits.rows || self.bytes + bytes >= limits.bytes
+    }
+
+    pub(super) fn may_spill(&self, limits: &WriteBehindLimits) -> bool {
+        !self.no_scratch && self.scratch_bytes < limits.scratch_bytes
+    }
+
+    pub(super) fn is_full(&self, limits: &WriteBehindLimits) -> bool {
+        self.memory_is_full(limits) && !self.may_spill(limits)
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    pub(super) fn into_change(self, scratch: &Scratch) -> Result<Change, DiskError> {
+        match self {
+            Self::Here(change) => Ok(change),
+            Self::There { time_us, row } => {
+                let row = scratch.get(row).map_err(|error| DiskError(error.into()))?;
+                Ok(Some(StoredRow { time_us, row: row.into() }))
+            }
+        }
+    }
+}
+
+/// What it weighs in memory.
+pub(super) fn weight(entity: &str, waiting: &Waiting) -> usize {
+    let row = if let Waiting::Here(Some(row)) = waiting { row.row.len() } else { 0 };
+    ENTRY_BYTES + entity.len() + row
+}
