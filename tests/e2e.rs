@@ -6,6 +6,7 @@ mod examples;
 mod lake;
 mod models;
 mod modules;
+mod openfeature;
 mod parity;
 mod people;
 mod publishing;

@@ -4,6 +4,7 @@
 mod build;
 mod capacity;
 mod events;
+mod flags;
 mod freshness;
 mod hello;
 mod http;
@@ -76,7 +77,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 17] = [
+pub const ALL: [Row; 18] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -96,6 +97,11 @@ pub const ALL: [Row; 17] = [
         name: "http",
         about: "decide over HTTP against a bare axum hello: closed loop of 64 connections, open loop at 2,000/s",
         run: |effort| Box::pin(http::run(effort)),
+    },
+    Row {
+        name: "flags",
+        about: "OpenFeature: all of 100 flags without a module against one of them, over HTTP",
+        run: |effort| Box::pin(flags::run(effort)),
     },
     Row {
         name: "rank",

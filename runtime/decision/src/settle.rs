@@ -125,7 +125,9 @@ pub fn settle(placement: &Placement, facts: Facts<'_>, modules: &mut impl Module
     let fallback = scored.is_none() && !ruled;
     let order = if fallback { static_order(placement, facts) } else { slate.by_score(facts.ids) };
     outcome.choices = choose::fill(&slate, &order, facts.slots);
-    outcome.reason = Some(reason(&outcome.choices, &slate, fallback, ladder.is_empty(), outcome.arm.is_some()));
+    // Where nobody is to be asked, the static order is what was asked for.
+    let fell_back = fallback && !placement.calls.is_empty();
+    outcome.reason = Some(reason(&outcome.choices, &slate, fell_back, ladder.is_empty(), outcome.arm.is_some()));
     if let Some(first) = outcome.choices.first() {
         let row = first.candidate as usize;
         let scorers = scored.iter().map(|(rung, answer)| (ladder[*rung].call, answer));

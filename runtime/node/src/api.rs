@@ -3,19 +3,24 @@
 
 mod admin;
 mod body;
+mod cors;
 mod decide;
 mod error;
 mod events;
 pub mod health;
+mod ofrep;
 mod serve;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use prometheus_client::registry::Registry;
+use tokio::sync::{Semaphore, watch};
 
+pub use cors::{BadOrigin, Cors};
 pub use error::{ApiError, Code, Metrics};
 pub use serve::{Listening, ServeConfig, serve};
 
@@ -45,6 +50,14 @@ pub struct Public {
     pub clock: Clock,
     /// The bounds of requests.
     pub limits: Limits,
+    /// Places for evaluations of all flags at once.
+    pub bulk: Semaphore,
+    /// Places for clients that are told when another release runs.
+    pub streams: Arc<Semaphore>,
+    /// The pages that may ask for flags.
+    pub cors: Cors,
+    /// When the node stops, which ends the streams.
+    pub stop: watch::Receiver<bool>,
     /// What is counted here.
     pub metrics: Metrics,
 }
@@ -72,11 +85,17 @@ pub struct Admin {
 
 /// The public routes.
 pub fn public(api: Arc<Public>) -> Router {
+    let flags = Router::new()
+        .route("/ofrep/v1/evaluate/flags", post(ofrep::all).options(cors::preflight))
+        .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::one).options(cors::preflight))
+        .route(ofrep::stream::PATH, get(ofrep::stream::open).options(cors::preflight))
+        .layer(from_fn_with_state(api.clone(), cors::allow));
     Router::new()
         .route("/v1/decide", post(decide::one))
         .route("/v1/decide/batch", post(decide::batch))
         .route("/v1/events", post(events::take))
         .route("/openapi.json", get(admin::openapi))
+        .merge(flags)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::wrong_method)
         .with_state(api)

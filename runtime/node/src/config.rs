@@ -59,6 +59,9 @@ pub struct Http {
     pub max_decide_body: Size,
     pub max_events_body: Size,
     pub max_batch: usize,
+    pub max_bulk: usize,
+    pub max_streams: usize,
+    pub cors_origins: Vec<String>,
     pub max_connections: usize,
     pub client_timeout: Span,
     pub threads: usize,
@@ -235,6 +238,7 @@ impl Config {
             ("http.max_decide_body", self.http.max_decide_body.bytes()),
             ("http.max_events_body", self.http.max_events_body.bytes()),
             ("http.max_batch", self.http.max_batch),
+            ("http.max_bulk", self.http.max_bulk),
             ("http.max_connections", self.http.max_connections),
             ("features.max_pending", self.features.max_pending),
             ("features.max_symbols", self.features.max_symbols),
@@ -274,6 +278,13 @@ impl Config {
         }
         if self.features.max_fetches > 1 << 16 {
             return Err(BadConfig::value("features.max_fetches", "must be at most 65536"));
+        }
+        if self.http.max_bulk > 1 << 16 {
+            return Err(BadConfig::value("http.max_bulk", "must be at most 65536"));
+        }
+        if self.http.max_streams >= self.http.max_connections {
+            let why = "must be below http.max_connections: each keeps a connection, and decisions need some, too";
+            return Err(BadConfig::value("http.max_streams", why));
         }
         if self.http.max_connections > 1_000_000 {
             return Err(BadConfig::value("http.max_connections", "must be at most 1000000"));

@@ -6,6 +6,7 @@ mod answer;
 mod breaker;
 mod explain;
 mod first_sight;
+mod flags;
 mod metrics;
 mod modules;
 mod request;
@@ -24,8 +25,9 @@ use selvedge_decision::{BadRequest, Decision, DecisionId, Moment, TimeUs, decide
 pub use active::{Active, ModuleConfig, Stager};
 pub use answer::Answer;
 pub use explain::Explanation;
+pub use flags::AllFlags;
 pub use metrics::{Metrics, register_host};
-pub use request::{BadValue, Batch, Text, Value, Wire};
+pub use request::{BadValue, Batch, Context, Text, Value, Wire};
 
 use self::modules::Calls;
 use self::source::{Snapshot, Source};
@@ -99,16 +101,14 @@ impl Decider {
     /// Decides one placement and hands the record to the outbox. Waits for nothing: what is not held gets its default.
     pub fn decide(&self, wire: &Wire<'_>) -> Result<Answer, Refused> {
         let (active, time_us) = self.begin()?;
-        self.decide_on(&Page { active, time_us, snapshot: None, waited: Duration::ZERO }, wire)
+        let decided = self.one(&Page { active, time_us, snapshot: None, waited: Duration::ZERO }, wire, &[])?;
+        Ok(self.conclude(decided, Answer::new))
     }
 
     /// As [`Decider::decide`], after a wait for whom a view with `on_miss = "wait"` sees for the first time.
     pub async fn decide_in_time(&self, wire: &Wire<'_>) -> Result<Answer, Refused> {
-        let (active, time_us) = self.begin()?;
-        let waits = first_sight::waiting(&active, wire.placement.as_str()).is_some();
-        let page = Page { active, time_us, snapshot: None, waited: Duration::ZERO };
-        let page = if waits { self.after_wait(page, std::iter::once(wire)).await } else { page };
-        self.decide_on(&page, wire)
+        let decided = self.one_in_time(wire).await?;
+        Ok(self.conclude(decided, Answer::new))
     }
 
     /// Decides several placements of one page, on one release and one view of the features, after one wait for all; with
@@ -130,7 +130,7 @@ impl Decider {
             decisions.push(decided);
         }
         // Only now: a page of which one part is refused leaves no records.
-        Ok(decisions.into_iter().map(|decided| self.conclude(decided)).collect())
+        Ok(decisions.into_iter().map(|decided| self.conclude(decided, Answer::new)).collect())
     }
 
     /// The release and the time of a decision, from its first step to its last.
@@ -146,9 +146,12 @@ impl Decider {
         Page { time_us: self.clock.now_us(), waited, ..page }
     }
 
-    fn decide_on(&self, page: &Page, wire: &Wire<'_>) -> Result<Answer, Refused> {
-        let decided = self.one(page, wire, &[])?;
-        Ok(self.conclude(decided))
+    async fn one_in_time(&self, wire: &Wire<'_>) -> Result<Decided, Refused> {
+        let (active, time_us) = self.begin()?;
+        let waits = first_sight::waiting(&active, wire.placement.as_str()).is_some();
+        let page = Page { active, time_us, snapshot: None, waited: Duration::ZERO };
+        let page = if waits { self.after_wait(page, std::iter::once(wire)).await } else { page };
+        self.one(&page, wire, &[])
     }
 
     fn one(&self, page: &Page, wire: &Wire<'_>, taken: &[Arc<str>]) -> Result<Decided, Refused> {
@@ -178,13 +181,17 @@ impl Decider {
     }
 
     /// Renders the answer, then gives the record away: it is written before the reply is.
-    fn conclude(&self, decided: Decided) -> Answer {
+    fn conclude<T>(&self, decided: Decided, render: impl FnOnce(&Decided) -> T) -> T {
+        self.count(&decided);
+        let answer = render(&decided);
+        self.outbox.append_record(decided.decision.record);
+        answer
+    }
+
+    fn count(&self, decided: &Decided) {
         let record = &decided.decision.record;
         self.metrics.decided(record, decided.overdue, decided.took);
         decided.active.count(record.faults.iter().any(|fault| fault.fault.is_the_modules_own()));
-        let answer = Answer::new(&decided);
-        self.outbox.append_record(decided.decision.record);
-        answer
     }
 }
 

@@ -10,10 +10,10 @@ use prometheus_client::registry::Registry;
 use selvedge_decision::{Epoch, NodeId};
 use selvedge_host::{Host, HostConfig};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::api::{self, Admin, Limits, Listening, Public, ServeConfig, health::Health};
+use crate::api::{self, Admin, Cors, Limits, Listening, Public, ServeConfig, health::Health};
 use crate::clock::Clock;
 use crate::config::{Config, LinkKind, duration};
 use crate::decide::{self, Active, Decider, ModuleConfig, Stager};
@@ -66,6 +66,9 @@ pub enum StartError {
     /// Releases cannot be followed.
     #[error("releases: {0}")]
     Releases(#[from] releases::OpenError),
+    /// A page's origin is none.
+    #[error(transparent)]
+    Cors(#[from] api::BadOrigin),
     /// The engine does not start.
     #[error(transparent)]
     Host(#[from] selvedge_host::StartError),
@@ -126,6 +129,7 @@ impl Node {
         std::fs::create_dir_all(&data).map_err(|why| StartError::Data { path: data.display().to_string(), why })?;
         let ids = said(&config.ids.key).map(|path| IdsKey::read(&path)).transpose()?;
         let ids = ids.map_or_else(Ids::default, Ids::keyed);
+        let cors = Cors::new(&config.http.cors_origins)?;
         // Listeners first: a second node on the same ports must not touch the data of the first.
         let http = bind(config.http.listen, "http.listen").await?;
         let admin = bind(config.http.admin, "http.admin").await?;
@@ -207,6 +211,10 @@ impl Node {
             ids,
             clock: clock.clone(),
             limits: limits(&config),
+            bulk: Semaphore::new(config.http.max_bulk),
+            streams: Arc::new(Semaphore::new(config.http.max_streams)),
+            cors,
+            stop: serving_stops.clone(),
             metrics: api_metrics,
         };
         let health = Health {

@@ -42,6 +42,21 @@ pub fn python(name: &str) -> Result<Option<PathBuf>> {
     Ok(made.filter(|path| path.is_file()))
 }
 
+/// Node.js and the folder with the npm packages of a name, which `./x` installed; none where a test runs without `./x` on a machine
+/// that never did.
+pub fn javascript(name: &str) -> Result<Option<(PathBuf, PathBuf)>> {
+    let tools = profile_folder()?.parent().map(|target| target.join("tools"));
+    let packages = match std::env::var_os(format!("SELVEDGE_JAVASCRIPT_{}", name.to_uppercase())) {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => tools.as_ref().map(|tools| tools.join(format!("javascript-{name}"))),
+    };
+    let program = match std::env::var_os("SELVEDGE_NODEJS") {
+        Some(program) => Some(PathBuf::from(program)),
+        None => tools.map(|tools| tools.join("nodejs")).filter(|program| program.is_file()),
+    };
+    Ok(program.zip(packages.filter(|folder| folder.join("node_modules").is_dir())))
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));

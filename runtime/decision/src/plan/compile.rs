@@ -331,8 +331,12 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
-        if def.rules.is_empty() && def.ladder.is_empty() && called.is_empty() {
-            problems.add(&self.at, "needs `rules` or a `ladder`");
+        // Actions alone are a flag: their static order answers.
+        if def.rules.is_empty() && def.ladder.is_empty() && called.is_empty() && def.actions.is_empty() {
+            problems.add(
+                &self.at,
+                "needs `rules` or a `ladder`: only `actions` can do without, by the order of `fallback`",
+            );
         }
         if called.len() > MAX_CALLS {
             problems.add(&self.at, format!("calls {} modules, at most {MAX_CALLS}", called.len()));

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use selvedge_decision::BadRequest;
 use serde::Serialize;
@@ -57,6 +58,8 @@ pub enum Code {
     missing_unit,
     /// The batch of events is not one.
     bad_batch,
+    /// Too many such requests at once.
+    too_many_requests,
     /// The node has no release yet.
     not_ready,
     /// The outbox has no room.
@@ -69,10 +72,22 @@ pub enum Code {
     method_not_allowed,
 }
 
+/// Why a flag was not evaluated, in OpenFeature's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum FlagCode {
+    ParseError,
+    TargetingKeyMissing,
+    InvalidContext,
+    FlagNotFound,
+    General,
+}
+
 /// Refused requests by code.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     refused: Family<CodeLabel, Counter>,
+    streams: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,6 +116,13 @@ impl Metrics {
     /// Makes them visible at `/metrics`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("selvedge_requests_refused", "Requests refused, by code", self.refused.clone());
+        let streams = "Clients that are told by an open stream when another release runs";
+        registry.register("selvedge_event_streams", streams, self.streams.clone());
+    }
+
+    /// Open streams.
+    pub(super) fn streams(&self) -> &Gauge {
+        &self.streams
     }
 
     pub(super) fn refused(&self, code: Code) {
@@ -127,6 +149,7 @@ impl Code {
             Self::unsupported_encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::unknown_placement | Self::not_found => StatusCode::NOT_FOUND,
             Self::method_not_allowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::too_many_requests => StatusCode::TOO_MANY_REQUESTS,
             Self::not_ready | Self::outbox_full | Self::storage_failed => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -147,6 +170,34 @@ impl ApiError {
     pub(super) fn limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
         self
+    }
+
+    /// The status and the code that OpenFeature's protocol has for it: it knows 400, 404, 429 and 500, and no others.
+    pub(super) fn of_flag(&self) -> (StatusCode, FlagCode) {
+        match self.code {
+            Code::missing_unit if self.field.as_deref() == Some("subject") => {
+                (StatusCode::BAD_REQUEST, FlagCode::TargetingKeyMissing)
+            }
+            Code::out_of_bounds if self.field.as_deref() == Some("candidates") => {
+                (StatusCode::BAD_REQUEST, FlagCode::General)
+            }
+            Code::bad_json | Code::body_incomplete | Code::bad_encoding | Code::unsupported_encoding => {
+                (StatusCode::BAD_REQUEST, FlagCode::ParseError)
+            }
+            Code::bad_field | Code::out_of_bounds | Code::body_too_large | Code::missing_unit => {
+                (StatusCode::BAD_REQUEST, FlagCode::InvalidContext)
+            }
+            Code::unknown_placement | Code::no_candidates | Code::not_found => {
+                (StatusCode::NOT_FOUND, FlagCode::FlagNotFound)
+            }
+            Code::unknown_action | Code::duplicate_candidate | Code::bad_batch | Code::method_not_allowed => {
+                (StatusCode::BAD_REQUEST, FlagCode::General)
+            }
+            Code::too_many_requests => (StatusCode::TOO_MANY_REQUESTS, FlagCode::General),
+            Code::not_ready | Code::outbox_full | Code::storage_failed => {
+                (StatusCode::INTERNAL_SERVER_ERROR, FlagCode::General)
+            }
+        }
     }
 
     /// The field inside part `part` of a batch, if it is one of a part's; what all parts share keeps its name.

@@ -12,6 +12,7 @@ use selvedge_decision::{Digest, Plan};
 use selvedge_host::{Host, Module};
 
 use super::breaker::{Breaker, BreakerConfig};
+use super::flags::Flags;
 use crate::features::{Features, Symbols, View};
 use crate::releases::{Releases, Stage, StageError};
 use crate::sessions::{self, SessionView, Sessions};
@@ -29,6 +30,7 @@ pub struct Active {
     symbols: Arc<Symbols>,
     /// A node's symbol to the release's number.
     numbers: Vec<f64>,
+    flags: OnceLock<Flags>,
     decisions: AtomicU64,
     faulted: AtomicU64,
 }
@@ -138,6 +140,7 @@ impl Stage for Stager {
             views,
             symbols: Arc::clone(&self.symbols),
             numbers,
+            flags: OnceLock::new(),
             decisions: AtomicU64::new(0),
             faulted: AtomicU64::new(0),
         }))
@@ -236,6 +239,11 @@ impl Active {
 
     pub(super) fn text(&self, cell: u64) -> Option<Arc<str>> {
         self.symbols.text(u32::try_from(cell).ok()?)
+    }
+
+    /// Its placements as flags, looked at when somebody asks for all of them first.
+    pub(super) fn flags(&self) -> &Flags {
+        self.flags.get_or_init(|| Flags::new(self))
     }
 
     /// Counts a decision.

@@ -246,10 +246,7 @@ fn candidate<'w>((at, text): (usize, &'w Text<'_>)) -> Result<&'w str, BadValue>
 }
 
 fn context<'w>(wire: &'w Wire<'_>, name: &str, kind: Kind) -> Result<ContextValue<'w>, BadValue> {
-    // The last of two equal names counts, as everywhere in JSON.
-    let Some((_, value)) = wire.context.0.iter().rev().find(|(known, _)| known.as_str() == name) else {
-        return Ok(ContextValue::Missing);
-    };
+    let Some(value) = wire.context.value(name) else { return Ok(ContextValue::Missing) };
     let field = || format!("context.{name}");
     match (kind, value) {
         (_, Value::Null) => Ok(ContextValue::Missing),
@@ -276,10 +273,19 @@ fn too(field: &str, why: String, limit: usize) -> BadValue {
     BadValue { field: field.to_owned(), why, limit: Some(limit) }
 }
 
+// === impl Context ===
+
+impl<'a> Context<'a> {
+    /// The value of that name; the last of two equal names counts, as everywhere in JSON.
+    pub(super) fn value(&self, name: &str) -> Option<&Value<'a>> {
+        self.0.iter().rev().find(|(known, _)| known.as_str() == name).map(|(_, value)| value)
+    }
+}
+
 // === impl Value ===
 
 impl Value<'_> {
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Flag(_) => "true or false",
