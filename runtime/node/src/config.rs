@@ -282,10 +282,6 @@ impl Config {
         if self.http.max_bulk > 1 << 16 {
             return Err(BadConfig::value("http.max_bulk", "must be at most 65536"));
         }
-        if self.http.max_streams >= self.http.max_connections {
-            let why = "must be below http.max_connections: each keeps a connection, and decisions need some, too";
-            return Err(BadConfig::value("http.max_streams", why));
-        }
         if self.http.max_connections > 1_000_000 {
             return Err(BadConfig::value("http.max_connections", "must be at most 1000000"));
         }

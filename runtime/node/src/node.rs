@@ -212,7 +212,8 @@ impl Node {
             clock: clock.clone(),
             limits: limits(&config),
             bulk: Semaphore::new(config.http.max_bulk),
-            streams: Arc::new(Semaphore::new(config.http.max_streams)),
+            // Half of the connections at most: decisions need some, too.
+            streams: Arc::new(Semaphore::new(config.http.max_streams.min(config.http.max_connections / 2))),
             cors,
             stop: serving_stops.clone(),
             metrics: api_metrics,
