@@ -2,6 +2,7 @@
 //! runs them at full size), and every example runs as its README says.
 
 mod aggregates;
+mod bandits;
 mod examples;
 mod lake;
 mod models;

@@ -368,7 +368,7 @@ impl Found {
                         found.events.entry(session).or_default().insert((format!("{node} {epoch}"), seq), event);
                     }
                     Item::Event(_) => {}
-                    Item::Record(record) => found.records.push(record),
+                    Item::Record(record) => found.records.push(*record),
                 }
             }
             if is_events {

@@ -13,7 +13,7 @@ use selvedge_decision::Digest;
 use serde::{Deserialize, Serialize};
 
 pub use self::contents::{BadContents, Contents, Finding, ReleaseModule, definition};
-pub use self::pack::{PackError, PackedRelease, pack, sources};
+pub use self::pack::{PackError, PackedRelease, pack, pack_after, sources};
 use crate::keys::{Signature, SigningKey, TrustStore, Untrusted};
 
 /// The version of the form this runtime writes and reads.

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use selvedge_decision::definition::Span;
 
 use crate::commands::{
-    bench, build, check, completions, core, deploy, dev, doctor, erase, eval, features, ids, node, release, replay,
-    rollback, status, tail, test,
+    bandits, bench, build, check, completions, core, deploy, dev, doctor, erase, eval, features, ids, node, release,
+    replay, rollback, status, tail, test,
 };
 use crate::output::{Outcome, Output};
 
@@ -50,6 +50,9 @@ pub(crate) enum Command {
     Features(features::Command),
     /// Remove what is kept of a person.
     Erase(erase::Args),
+    /// What policies learned, and the switch that keeps them from exploring.
+    #[command(subcommand)]
+    Bandits(bandits::Command),
     /// Make the key that hashes ids of people, and hash one.
     #[command(subcommand)]
     Ids(ids::Command),
@@ -88,6 +91,7 @@ impl Command {
             Self::Status(args) => args.run(output),
             Self::Features(command) => command.run(output),
             Self::Erase(args) => args.run(output),
+            Self::Bandits(command) => command.run(output),
             Self::Ids(command) => command.run(output),
             Self::Core(command) => command.run(output),
             Self::Check(args) => args.run(output),
@@ -141,6 +145,10 @@ mod tests {
         check("selvedge features backfill --view person", false);
         check("selvedge erase u-42 --ids-key ids.key --session s-1 --session s-2 --lake lake --dry-run --json", true);
         check("selvedge erase", false);
+        check("selvedge bandits show --json", true);
+        check("selvedge bandits off home-hero", true);
+        check("selvedge bandits", false);
+        check("selvedge core bandits --decisions 1000", true);
         check("selvedge ids keygen ids.key", true);
         check("selvedge ids hash u-42 --key ids.key --json", true);
         check("selvedge ids hash u-42", false);

@@ -1,5 +1,6 @@
 //! The commands, each in its own file: an `Args` with its flags and a `run` that does the work.
 
+pub(crate) mod bandits;
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod check;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::definition::Unit;
 use crate::gather::{Asked, Features, Request, Rows, gather};
 use crate::manifest::Scope;
-use crate::plan::{Candidates, Placement, Plan};
-use crate::record::{CORE_VERSION, Inputs, Reason, Record};
-use crate::settle::{Facts, Modules, Outcome, settle};
+use crate::plan::{Candidates, Experiment, Placement, Plan};
+use crate::record::{CORE_VERSION, Inputs, Lot, Reason, Record};
+use crate::settle::{Facts, Learned, Modules, Outcome, settle};
 use crate::{DecisionId, Digest, TimeUs, assign};
 
 /// What the caller knows and the core must not find out by itself.
@@ -22,6 +22,19 @@ pub struct Moment {
     pub release: Digest,
     /// Whether an explanation is wanted.
     pub explain: bool,
+    /// Whether another than the best may be chosen: false when exploring was switched off.
+    pub explores: bool,
+}
+
+/// What a decision asks.
+#[derive(Debug)]
+pub struct World<'a, F, M, L> {
+    /// Features.
+    pub features: &'a F,
+    /// Modules.
+    pub modules: &'a mut M,
+    /// What was learned.
+    pub learned: &'a mut L,
 }
 
 /// A decision: its record, and how it came about.
@@ -74,43 +87,56 @@ pub fn decide(
     placement: &Placement,
     request: &Request<'_>,
     moment: Moment,
-    features: &impl Features,
-    modules: &mut impl Modules,
+    world: World<'_, impl Features, impl Modules, impl Learned>,
     rows: &mut Rows,
 ) -> Result<Decision, BadRequest> {
+    let World { features, modules, learned } = world;
     placement.check_units(request)?;
     let mut ids = candidates(placement, request, features)?;
     if !request.taken.is_empty() {
         let taken: BTreeSet<&Arc<str>> = request.taken.iter().collect();
         ids.retain(|id| !taken.contains(id));
     }
-    let bucket = bucket(placement, request);
+    let lots = lots(placement, request, moment.time_us);
+    let shadows = placement.shadow.as_ref().is_some_and(|shadow| moment.id.is_among(shadow.share));
     let asked = Asked { request, ids: &ids, time_us: moment.time_us, explain: moment.explain };
     gather(plan, placement, asked, features, rows);
     let slots = request.slots.unwrap_or(placement.slots);
-    let facts =
-        Facts { ids: &ids, shared: &rows.shared, rows: &rows.candidates, refused: &rows.refused, bucket, slots };
-    let mut outcome = settle(placement, facts, modules);
+    let seed = moment.id.seed(&placement.key, "decide");
+    let facts = Facts {
+        ids: &ids,
+        shared: &rows.shared,
+        rows: &rows.candidates,
+        refused: &rows.refused,
+        lots: &lots,
+        slots,
+        seed,
+        explores: moment.explores,
+        shadows,
+    };
+    let mut outcome = settle(placement, facts, modules, learned);
     let record = Record {
         id: moment.id,
         time_us: moment.time_us,
-        seed: moment.id.seed(&placement.key, "decide"),
+        seed,
         release: moment.release,
         core: CORE_VERSION,
         placement: placement.key.clone(),
         subject: request.subject.map(str::to_owned),
         session: request.session.map(str::to_owned),
-        buckets: placement.experiment.iter().map(|_| bucket).collect(),
+        lots,
         slots: slots as u32,
         candidates: ids,
         choices: std::mem::take(&mut outcome.choices),
         values: std::mem::take(&mut outcome.values),
         reason: outcome.reason.unwrap_or(Reason::Empty),
+        experiment: outcome.experiment.clone(),
         arm: outcome.arm.clone(),
         faults: std::mem::take(&mut outcome.faults),
         max_lag_ms: (rows.max_lag_us / 1_000).clamp(0, i64::from(u32::MAX)) as u32,
         session_seq: features.session_seq(),
-        inputs: recorded(placement, moment.id, rows),
+        shadows: std::mem::take(&mut outcome.shadows),
+        inputs: recorded(placement, moment, rows, &mut outcome),
     };
     Ok(Decision { record, outcome })
 }
@@ -167,20 +193,22 @@ fn first_twice<'a>(ids: &[&'a str]) -> Option<(usize, &'a str)> {
     twice.min().map(|at| (at, ids[at]))
 }
 
-fn bucket(placement: &Placement, request: &Request<'_>) -> Option<u16> {
-    let experiment = placement.experiment.as_ref()?;
-    let unit = match experiment.unit {
-        Unit::Subject => request.subject,
-        Unit::Session => request.session,
+/// What each experiment draws; the units it needs are there.
+fn lots(placement: &Placement, request: &Request<'_>, time_us: TimeUs) -> Vec<Lot> {
+    let lot = |experiment: &Experiment| {
+        let unit = match experiment.unit {
+            Unit::Subject => request.subject,
+            Unit::Session => request.session,
+        };
+        unit.map_or(Lot::Out, |unit| experiment.lot(unit, time_us))
     };
-    unit.map(|unit| experiment.bucket(unit))
+    placement.experiments.iter().map(lot).collect()
 }
 
 /// The inputs, in the placement's share of decisions: chosen by a hash of the id, so that every reader can tell which. What
 /// is a person's own is left out.
-fn recorded(placement: &Placement, id: DecisionId, rows: &Rows) -> Option<Inputs> {
-    let share = f64::from(assign::murmur3_x86_32(&id.0)) / 4_294_967_296.0;
-    if share >= placement.record_inputs {
+fn recorded(placement: &Placement, moment: Moment, rows: &Rows, outcome: &mut Outcome) -> Option<Inputs> {
+    if !moment.id.is_among(placement.record_inputs) {
         return None;
     }
     let mut inputs = Inputs {
@@ -188,6 +216,8 @@ fn recorded(placement: &Placement, id: DecisionId, rows: &Rows) -> Option<Inputs
         shared: rows.shared.clone(),
         candidates: rows.candidates.clone(),
         refused: rows.refused.clone(),
+        explores: moment.explores,
+        learned: std::mem::take(&mut outcome.learned),
     };
     for (scope, at, n) in &placement.pii {
         match scope {
@@ -212,11 +242,14 @@ impl Placement {
                 return Err(BadRequest::NoUnit("session"));
             }
         }
-        match self.experiment.as_ref().map(|experiment| experiment.unit) {
-            Some(Unit::Subject) if request.subject.is_none() => Err(BadRequest::NoUnit("subject")),
-            Some(Unit::Session) if request.session.is_none() => Err(BadRequest::NoUnit("session")),
-            _ => Ok(()),
+        let needs = |unit: Unit| self.experiments.iter().any(|experiment| experiment.unit == unit);
+        if needs(Unit::Subject) && request.subject.is_none() {
+            return Err(BadRequest::NoUnit("subject"));
         }
+        if needs(Unit::Session) && request.session.is_none() {
+            return Err(BadRequest::NoUnit("session"));
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::TimeUs;
 use crate::definition::Overdue;
-use crate::layout::{NO_IDS, NO_SYMBOL, NO_TIME, id_hash, unpack};
+use crate::layout::{NO_IDS, NO_SYMBOL, NO_TIME, OTHER_SYMBOL, id_hash, unpack};
 use crate::manifest::Scope;
 use crate::plan::{CellOp, Entity, IdOf, Key, Placement, Plan, Post, RequestOp, Ttl, ViewUse};
 
@@ -386,6 +386,10 @@ fn apply(op: &CellOp, cells: &[u64], out: &mut [f64], features: &impl Features, 
                 out[*to] = f64::from(ids.contains(&id));
             }
         }
+        CellOp::SymbolId { cell, to } if !matches!(cells[*cell], NO_SYMBOL | OTHER_SYMBOL) => {
+            out[*to] = cells[*cell] as f64;
+        }
+        CellOp::SymbolId { .. } => {}
         CellOp::Seconds { cell, to } if cells[*cell] != NO_TIME => out[*to] = cells[*cell] as i64 as f64 / 1e6,
         CellOp::Age { cell, to } if cells[*cell] != NO_TIME => {
             out[*to] = about.now_us.saturating_sub(cells[*cell] as i64).max(0) as f64 / 1e6;

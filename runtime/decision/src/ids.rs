@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::assign::murmur3_x86_32;
+
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type TimeUs = i64;
 
@@ -184,6 +186,11 @@ impl DecisionId {
     pub fn tag(self) -> u32 {
         let low = u64::from_be_bytes(std::array::from_fn(|i| self.0[8 + i]));
         (low >> 30) as u32
+    }
+
+    /// Whether this decision is in a share of all, from 0 to 1: by a hash of the id, so that every reader can tell which are.
+    pub fn is_among(self, share: f64) -> bool {
+        f64::from(murmur3_x86_32(&self.0)) / 4_294_967_296.0 < share
     }
 
     /// The seed of one random purpose of this decision: the first 8 bytes, little-endian, of

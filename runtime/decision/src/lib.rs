@@ -7,20 +7,24 @@
 pub mod aggregate;
 pub mod assign;
 mod choose;
+pub mod contest;
 pub mod decide;
 pub mod definition;
 pub mod fault;
 pub mod gather;
 pub mod ids;
 pub mod layout;
+pub mod limits;
 pub mod manifest;
 pub mod plan;
+pub mod policy;
 pub mod record;
 pub mod replay;
+pub mod rfc3339;
 pub mod settle;
 pub mod vector;
 
-pub use decide::{BadRequest, Decision, Moment, decide};
+pub use decide::{BadRequest, Decision, Moment, World, decide};
 pub use fault::Fault;
 pub use ids::{BadId, DecisionId, Digest, Epoch, NodeId, TimeUs};
 pub use manifest::Manifest;

@@ -5,18 +5,24 @@
 mod call;
 mod columns;
 mod compile;
+mod experiment;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use call::{Call, Pick};
 pub use columns::{CellOp, Column, IdOf, Post, RequestOp, TextTest, Ttl, ViewUse};
+pub use experiment::{Arm, Experiment, Group, Holdout};
 
 use crate::aggregate::Aggregates;
-use crate::assign;
-use crate::definition::{FeaturesDef, Guard, Overdue, Payload, PlacementDef, ReleaseDef, Unit, ViewDef};
+use crate::assign::Table;
+use crate::definition::{FeaturesDef, Guard, Overdue, Payload, PlacementDef, ReleaseDef, ViewDef};
 use crate::layout::RowLayout;
+use crate::limits::Limit;
 use crate::manifest::{Kind, Manifest, Scope};
+use crate::policy::Policy;
 
 /// Everything a release says, read from its files.
 #[derive(Debug, Clone)]
@@ -29,6 +35,20 @@ pub struct Definition {
     pub placements: BTreeMap<String, PlacementDef>,
     /// The manifests of `modules/*` by file stem.
     pub modules: BTreeMap<String, Manifest>,
+    /// Which arms had which slots in the release before, by placement and experiment: arms keep theirs as far as they can.
+    pub tables: Tables,
+}
+
+/// Tables of experiments, by placement and experiment.
+pub type Tables = BTreeMap<String, BTreeMap<String, NamedTable>>;
+
+/// Which arm has each slot of an experiment, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedTable {
+    /// What units are hashed with: under another salt they fall elsewhere, and no slot is kept.
+    pub salt: String,
+    /// Runs of slots in order: the first slot behind the run, and the arm's name.
+    pub runs: Vec<(u16, String)>,
 }
 
 /// Something in a definition that would fail at run time.
@@ -58,6 +78,31 @@ pub struct Plan {
     pub symbols: Symbols,
     /// The placements by key.
     pub placements: BTreeMap<String, Placement>,
+    /// What its policies learn, by the index that they use.
+    pub bandits: Vec<Bandit>,
+}
+
+/// What one policy learns: of each action how often it was chosen and how often that brought the reward.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bandit {
+    /// Its key: the placement's, or `placement/experiment/arm` for an arm's own policy.
+    pub key: String,
+    /// The placement.
+    pub placement: Arc<str>,
+    /// The experiment and arm whose decisions it learns from; without one, those of no arm with a policy of its own.
+    pub arm: Option<(Arc<str>, Arc<str>)>,
+    /// Whether it learns from decisions of an arm, by experiment and arm: those that keep the placement's policy.
+    pub shared_arms: Vec<(Arc<str>, Arc<str>)>,
+    /// The name of an event, or the `kind` of a `$reward`.
+    pub reward: String,
+    /// How long after its decision a reward counts, in microseconds.
+    pub window_us: i64,
+    /// Rewards and misses that every action begins with.
+    pub prior: [f64; 2],
+    /// After which time what was learned weighs half, in microseconds; `None` for ever the same.
+    pub half_life_us: Option<i64>,
+    /// The actions it is about.
+    pub actions: Vec<Arc<str>>,
 }
 
 /// A view of the release.
@@ -118,16 +163,40 @@ pub struct Placement {
     pub pii: Vec<(Scope, usize, usize)>,
     /// The modules it calls, each once.
     pub calls: Vec<Call>,
-    /// The rules, as indices into `calls`.
-    pub rules: Vec<usize>,
-    /// The ladders: the placement's first, then those of arms.
-    pub ladders: Vec<Vec<Scorer>>,
-    /// The experiment, if it has one.
-    pub experiment: Option<Experiment>,
+    /// The ways to decide: the placement's own first, then those of arms that differ.
+    pub ways: Vec<Way>,
+    /// The experiments, in the order in which they may have a unit.
+    pub experiments: Vec<Experiment>,
+    /// The limits, in the order in which they are told.
+    pub limits: Vec<Limit>,
+    /// Who scores beside, and in which share of decisions.
+    pub shadow: Option<Shadow>,
     /// The values that go into the answer, in the order of a record's.
     pub values: Vec<ValueSpec>,
+}
+
+/// A way to decide: a placement's own, or an arm's.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// The rules, as indices into the placement's calls.
+    pub rules: Vec<usize>,
+    /// The scorers in order.
+    pub ladder: Vec<Scorer>,
+    /// How to choose.
+    pub policy: Policy,
     /// The order when nothing scored.
     pub fallback: FallbackPlan,
+    /// What the caller gets with an action, where it is not the action's own.
+    pub payloads: BTreeMap<String, Payload>,
+}
+
+/// Scorers that run beside.
+#[derive(Debug, Clone)]
+pub struct Shadow {
+    /// Which.
+    pub scorers: Vec<Scorer>,
+    /// In which share of decisions.
+    pub share: f64,
 }
 
 /// An action.
@@ -157,30 +226,6 @@ pub struct Scorer {
     pub call: usize,
     /// Which of its outputs is the score.
     pub output: usize,
-}
-
-/// An experiment, compiled.
-#[derive(Debug, Clone)]
-pub struct Experiment {
-    /// Its key.
-    pub key: String,
-    /// What falls into an arm.
-    pub unit: Unit,
-    /// What the unit is hashed with.
-    pub salt: String,
-    /// The arms in order: name, first slot after its last, index of its ladder.
-    pub arms: Vec<Arm>,
-}
-
-/// An arm, compiled.
-#[derive(Debug, Clone)]
-pub struct Arm {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The first of the 10,000 slots that is no longer its own.
-    pub end: u16,
-    /// Which of the placement's ladders it uses.
-    pub ladder: usize,
 }
 
 /// A value in the answer.
@@ -259,6 +304,25 @@ impl Plan {
         feature(&self.views, name)
     }
 
+    /// Which arm has which slots of every experiment: what the release that comes next keeps of.
+    pub fn tables(&self) -> Tables {
+        self.tables_where(|_| true)
+    }
+
+    /// As [`Plan::tables`], of those experiments alone whose table does not follow from the sizes of its arms.
+    pub fn kept_tables(&self) -> Tables {
+        self.tables_where(|experiment| !experiment.table.is_plain())
+    }
+
+    fn tables_where(&self, is_wanted: impl Fn(&Experiment) -> bool) -> Tables {
+        let of = |placement: &Placement| -> BTreeMap<String, NamedTable> {
+            let wanted = placement.experiments.iter().filter(|experiment| is_wanted(experiment));
+            wanted.map(|experiment| (experiment.key.to_string(), NamedTable::of(experiment))).collect()
+        };
+        let all = self.placements.iter().map(|(key, placement)| (key.clone(), of(placement)));
+        all.filter(|(_, tables)| !tables.is_empty()).collect()
+    }
+
     /// Whether the release lists event `name`, or lists none.
     pub fn knows_event(&self, name: &str) -> bool {
         self.events.is_empty() || self.events.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
@@ -308,23 +372,55 @@ impl Symbols {
 // === impl Placement ===
 
 impl Placement {
+    /// What the caller gets with action `id` in an arm of an experiment, or in none.
+    pub fn payload(&self, experiment: Option<&str>, arm: Option<&str>, id: &str) -> Option<&Payload> {
+        let found = self.experiments.iter().find(|known| Some(&*known.key) == experiment);
+        let arm = found.and_then(|known| known.arms.iter().find(|known| Some(&*known.name) == arm));
+        let own = self.ways.get(arm.map_or(0, |arm| arm.way)).and_then(|way| way.payloads.get(id));
+        own.or_else(|| self.action(id)?.payload.as_ref())
+    }
+
     /// Where action or item `id` stands among the actions.
     pub fn action(&self, id: &str) -> Option<&Action> {
         self.actions.iter().find(|action| &*action.id == id)
     }
 }
 
-// === impl Experiment ===
+// === impl NamedTable ===
 
-impl Experiment {
-    /// The slot of a unit.
-    pub fn bucket(&self, unit: &str) -> u16 {
-        assign::bucket(&self.salt, unit)
+impl NamedTable {
+    /// Of an experiment.
+    pub fn of(experiment: &Experiment) -> Self {
+        let name = |arm: usize| experiment.arms.get(arm).map_or_else(String::new, |arm| arm.name.to_string());
+        let runs = experiment.table.runs().map(|(end, arm)| (end, name(arm))).collect();
+        Self { salt: experiment.salt.clone(), runs }
     }
 
-    /// The arm that has a slot.
-    pub fn arm(&self, bucket: u16) -> Option<&Arm> {
-        self.arms.iter().find(|arm| bucket < arm.end)
+    /// The table as it becomes with these arms and weights.
+    fn with(&self, arms: &[&str], weights: &[u32]) -> Table {
+        let place = |name: &str| arms.iter().position(|arm| *arm == name);
+        let runs = self.runs.iter().map(|(end, name)| (*end, name));
+        let mut start = 0;
+        let slots = runs.flat_map(move |(end, name)| {
+            let n = usize::from(end.saturating_sub(start));
+            start = end;
+            std::iter::repeat_n(place(name), n)
+        });
+        Table::after(slots, weights)
+    }
+}
+
+// === impl Bandit ===
+
+impl Bandit {
+    /// Whether it learns from a decision of this placement, experiment and arm.
+    pub fn learns_from(&self, placement: &str, experiment: Option<&str>, arm: Option<&str>) -> bool {
+        let is = |(of, name): &(Arc<str>, Arc<str>)| Some(&**of) == experiment && Some(&**name) == arm;
+        *self.placement == *placement
+            && match &self.arm {
+                Some(own) => is(own),
+                None => arm.is_none() || self.shared_arms.iter().any(is),
+            }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{DecisionId, Digest, Fault, TimeUs};
 
 /// The version of the decision core. It goes up when the same inputs may give another outcome.
-pub const CORE_VERSION: u32 = 1;
+pub const CORE_VERSION: u32 = 2;
 
 /// One decision as recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,8 +29,8 @@ pub struct Record {
     pub subject: Option<String>,
     /// The session it was decided in.
     pub session: Option<String>,
-    /// For each experiment of the placement, in its order: the bucket (0..10,000) the unit fell into, `None` without a unit.
-    pub buckets: Vec<Option<u16>>,
+    /// For each experiment of the placement, in its order: what it drew for the unit.
+    pub lots: Vec<Lot>,
     /// How many choices were asked for.
     pub slots: u32,
     /// The candidates' ids in the order they were considered.
@@ -41,7 +41,9 @@ pub struct Record {
     pub values: Vec<f64>,
     /// Why this answer.
     pub reason: Reason,
-    /// The arm of the experiment that applied.
+    /// The experiment that applied.
+    pub experiment: Option<Arc<str>>,
+    /// The arm of it.
     pub arm: Option<Arc<str>>,
     /// The module calls that did not answer, in the order they were tried.
     pub faults: Vec<RungFault>,
@@ -49,8 +51,36 @@ pub struct Record {
     pub max_lag_ms: u32,
     /// The last `seq` of this run applied to the session's aggregates when they were read, 0 for none.
     pub session_seq: u64,
+    /// What scorers that run beside made of it, in the placement's order; empty when they did not run.
+    pub shadows: Vec<ShadowRecord>,
     /// The inputs as used, in the share of decisions the placement asks for.
     pub inputs: Option<Inputs>,
+}
+
+/// What an experiment draws for a decision's unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lot {
+    /// No part in it: it has not begun or is over, or another experiment of its group has the unit.
+    Out,
+    /// Held out of all experiments of the release.
+    Holdout,
+    /// A slot from 0 to 9,999.
+    Slot(u16),
+    /// An arm by its index, whatever the slot: an override.
+    Arm(u16),
+}
+
+/// What a scorer that runs beside would have chosen first.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ShadowRecord {
+    /// Why it did not answer, when it did not; what follows is then 0 and NaN.
+    pub fault: Option<Fault>,
+    /// The eligible candidate it scored highest, as an index into [`Record::candidates`].
+    pub candidate: u32,
+    /// Its score after boosts.
+    pub score: f64,
+    /// What it made of the candidate that was chosen first; NaN when none was.
+    pub chosen: f64,
 }
 
 /// One choice as recorded.
@@ -60,9 +90,11 @@ pub struct ChoiceRecord {
     pub candidate: u32,
     /// The slot it ended up in, from 0.
     pub slot: u32,
+    /// The how-manieth draw brought it, from 0; limits may have refused some before. Of a pinned one its slot.
+    pub draw: u32,
     /// Its score after boosts; NaN when nothing scored it.
     pub score: f64,
-    /// The probability of this choice in this slot given the slots above it.
+    /// The probability of this choice in its draw, given the draws before it; 1 for a pinned one.
     pub propensity: f64,
 }
 
@@ -82,6 +114,10 @@ pub enum Rung {
     Rules(u8),
     /// Scorer, in the ladder's order.
     Ladder(u8),
+    /// The rules module that says who has a part in an experiment, in the placement's order of experiments.
+    Target(u8),
+    /// Scorer that runs beside, in the placement's order. Its fault stands in [`Record::shadows`].
+    Shadow(u8),
 }
 
 /// The rows that the modules' inputs were taken from, in the placement's layout. Symbols are indices of the release's
@@ -96,6 +132,11 @@ pub struct Inputs {
     pub candidates: Vec<f64>,
     /// The late views that said `refuse`, as indices into the placement's views.
     pub refused: Vec<u16>,
+    /// Whether another than the best could be chosen at all.
+    pub explores: bool,
+    /// What was learned of each candidate, two numbers each: rewards and misses without the prior. Empty when the policy does
+    /// not learn.
+    pub learned: Vec<f64>,
 }
 
 /// Why this answer. When several apply, the first of EMPTY, FALLBACK, EXPLORED, RULED, ASSIGNED, SCORED is told.
@@ -106,9 +147,9 @@ pub enum Reason {
     Empty,
     /// No scorer answered, or rules faulted: the placement's static order.
     Fallback,
-    /// Exploration changed the choice.
+    /// Exploration changed a choice.
     Explored,
-    /// Rules alone decided.
+    /// Rules alone decided, or the static order of a placement that has nothing else.
     Ruled,
     /// An experiment's arm decided how.
     Assigned,

@@ -1,9 +1,12 @@
 //! Replay: a recorded decision, decided again from its own inputs. Faults are played back, not hoped for.
 
+use std::sync::Arc;
+
 use crate::Fault;
 use crate::plan::{Placement, Plan};
-use crate::record::{CORE_VERSION, Reason, Record, Rung, RungFault};
-use crate::settle::{Facts, Modules, settle};
+use crate::policy::Contests;
+use crate::record::{CORE_VERSION, Reason, Record, Rung};
+use crate::settle::{Facts, Learned, Modules, settle};
 
 /// Why a record cannot be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +29,13 @@ pub enum CannotReplay {
 }
 
 /// Decides `record` again and returns the record that comes out; the same bytes mean the same decision.
-pub fn replay(plan: &Plan, record: &Record, modules: &mut impl Modules) -> Result<Record, CannotReplay> {
+/// `contests` is the caller's to keep: what many records share is computed once.
+pub fn replay(
+    plan: &Plan,
+    record: &Record,
+    modules: &mut impl Modules,
+    contests: &mut Contests,
+) -> Result<Record, CannotReplay> {
     let Some(placement) = plan.placements.get(&*record.placement) else {
         return Err(CannotReplay::NoPlacement(record.placement.to_string()));
     };
@@ -46,17 +55,24 @@ pub fn replay(plan: &Plan, record: &Record, modules: &mut impl Modules) -> Resul
         shared: &inputs.shared,
         rows: &inputs.candidates,
         refused: &inputs.refused,
-        bucket: record.buckets.first().copied().flatten(),
+        lots: &record.lots,
         slots: record.slots as usize,
+        seed: record.id.seed(&placement.key, "decide"),
+        explores: inputs.explores,
+        shadows: !record.shadows.is_empty(),
     };
-    let mut outcome = settle(placement, facts, &mut Recorded { modules, faults: &record.faults });
+    let mut recorded = Recorded { modules, record };
+    let mut known = Known { learned: &inputs.learned, contests };
+    let mut outcome = settle(placement, facts, &mut recorded, &mut known);
     Ok(Record {
         choices: std::mem::take(&mut outcome.choices),
         values: std::mem::take(&mut outcome.values),
         reason: outcome.reason.unwrap_or(Reason::Empty),
+        experiment: outcome.experiment,
         arm: outcome.arm,
         faults: outcome.faults,
-        seed: record.id.seed(&placement.key, "decide"),
+        shadows: outcome.shadows,
+        seed: facts.seed,
         ..record.clone()
     })
 }
@@ -70,10 +86,27 @@ fn check_shape(placement: &Placement, record: &Record, shared: usize, candidates
     Err(CannotReplay::OtherShape(why))
 }
 
+/// What was learned when it was recorded.
+struct Known<'a> {
+    learned: &'a [f64],
+    contests: &'a mut Contests,
+}
+
+impl Learned for Known<'_> {
+    fn learned(&mut self, _: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
+        let (pairs, _) = self.learned.as_chunks::<2>();
+        (0..ids.len()).map(|row| pairs.get(row).copied().unwrap_or_default()).collect()
+    }
+
+    fn contests(&mut self) -> &mut Contests {
+        self.contests
+    }
+}
+
 /// Modules that fault where they faulted when it was recorded.
 struct Recorded<'a, M> {
     modules: &'a mut M,
-    faults: &'a [RungFault],
+    record: &'a Record,
 }
 
 impl<M: Modules> Modules for Recorded<'_, M> {
@@ -85,8 +118,12 @@ impl<M: Modules> Modules for Recorded<'_, M> {
         rows: &[f64],
         count: u32,
     ) -> Result<Vec<f64>, Fault> {
-        match self.faults.iter().find(|fault| fault.rung == rung) {
-            Some(fault) => Err(fault.fault),
+        let fault = match rung {
+            Rung::Shadow(at) => self.record.shadows.get(usize::from(at)).and_then(|shadow| shadow.fault),
+            _ => self.record.faults.iter().find(|fault| fault.rung == rung).map(|fault| fault.fault),
+        };
+        match fault {
+            Some(fault) => Err(fault),
             None => self.modules.evaluate(rung, module, shared, rows, count),
         }
     }

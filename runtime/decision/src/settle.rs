@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use crate::Fault;
 use crate::choose::{self, Slate};
+use crate::contest::Beta;
+use crate::limits::{self, Places, Table};
 use crate::manifest::{Output, Role, Scope};
-use crate::plan::{Call, FallbackPlan, Placement};
-use crate::record::{ChoiceRecord, Reason, Rung, RungFault};
+use crate::plan::{Arm, Call, Experiment, FallbackPlan, Placement, Shadow, Way};
+use crate::policy::{Contests, Draws, Odds};
+use crate::record::{ChoiceRecord, Lot, Reason, Rung, RungFault, ShadowRecord};
 
 /// What a decision asks of modules: the node's host, a browser's engine, a replay's list of faults.
 pub trait Modules {
@@ -29,7 +32,20 @@ pub trait Modules {
     }
 }
 
-/// Everything an outcome follows from, besides the modules.
+/// What a decision asks of what was learned: a node's bandits, or a replay's record of them.
+pub trait Learned {
+    /// For each candidate the rewards and the misses, without the prior, that bandit `bandit` of the plan has of it.
+    fn learned(&mut self, bandit: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]>;
+
+    /// The distributions computed last.
+    fn contests(&mut self) -> &mut Contests;
+}
+
+/// Nothing was learned.
+#[derive(Debug, Default)]
+pub struct Unlearned(Contests);
+
+/// Everything an outcome follows from, besides the modules and what was learned.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The candidates' ids.
@@ -40,10 +56,16 @@ pub struct Facts<'a> {
     pub rows: &'a [f64],
     /// The late views that say `refuse`, as indices into the placement's views.
     pub refused: &'a [u16],
-    /// The slot of the experiment that the unit fell into.
-    pub bucket: Option<u16>,
+    /// What the experiments drew for their units.
+    pub lots: &'a [Lot],
     /// How many choices are wanted.
     pub slots: usize,
+    /// What draws follow from.
+    pub seed: u64,
+    /// Whether another than the best may be chosen.
+    pub explores: bool,
+    /// Whether scorers run beside.
+    pub shadows: bool,
 }
 
 /// The answer.
@@ -55,10 +77,16 @@ pub struct Outcome {
     pub values: Vec<f64>,
     /// Why this answer.
     pub reason: Option<Reason>,
-    /// The experiment's arm.
+    /// The experiment that applied.
+    pub experiment: Option<Arc<str>>,
+    /// Its arm.
     pub arm: Option<Arc<str>>,
     /// The calls that did not answer.
     pub faults: Vec<RungFault>,
+    /// What scorers that run beside made of it.
+    pub shadows: Vec<ShadowRecord>,
+    /// What was learned of each candidate, two numbers each; empty when the policy does not learn.
+    pub learned: Vec<f64>,
     /// How it came about, for the explanation.
     pub trace: Trace,
 }
@@ -74,63 +102,133 @@ pub struct Trace {
     pub eligible: Vec<bool>,
     /// The rule rows that fired: index of the call, candidate, row.
     pub fired: Vec<(usize, u32, f64)>,
-    /// The index of the ladder used and of the rung that answered.
-    pub rung: Option<(usize, usize)>,
+    /// The index of the way that was gone.
+    pub way: usize,
+    /// The rung of its ladder that answered.
+    pub rung: Option<usize>,
+    /// The limits that refused a candidate: index of the limit, candidate.
+    pub limited: Vec<(u16, u32)>,
+}
+
+/// What an order follows from.
+enum Basis {
+    /// A rung of the ladder, with its answer.
+    Scored(usize, Vec<f64>),
+    /// What a bandit learned.
+    Learned(Odds),
+    /// Boosts of rules.
+    Ruled,
+    /// The static order, because there is nothing else.
+    Static,
+    /// The static order, because what there is did not answer.
+    Fallback,
+}
+
+impl Learned for Unlearned {
+    fn learned(&mut self, _: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
+        vec![[0.0; 2]; ids.len()]
+    }
+
+    fn contests(&mut self) -> &mut Contests {
+        &mut self.0
+    }
+}
+
+impl Basis {
+    /// The odds, taken out of it.
+    fn with_odds(self) -> (Option<Odds>, Self) {
+        match self {
+            Self::Learned(odds) => (Some(odds), Self::Learned(Odds::default())),
+            other => (None, other),
+        }
+    }
+}
+
+impl Slate {
+    /// Scores the candidates by what was learned of them, and tells the odds of each to be the best. A boost multiplies what
+    /// a candidate is worth.
+    fn learn(&mut self, known: &[[f64; 2]], prior: [f64; 2], places: usize, contests: &mut Contests) -> Odds {
+        let values = known.iter().enumerate().map(|(row, [rewards, misses])| Beta {
+            a: prior[0] + rewards,
+            b: prior[1] + misses,
+            scale: if self.eligible[row] { self.boosts[row] } else { 0.0 },
+        });
+        let values: Vec<Beta> = values.collect();
+        for (score, (value, boost)) in self.scores.iter_mut().zip(values.iter().zip(&self.boosts)) {
+            *score = value.a / (value.a + value.b) * boost;
+        }
+        contests.between(values, places)
+    }
 }
 
 /// What stands in a column that tells of old values, when one refuses.
 const REFUSED: f64 = 1.0;
 
 /// Settles a decision.
-pub fn settle(placement: &Placement, facts: Facts<'_>, modules: &mut impl Modules) -> Outcome {
+pub fn settle(
+    placement: &Placement,
+    facts: Facts<'_>,
+    modules: &mut impl Modules,
+    learned: &mut impl Learned,
+) -> Outcome {
     let count = facts.ids.len();
     let mut outcome = Outcome { values: vec![f64::NAN; placement.values.len()], ..Outcome::default() };
-    let arm = placement.experiment.as_ref().zip(facts.bucket).and_then(|(experiment, bucket)| experiment.arm(bucket));
-    outcome.arm = arm.map(|arm| arm.name.clone());
     if count == 0 {
         outcome.reason = Some(Reason::Empty);
         return outcome;
     }
-    let mut slate = Slate::new(count);
-    if facts
-        .refused
-        .iter()
-        .any(|at| placement.views.get(usize::from(*at)).is_some_and(|used| used.entity.is_candidate()))
-    {
-        slate.eligible.fill(false);
-    }
-    for column in &placement.ineligible {
-        let rows = facts.rows.chunks_exact(placement.candidate_width.max(1));
-        slate.eligible.iter_mut().zip(rows).for_each(|(eligible, row)| *eligible &= row[*column] != REFUSED);
-    }
-    let mut caller = Caller { placement, facts, modules, faults: Vec::new(), shared: Vec::new(), rows: Vec::new() };
-    let answers = caller.rules(&mut slate, &mut outcome.trace);
-    let rules_work = caller.faults.is_empty();
-    let ladder_at = arm.map_or(0, |arm| arm.ladder);
-    let ladder = &placement.ladders[ladder_at];
-    let scored = if rules_work { caller.ladder(ladder_at) } else { None };
-    outcome.faults = std::mem::take(&mut caller.faults);
-
-    if let Some((rung, answer)) = &scored {
-        let scorer = ladder[*rung];
-        let width = placement.calls[scorer.call].width();
-        for (row, score) in slate.scores.iter_mut().enumerate() {
-            *score = answer[row * width + scorer.output] * slate.boosts[row];
+    let table = Table { rows: facts.rows, width: placement.candidate_width };
+    let mut slate = admitted(placement, facts);
+    let mut caller = Caller::new(placement, facts, modules);
+    let assigned = caller.assign();
+    outcome.experiment = assigned.map(|(experiment, _)| experiment.key.clone());
+    outcome.arm = assigned.map(|(_, arm)| arm.name.clone());
+    outcome.trace.way = assigned.map_or(0, |(_, arm)| arm.way);
+    let way = &placement.ways[outcome.trace.way];
+    let answers = caller.rules(way, &mut slate, &mut outcome.trace);
+    let rules_work = answers.len() == way.rules.len();
+    limits::bar(&placement.limits, table, &mut slate, &mut outcome.trace.limited);
+    let places = slate.places(facts.slots);
+    let basis = match (rules_work, way.policy.bandit) {
+        (false, _) => Basis::Fallback,
+        (true, Some(bandit)) => {
+            let known = learned.learned(bandit, facts.ids);
+            outcome.learned = known.iter().flatten().copied().collect();
+            Basis::Learned(slate.learn(&known, way.policy.prior, places, learned.contests()))
         }
+        (true, None) => caller.basis(way),
+    };
+    outcome.faults = std::mem::take(&mut caller.faults);
+    match &basis {
+        Basis::Scored(rung, answer) => {
+            let scorer = way.ladder[*rung];
+            let width = placement.calls[scorer.call].width();
+            for (row, score) in slate.scores.iter_mut().enumerate() {
+                *score = answer[row * width + scorer.output] * slate.boosts[row];
+            }
+            outcome.trace.rung = Some(*rung);
+        }
+        Basis::Ruled => slate.scores.copy_from_slice(&slate.boosts),
+        Basis::Learned(_) | Basis::Static | Basis::Fallback => {}
     }
-    let ruled = ladder.is_empty() && rules_work && !placement.rules.is_empty();
-    if ruled {
-        slate.scores.copy_from_slice(&slate.boosts);
-    }
-    let fallback = scored.is_none() && !ruled;
-    let order = if fallback { static_order(placement, facts) } else { slate.by_score(facts.ids) };
-    outcome.choices = choose::fill(&slate, &order, facts.slots);
-    // Where nobody is to be asked, the static order is what was asked for.
-    let fell_back = fallback && !placement.calls.is_empty();
-    outcome.reason = Some(reason(&outcome.choices, &slate, fell_back, ladder.is_empty(), outcome.arm.is_some()));
+    let mut order = match basis {
+        Basis::Scored(..) | Basis::Learned(_) | Basis::Ruled => slate.by_score(facts.ids),
+        Basis::Static | Basis::Fallback => static_order(placement, &way.fallback, facts),
+    };
+    order.retain(|row| slate.eligible[*row as usize] && !slate.has_pin(*row, places));
+    let explores = facts.explores && !matches!(basis, Basis::Fallback);
+    let (odds, basis) = basis.with_odds();
+    let mut draws = Draws::new(&way.policy, explores, order, &slate.scores, odds, facts.seed);
+    let filling = Places::new(&placement.limits, table, facts.slots, &mut outcome.trace.limited);
+    let (choices, explored) = filling.fill(&slate, &mut draws);
+    outcome.choices = choices;
+    outcome.reason = Some(reason(&outcome.choices, &slate, &basis, explored, assigned.is_some()));
     if let Some(first) = outcome.choices.first() {
         let row = first.candidate as usize;
-        let scorers = scored.iter().map(|(rung, answer)| (ladder[*rung].call, answer));
+        let scorers = match &basis {
+            Basis::Scored(rung, answer) => Some((way.ladder[*rung].call, answer)),
+            _ => None,
+        };
         for (call, answer) in answers.iter().map(|(call, answer)| (*call, answer)).chain(scorers) {
             let call = &placement.calls[call];
             for (column, value) in &call.values {
@@ -140,32 +238,49 @@ pub fn settle(placement: &Placement, facts: Facts<'_>, modules: &mut impl Module
             }
         }
     }
-    outcome.trace.rung = scored.map(|(rung, _)| (ladder_at, rung));
+    if let Some(shadow) = placement.shadow.as_ref().filter(|_| facts.shadows) {
+        let first = outcome.choices.first().map(|choice| choice.candidate);
+        outcome.shadows = caller.beside(shadow, &slate, first);
+    }
     outcome.trace.scores = slate.scores;
     outcome.trace.boosts = slate.boosts;
     outcome.trace.eligible = slate.eligible;
     outcome
 }
 
-fn reason(choices: &[ChoiceRecord], slate: &Slate, fallback: bool, no_ladder: bool, assigned: bool) -> Reason {
+/// The candidates, without those that a late or old value makes ineligible.
+fn admitted(placement: &Placement, facts: Facts<'_>) -> Slate {
+    let mut slate = Slate::new(facts.ids.len());
+    let is_of_candidates =
+        |at: &u16| placement.views.get(usize::from(*at)).is_some_and(|used| used.entity.is_candidate());
+    if facts.refused.iter().any(is_of_candidates) {
+        slate.eligible.fill(false);
+    }
+    for column in &placement.ineligible {
+        let rows = facts.rows.chunks_exact(placement.candidate_width.max(1));
+        slate.eligible.iter_mut().zip(rows).for_each(|(eligible, row)| *eligible &= row[*column] != REFUSED);
+    }
+    slate
+}
+
+fn reason(choices: &[ChoiceRecord], slate: &Slate, basis: &Basis, explored: bool, assigned: bool) -> Reason {
     let pinned = |choice: &ChoiceRecord| slate.pinned(choice.slot) == Some(choice.candidate);
-    if choices.is_empty() {
-        Reason::Empty
-    } else if fallback {
-        Reason::Fallback
-    } else if no_ladder || choices.iter().all(pinned) {
-        Reason::Ruled
-    } else if assigned {
-        Reason::Assigned
-    } else {
-        Reason::Scored
+    match basis {
+        _ if choices.is_empty() => Reason::Empty,
+        Basis::Fallback => Reason::Fallback,
+        _ if explored => Reason::Explored,
+        Basis::Ruled => Reason::Ruled,
+        _ if choices.iter().all(pinned) => Reason::Ruled,
+        _ if assigned => Reason::Assigned,
+        Basis::Static => Reason::Ruled,
+        Basis::Scored(..) | Basis::Learned(_) => Reason::Scored,
     }
 }
 
-/// The placement's order that needs no module: its list first, then what is left by id; or by a feature.
-fn static_order(placement: &Placement, facts: Facts<'_>) -> Vec<u32> {
+/// The order that needs no module: a list first, then what is left by id; or by a feature.
+fn static_order(placement: &Placement, fallback: &FallbackPlan, facts: Facts<'_>) -> Vec<u32> {
     let mut order: Vec<u32> = (0..facts.ids.len() as u32).collect();
-    match &placement.fallback {
+    match fallback {
         FallbackPlan::List(ids) => {
             let places: BTreeMap<&str, usize> = ids.iter().enumerate().map(|(place, id)| (&**id, place)).collect();
             order.sort_by_cached_key(|row| {
@@ -189,18 +304,56 @@ struct Caller<'a, M> {
     facts: Facts<'a>,
     modules: &'a mut M,
     faults: Vec<RungFault>,
+    /// What rules answered when an experiment asked them.
+    asked: Vec<(usize, Vec<f64>)>,
     shared: Vec<f64>,
     rows: Vec<f64>,
 }
 
-impl<M: Modules> Caller<'_, M> {
+impl<'a, M: Modules> Caller<'a, M> {
+    fn new(placement: &'a Placement, facts: Facts<'a>, modules: &'a mut M) -> Self {
+        Self { placement, facts, modules, faults: Vec::new(), asked: Vec::new(), shared: Vec::new(), rows: Vec::new() }
+    }
+
+    /// The first experiment that has the unit, and the arm it falls into. Who draws an arm by an override is not asked whether
+    /// a rule lets it in.
+    fn assign(&mut self) -> Option<(&'a Experiment, &'a Arm)> {
+        let placement = self.placement;
+        for (at, (experiment, lot)) in placement.experiments.iter().zip(self.facts.lots).enumerate() {
+            let arm = match lot {
+                Lot::Out | Lot::Holdout => None,
+                Lot::Arm(arm) => Some(usize::from(*arm)),
+                Lot::Slot(slot) if self.lets_in(at, experiment) => experiment.table.arm(*slot),
+                Lot::Slot(_) => None,
+            };
+            if let Some(arm) = arm.and_then(|arm| experiment.arms.get(arm)) {
+                return Some((experiment, arm));
+            }
+        }
+        None
+    }
+
+    /// Whether an experiment's rule lets the request in; one that faults does not. It is the first candidate's word: what a rule
+    /// says of a request it says of all.
+    fn lets_in(&mut self, at: usize, experiment: &Experiment) -> bool {
+        let Some(when) = experiment.when else { return true };
+        if !self.asked.iter().any(|(call, _)| *call == when.call) {
+            let Some(answer) = self.call(Rung::Target(at as u8), &self.placement.calls[when.call], None) else {
+                return false;
+            };
+            self.asked.push((when.call, answer));
+        }
+        self.asked.iter().any(|(call, answer)| *call == when.call && answer[when.output] == 1.0)
+    }
+
     /// Runs all rules: eligible is AND, boosts multiply, the first pin of a slot wins.
-    fn rules(&mut self, slate: &mut Slate, trace: &mut Trace) -> Vec<(usize, Vec<f64>)> {
+    fn rules(&mut self, way: &Way, slate: &mut Slate, trace: &mut Trace) -> Vec<(usize, Vec<f64>)> {
         let mut answers = Vec::new();
         let placement = self.placement;
-        for (at, &call_at) in placement.rules.iter().enumerate() {
+        for (at, &call_at) in way.rules.iter().enumerate() {
             let call = &placement.calls[call_at];
-            let Some(answer) = self.call(Rung::Rules(at as u8), call, None) else { continue };
+            let asked = self.asked.iter().find(|(asked, _)| *asked == call_at).map(|(_, answer)| answer.clone());
+            let Some(answer) = asked.or_else(|| self.call(Rung::Rules(at as u8), call, None)) else { continue };
             for (column, output) in call.outputs.iter().enumerate() {
                 let values = answer.chunks_exact(call.width()).map(|row| row[column]);
                 match output.role() {
@@ -228,15 +381,45 @@ impl<M: Modules> Caller<'_, M> {
         answers
     }
 
-    /// Asks the scorers in order; the first that works answers.
-    fn ladder(&mut self, ladder: usize) -> Option<(usize, Vec<f64>)> {
+    /// What the order follows from: the first scorer that works, or what there is when there is none.
+    fn basis(&mut self, way: &Way) -> Basis {
+        if way.ladder.is_empty() {
+            return if way.rules.is_empty() { Basis::Static } else { Basis::Ruled };
+        }
         let placement = self.placement;
-        placement.ladders[ladder].iter().enumerate().find_map(|(at, scorer)| {
-            let rung = Rung::Ladder(at as u8);
+        let answered = way.ladder.iter().enumerate().find_map(|(at, scorer)| {
+            let answer = self.call(Rung::Ladder(at as u8), &placement.calls[scorer.call], Some(scorer.output))?;
+            Some(Basis::Scored(at, answer))
+        });
+        answered.unwrap_or(Basis::Fallback)
+    }
+
+    /// What the scorers that run beside would have chosen first.
+    fn beside(&mut self, shadow: &Shadow, slate: &Slate, first: Option<u32>) -> Vec<ShadowRecord> {
+        let placement = self.placement;
+        let ids = self.facts.ids;
+        let mut told = Vec::with_capacity(shadow.scorers.len());
+        for (at, scorer) in shadow.scorers.iter().enumerate() {
             let call = &placement.calls[scorer.call];
-            let answer = self.call(rung, call, Some(scorer.output))?;
-            Some((at, answer))
-        })
+            let answer = match self.answer(Rung::Shadow(at as u8), call, Some(scorer.output)) {
+                Ok(answer) => answer,
+                Err(fault) => {
+                    told.push(ShadowRecord { fault: Some(fault), candidate: 0, score: f64::NAN, chosen: f64::NAN });
+                    continue;
+                }
+            };
+            let score = |row: u32| answer[row as usize * call.width() + scorer.output] * slate.boosts[row as usize];
+            let eligible = (0..ids.len() as u32).filter(|row| slate.eligible[*row as usize]);
+            let best = eligible
+                .min_by(|a, b| choose::missing_last(score(*a), score(*b)).then_with(|| choose::by_id(ids, *a, *b)));
+            told.push(ShadowRecord {
+                fault: None,
+                candidate: best.unwrap_or(0),
+                score: best.map_or(f64::NAN, score),
+                chosen: first.map_or(f64::NAN, score),
+            });
+        }
+        told
     }
 
     /// `score` is the column that must hold the scores.

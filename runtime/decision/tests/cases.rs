@@ -11,10 +11,11 @@ use selvedge_decision::gather::{ContextValue, Features, Request, Rows};
 use selvedge_decision::layout::{FeatureKind, NO_IDS, NO_SYMBOL, NO_TIME, id_hash, pack};
 use selvedge_decision::manifest::Kind;
 use selvedge_decision::plan::{Definition, Placement};
+use selvedge_decision::policy::Contests;
 use selvedge_decision::record::Rung;
 use selvedge_decision::replay::replay;
-use selvedge_decision::settle::Modules;
-use selvedge_decision::{DecisionId, Digest, Fault, Manifest, Moment, Plan, Record, decide};
+use selvedge_decision::settle::{Learned, Modules};
+use selvedge_decision::{DecisionId, Digest, Fault, Manifest, Moment, Plan, Record, World, decide};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -33,6 +34,12 @@ struct Case {
     /// View and its lag in microseconds.
     #[serde(default)]
     lag_us: BTreeMap<String, i64>,
+    /// Bandit, action: rewards and misses.
+    #[serde(default)]
+    learned: BTreeMap<String, BTreeMap<String, [f64; 2]>>,
+    /// Exploring was switched off.
+    #[serde(default)]
+    frozen: bool,
     /// What compiling must complain about, if it must.
     #[serde(default)]
     problems: Vec<String>,
@@ -84,18 +91,20 @@ fn every_case() {
 }
 
 fn check(file: &str, case: &Case) {
-    let release = case.release.clone().unwrap_or(ReleaseDef { name: "case".into(), guard: Default::default() });
+    let release =
+        case.release.clone().unwrap_or(ReleaseDef { name: "case".into(), guard: Default::default(), holdout: None });
     let definition = Definition {
         release,
         features: case.features.clone(),
         placements: case.placements.clone(),
         modules: case.modules.iter().map(|(name, module)| (name.clone(), module.manifest.clone())).collect(),
+        tables: BTreeMap::new(),
     };
     let plan = match Plan::compile(&definition) {
         Ok(plan) => plan,
         Err(problems) => {
             let found: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            assert_eq!(found, case.problems, "{file}: problems");
+            assert_eq!(found, case.problems, "{file}: problems: {}", json!(found));
             return;
         }
     };
@@ -108,7 +117,7 @@ fn check(file: &str, case: &Case) {
         }
         if let Some(record) = record {
             assert_eq!(Record::from_bytes(&record.to_bytes()).unwrap().to_bytes(), record.to_bytes(), "{what}: bytes");
-            let again = replay(&plan, &record, &mut Formulas { plan: &plan, case }).unwrap();
+            let again = replay(&plan, &record, &mut Formulas { plan: &plan, case }, &mut Contests::default()).unwrap();
             assert_eq!(again.to_bytes(), record.to_bytes(), "{what}: replayed {again:?} from {record:?}");
         }
     }
@@ -133,10 +142,12 @@ fn ask(case: &Case, plan: &Plan, request: &Value, count: u32) -> (Value, Option<
         slots: request["slots"].as_u64().map(|slots| slots as usize),
         tz_offset_min: request["tz_offset_min"].as_i64().unwrap_or(0) as i32,
     };
-    let moment =
-        Moment { id: DecisionId::new(NOW_US, 7, count), time_us: NOW_US, release: Digest::of(b"case"), explain: true };
+    let id = DecisionId::new(NOW_US, 7, count);
+    let moment = Moment { id, time_us: NOW_US, release: Digest::of(b"case"), explain: true, explores: !case.frozen };
     let (source, mut modules) = (Tables { plan, case }, Formulas { plan, case });
-    match decide(plan, placement, &typed, moment, &source, &mut modules, &mut Rows::default()) {
+    let mut learned = Known { plan, case, contests: Contests::default() };
+    let world = World { features: &source, modules: &mut modules, learned: &mut learned };
+    match decide(plan, placement, &typed, moment, world, &mut Rows::default()) {
         Ok(decision) => {
             let answer = answer(placement, &decision.record);
             (answer, Some(decision.record))
@@ -151,6 +162,11 @@ fn answer(placement: &Placement, record: &Record) -> Value {
     json!({
         "choices": ids,
         "scores": record.choices.iter().map(|choice| json!(choice.score)).collect::<Vec<_>>(),
+        "propensities": record.choices.iter().map(|choice| json!(round(choice.propensity))).collect::<Vec<_>>(),
+        "shadows": record.shadows.iter().map(|shadow| match shadow.fault {
+            Some(fault) => fault.to_string(),
+            None => format!("{} {} over {}", record.candidates[shadow.candidate as usize], shadow.score, shadow.chosen),
+        }).collect::<Vec<_>>(),
         "reason": record.reason,
         "arm": record.arm,
         "faults": record.faults.iter().map(|fault| format!("{:?} {}", fault.rung, fault.fault)).collect::<Vec<_>>(),
@@ -158,6 +174,10 @@ fn answer(placement: &Placement, record: &Record) -> Value {
         "max_lag_ms": record.max_lag_ms,
         "candidates": record.candidates.iter().map(|id| id.to_string()).collect::<Vec<_>>(),
     })
+}
+
+fn round(number: f64) -> f64 {
+    (number * 1e9).round() / 1e9
 }
 
 /// Rows out of the case. A symbol's number is its index among the release's texts; other texts start at 1,000.
@@ -228,6 +248,23 @@ impl Features for Tables<'_> {
     fn entities(&self, view: usize, _limit: usize) -> Result<Vec<Arc<str>>, usize> {
         let rows = self.case.rows.get(&self.plan.views[view].name);
         Ok(rows.map(|rows| rows.keys().map(|id| Arc::from(id.as_str())).collect()).unwrap_or_default())
+    }
+}
+
+struct Known<'a> {
+    plan: &'a Plan,
+    case: &'a Case,
+    contests: Contests,
+}
+
+impl Learned for Known<'_> {
+    fn learned(&mut self, bandit: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
+        let known = self.case.learned.get(&self.plan.bandits[bandit].key);
+        ids.iter().map(|id| known.and_then(|known| known.get(&**id)).copied().unwrap_or_default()).collect()
+    }
+
+    fn contests(&mut self) -> &mut Contests {
+        &mut self.contests
     }
 }
 

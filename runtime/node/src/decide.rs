@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 
 use selvedge_decision::gather::Rows;
 use selvedge_decision::plan::Placement;
-use selvedge_decision::{BadRequest, Decision, DecisionId, Moment, TimeUs, decide};
+use selvedge_decision::policy::Contests;
+use selvedge_decision::settle::Learned;
+use selvedge_decision::{BadRequest, Decision, DecisionId, Moment, TimeUs, World, decide};
 
 pub use active::{Active, ModuleConfig, Stager};
 pub use answer::Answer;
@@ -90,6 +92,22 @@ struct Page {
     waited: Duration,
 }
 
+/// What the release's bandits know.
+struct Known<'a> {
+    active: &'a Active,
+    contests: &'a mut Contests,
+}
+
+impl Learned for Known<'_> {
+    fn learned(&mut self, bandit: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
+        self.active.learned(bandit, ids)
+    }
+
+    fn contests(&mut self) -> &mut Contests {
+        self.contests
+    }
+}
+
 // === impl Decider ===
 
 impl Decider {
@@ -157,7 +175,7 @@ impl Decider {
     fn one(&self, page: &Page, wire: &Wire<'_>, taken: &[Arc<str>]) -> Result<Decided, Refused> {
         thread_local! {
             // Rows are kept between the decisions of a thread: at 1,000 features that is 8 KB not allocated each time.
-            static ROWS: RefCell<Rows> = RefCell::default();
+            static ROWS: RefCell<(Rows, Contests)> = RefCell::default();
         }
         let active = &page.active;
         let placement = find(active, wire.placement.as_str())?;
@@ -168,11 +186,19 @@ impl Decider {
         let started = started.checked_sub(waited).unwrap_or(started);
         let request = request::typed(placement, wire, taken)?;
         let id = DecisionId::new(page.time_us, self.tag, self.count.fetch_add(1, Ordering::Relaxed));
-        let moment = Moment { id, time_us: page.time_us, release: active.digest, explain: wire.explain };
+        let moment = Moment {
+            id,
+            time_us: page.time_us,
+            release: active.digest,
+            explain: wire.explain,
+            explores: active.explores(&placement.key),
+        };
         let source = Source::new(active, page.time_us, page.snapshot.as_ref());
         let mut calls = Calls::new(active, started, placement.deadline_us);
-        ROWS.with_borrow_mut(|rows| {
-            let decision = decide(&active.plan, placement, &request, moment, &source, &mut calls, rows)?;
+        ROWS.with_borrow_mut(|(rows, contests)| {
+            let mut learned = Known { active, contests };
+            let world = World { features: &source, modules: &mut calls, learned: &mut learned };
+            let decision = decide(&active.plan, placement, &request, moment, world, rows)?;
             let explanation = wire.explain.then(|| Explanation::new(&active.plan, placement, &decision, rows));
             let overdue = (rows.late, rows.old);
             rows.shrink();

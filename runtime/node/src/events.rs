@@ -4,7 +4,7 @@
 
 pub mod names;
 pub mod parse;
-pub mod rfc3339;
+pub use selvedge_decision::rfc3339;
 mod time;
 mod unknown;
 

@@ -5,6 +5,7 @@
 
 pub mod aggregates;
 pub mod api;
+pub mod bandits;
 pub mod clock;
 pub mod config;
 pub mod decide;

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::api::{self, Admin, Cors, Limits, Listening, Public, ServeConfig, health::Health};
+use crate::bandits::Bandits;
 use crate::clock::Clock;
 use crate::config::{Config, LinkKind, duration};
 use crate::decide::{self, Active, Decider, ModuleConfig, Stager};
@@ -160,7 +161,9 @@ impl Node {
             features.slots(),
         );
         sessions.register(&mut registry);
-        if !outbox.follow(Arc::new(sessions.clone())) {
+        let bandits = Bandits::new(config.node.name.clone(), epoch, clock.clone());
+        bandits.register(&mut registry);
+        if !outbox.follow(vec![Arc::new(sessions.clone()), Arc::new(bandits.clone())]) {
             tracing::error!("the outbox is followed twice");
         }
 
@@ -175,6 +178,7 @@ impl Node {
             host,
             features: features.clone(),
             sessions: sessions.clone(),
+            bandits: bandits.clone(),
             symbols: features.symbols().clone(),
             config: module_config,
             running: running.clone(),
@@ -188,6 +192,7 @@ impl Node {
         flows.spawn(follow.run(flows_stop.clone()));
         flows.spawn(outbox.clone().drain(link.clone(), flows_stop.clone()));
         flows.spawn(sessions.clone().travel(link.clone(), flows_stop.clone()));
+        flows.spawn(bandits.run(link.clone(), flows_stop.clone()));
         let twin = Twin::default();
         let name = config.node.name.clone();
         flows.spawn(twin.clone().run(link.clone(), name, epoch, started_us, clock.clone(), flows_stop.clone()));

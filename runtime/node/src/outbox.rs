@@ -67,10 +67,16 @@ pub struct Outbox {
     writer: Arc<WriterThread>,
 }
 
-/// Whoever learns of events once they are durable.
+/// Whoever learns of what is stored once it is durable.
 pub trait Follower: fmt::Debug + Send + Sync {
     /// Events of one lane are on disk, numbered from `first_seq` on. Called in their order, before their senders are told.
     fn stored(&self, lane: Lane, first_seq: u64, events: &[Event]);
+
+    /// Decision records are on disk, numbered from `first_seq` on. Called in their order, before [`Follower::stored`] of the events
+    /// of the same group.
+    fn recorded(&self, first_seq: u64, records: &[Record]) {
+        let _ = (first_seq, records);
+    }
 }
 
 /// The seqs that one lane gave to the events of a batch.
@@ -152,7 +158,7 @@ struct Shared {
     seen: Arc<Seen>,
     logs: [LaneLog; Lane::ALL.len()],
     metrics: Counters,
-    follower: OnceLock<Arc<dyn Follower>>,
+    followers: OnceLock<Vec<Arc<dyn Follower>>>,
     /// Why the last group was not stored.
     failing: Alarm,
     /// Why the last block of each lane was not published.
@@ -235,7 +241,7 @@ impl Outbox {
             seen,
             logs,
             metrics: Counters::default(),
-            follower: OnceLock::new(),
+            followers: OnceLock::new(),
             failing: Alarm::default(),
             stuck: Default::default(),
         });
@@ -245,9 +251,9 @@ impl Outbox {
         Ok(Self { shared, writer: Arc::new(writer) })
     }
 
-    /// Tells `follower` of every group from now on. There is one: a second is not told anything, which `false` says.
-    pub fn follow(&self, follower: Arc<dyn Follower>) -> bool {
-        self.shared.follower.set(follower).is_ok()
+    /// Tells `followers` of every group from now on, in this order. Once: others are not told anything, which `false` says.
+    pub fn follow(&self, followers: Vec<Arc<dyn Follower>>) -> bool {
+        self.shared.followers.set(followers).is_ok()
     }
 
     /// Holds the segments of a lane back, also those that the core has, until [`Outbox::kept`] and [`Outbox::kept_earlier`] say

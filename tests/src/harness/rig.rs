@@ -85,6 +85,15 @@ impl Rig {
         Ok(process)
     }
 
+    /// Starts `selvedge core bandits` on the rig's channel, and waits until it says something.
+    pub async fn core_bandits(&self, name: &str) -> Result<Process> {
+        let mut command = Command::new(binary::built("selvedge")?);
+        command.args(["core", "bandits", "--json", "--nats", &self.nats.url(), "--channel", CHANNEL]);
+        let mut process = Process::spawn(name, &mut command, &self.path(&format!("{name}.log")))?;
+        process.line(START).await?;
+        Ok(process)
+    }
+
     /// Packs a shop; the file.
     pub async fn pack(&self, shop: &Shop) -> Result<PathBuf> {
         let name = shop.folder().file_name().context("a shop's folder has a name")?.to_string_lossy().into_owned();

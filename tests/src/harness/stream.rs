@@ -73,7 +73,7 @@ impl Stream {
                         self.events.push(event);
                         self.places.push((entry.epoch, entry.lane, entry.seq));
                     }
-                    Item::Record(record) => self.records.push(record),
+                    Item::Record(record) => self.records.push(*record),
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use selvedge_decision::definition::{FeaturesDef, PlacementDef, ReleaseDef};
-use selvedge_decision::plan::{Definition, Plan, Problem};
+use selvedge_decision::plan::{Definition, Plan, Problem, Tables};
 
 use super::ReleaseFiles;
 use crate::definitions::{self, BadFile};
@@ -24,7 +24,12 @@ pub struct Contents<'f> {
     pub modules: BTreeMap<String, ReleaseModule<'f>>,
     /// `tests/NAME.test.json` by name.
     pub tests: BTreeMap<String, &'f [u8]>,
+    /// `assignments.json`: which arms have which slots, where that does not follow from their weights.
+    pub tables: Tables,
 }
+
+/// The file that packing writes when arms keep slots of the release before.
+pub(super) const ASSIGNMENTS: &str = "assignments.json";
 
 /// A module of a release.
 #[derive(Debug)]
@@ -61,6 +66,7 @@ pub(super) fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<Contents<'_>, Ba
     let mut release = None;
     let mut features = FeaturesDef::default();
     let (mut placements, mut modules, mut tests) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut tables = Tables::new();
     for (path, bytes) in files {
         let stem = |folder: &str, end: &str| Some(path.strip_prefix(folder)?.strip_suffix(end)?.to_owned());
         if path == "release.toml" {
@@ -76,6 +82,9 @@ pub(super) fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<Contents<'_>, Ba
             modules.extend(keep(&mut findings, read).map(|file| (name, ReleaseModule { file, bytes })));
         } else if let Some(name) = stem("tests/", ".test.json") {
             tests.insert(name, &bytes[..]);
+        } else if path == ASSIGNMENTS {
+            let read = serde_json::from_slice(bytes).map_err(|error| Finding::new(path, error));
+            tables = keep(&mut findings, read).unwrap_or_default();
         } else {
             findings.push(Finding::new(path, "is not a file of a release"));
         }
@@ -84,7 +93,7 @@ pub(super) fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<Contents<'_>, Ba
         findings.push(Finding::new("release.toml", "is missing; it needs at least a line such as name = \"shop\""));
     }
     match release {
-        Some(release) if findings.is_empty() => Ok(Contents { release, features, placements, modules, tests }),
+        Some(release) if findings.is_empty() => Ok(Contents { release, features, placements, modules, tests, tables }),
         Some(_) | None => Err(BadContents { findings }),
     }
 }
@@ -107,6 +116,7 @@ impl Contents<'_> {
             features: self.features.clone(),
             placements: self.placements.clone(),
             modules: self.modules.iter().map(|(name, module)| (name.clone(), module.file.manifest.clone())).collect(),
+            tables: self.tables.clone(),
         }
     }
 

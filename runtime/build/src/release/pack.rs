@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use selvedge_decision::Digest;
+use selvedge_decision::plan::Tables;
+use selvedge_decision::{Digest, Plan};
 
-use super::contents::{self, BadContents, Finding};
+use super::contents::{self, ASSIGNMENTS, BadContents, Contents, Finding};
 use super::{Limits, check_path, is_stem, seal, sidecars};
 use crate::build::{BuildError, build_source, module_name, sidecar_name};
 use crate::definitions::{BadFile, nearest};
@@ -45,6 +46,16 @@ pub enum PackError {
 
 /// Packs the folder `dir` and signs it with `key`.
 pub fn pack(dir: &Path, key: &SigningKey) -> Result<PackedRelease, PackError> {
+    pack_with(dir, key, &Tables::new())
+}
+
+/// As [`pack`], for a release that takes the place of `before`: of an experiment that goes on with other weights or arms, no more
+/// units change their arm than must.
+pub fn pack_after(dir: &Path, key: &SigningKey, before: &Plan) -> Result<PackedRelease, PackError> {
+    pack_with(dir, key, &before.tables())
+}
+
+fn pack_with(dir: &Path, key: &SigningKey, before: &Tables) -> Result<PackedRelease, PackError> {
     let limits = Limits::default();
     let mut findings = Vec::new();
     let mut sources = find(dir, &mut findings)?;
@@ -88,14 +99,24 @@ pub fn pack(dir: &Path, key: &SigningKey) -> Result<PackedRelease, PackError> {
         findings.sort();
         return Err(BadContents { findings }.into());
     };
-    contents.compile()?;
     let name = contents.release.name.clone();
+    let plan = Contents { tables: before.clone(), ..contents }.compile()?;
+    if let Some(bytes) = assignments(&plan) {
+        files.insert(ASSIGNMENTS.to_owned(), bytes);
+    }
     let (digest, bytes) = seal(&name, &files, key);
     if bytes.len() as u64 > limits.max_total_bytes {
         let message = format!("{} bytes packed, at most {} (max_total_bytes)", bytes.len(), limits.max_total_bytes);
         return Err(BadContents { findings: vec![Finding::new(dir.display(), message)] }.into());
     }
     Ok(PackedRelease { name, digest, bytes })
+}
+
+/// The file that says which arms have which slots, where they kept some that their weights alone would not have given them.
+fn assignments(plan: &Plan) -> Option<Vec<u8>> {
+    let kept = plan.kept_tables();
+    // Keys are texts and numbers whole: nothing in it can fail to be written.
+    (!kept.is_empty()).then(|| serde_json::to_vec(&kept).unwrap_or_default())
 }
 
 /// The files of `dir` whose change makes another release, or another refusal.

@@ -1,5 +1,6 @@
 //! `selvedge core`: what the core of many nodes needs, and the services that stand beside NATS there.
 
+mod bandits;
 #[cfg(feature = "lake")]
 mod dataset;
 mod features;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Permissions(permissions::Args),
     /// Count what events come to for people, items and pairs, and give it to all nodes; runs until it is told to stop.
     Features(features::Args),
+    /// Merge what nodes learned for policies that explore, and give it to all nodes; runs until it is told to stop.
+    Bandits(bandits::Args),
 }
 
 // === impl Command ===
@@ -55,6 +58,7 @@ impl Command {
             Self::Dataset(args) => args.run(output),
             Self::Permissions(args) => args.run(output),
             Self::Features(args) => args.run(output),
+            Self::Bandits(args) => args.run(output),
         }
     }
 }

@@ -74,7 +74,7 @@ impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let key = self.to.key()?;
         let (digest, bytes) = if self.source.is_dir() {
-            match pack_folder(&self.source, &key, output)? {
+            match pack_folder(&self.source, &key, None, output)? {
                 Some(packed) => (packed.digest, packed.bytes),
                 None => return Ok(Outcome::Findings),
             }

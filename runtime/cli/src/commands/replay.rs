@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use selvedge_build::release::{self, Limits};
 use selvedge_decision::plan::Plan;
+use selvedge_decision::policy::Contests;
 use selvedge_decision::record::Rung;
 use selvedge_decision::replay::{CannotReplay, replay};
 use selvedge_decision::settle::Modules;
@@ -141,7 +142,7 @@ impl Report {
             }
             return;
         };
-        match replay(&decided.plan, record, &mut Calls(&decided.modules)) {
+        match replay(&decided.plan, record, &mut Calls(&decided.modules), &mut Contests::default()) {
             Ok(again) => {
                 self.replayed += 1;
                 if again.to_bytes() != record.to_bytes() {

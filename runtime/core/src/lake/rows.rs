@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use selvedge_decision::Record;
-use selvedge_decision::record::Rung;
+use selvedge_decision::record::{Lot, Rung};
 use selvedge_node::events::Event;
 use selvedge_node::outbox::Lane;
 use selvedge_node::outbox::reader::{Entry, Item};
@@ -49,6 +49,7 @@ const DECISION: Columns = &[
     ("release", Kind::Text, Shape::One),
     ("core", Kind::Whole, Shape::One),
     ("placement", Kind::Text, Shape::One),
+    ("experiment", Kind::Text, Shape::Maybe),
     ("arm", Kind::Text, Shape::Maybe),
     ("subject", Kind::Text, Shape::Maybe),
     ("session", Kind::Text, Shape::Maybe),
@@ -57,6 +58,7 @@ const DECISION: Columns = &[
     ("candidates", Kind::Text, Shape::List),
     ("choices", Kind::Text, Shape::List),
     ("positions", Kind::Whole, Shape::List),
+    ("draws", Kind::Whole, Shape::List),
     ("scores", Kind::Number, Shape::List),
     ("propensities", Kind::Number, Shape::List),
     ("values", Kind::Number, Shape::List),
@@ -64,11 +66,14 @@ const DECISION: Columns = &[
     ("max_lag_ms", Kind::Whole, Shape::One),
     ("session_seq", Kind::Whole, Shape::One),
     ("seed", Kind::Unsigned, Shape::One),
-    ("buckets", Kind::Whole, Shape::List),
+    ("lots", Kind::Whole, Shape::List),
+    ("shadows", Kind::Json, Shape::Maybe),
     ("inputs_rate", Kind::Number, Shape::Maybe),
     ("inputs_shared", Kind::Number, Shape::MaybeList),
     ("inputs_candidates", Kind::Number, Shape::MaybeList),
     ("inputs_refused", Kind::Whole, Shape::MaybeList),
+    ("inputs_explores", Kind::Whole, Shape::Maybe),
+    ("inputs_learned", Kind::Number, Shape::MaybeList),
 ];
 
 fn specs(parts: &[Columns]) -> Vec<Spec> {
@@ -124,7 +129,7 @@ fn event_row(event: &Event) -> [Cell; 12] {
     ]
 }
 
-fn decision_row(record: &Record) -> [Cell; 25] {
+fn decision_row(record: &Record) -> [Cell; 30] {
     let choices = &record.choices;
     let chosen = choices.iter().map(|choice| Cell::maybe(record.candidates.get(choice.candidate as usize)));
     let inputs = record.inputs.as_ref();
@@ -135,6 +140,7 @@ fn decision_row(record: &Record) -> [Cell; 25] {
         Cell::text(record.release.to_string()),
         Cell::Whole(record.core.into()),
         Cell::text(&record.placement),
+        Cell::maybe(record.experiment.as_deref()),
         Cell::maybe(record.arm.as_deref()),
         Cell::maybe(record.subject.as_deref()),
         Cell::maybe(record.session.as_deref()),
@@ -143,6 +149,7 @@ fn decision_row(record: &Record) -> [Cell; 25] {
         Cell::list(record.candidates.iter().map(Cell::text)),
         Cell::list(chosen),
         Cell::list(choices.iter().map(|choice| Cell::Whole(choice.slot.into()))),
+        Cell::list(choices.iter().map(|choice| Cell::Whole(choice.draw.into()))),
         Cell::list(choices.iter().map(|choice| Cell::number(choice.score))),
         Cell::list(choices.iter().map(|choice| Cell::number(choice.propensity))),
         Cell::list(record.values.iter().map(|value| Cell::number(*value))),
@@ -150,17 +157,29 @@ fn decision_row(record: &Record) -> [Cell; 25] {
             let (rung, index) = match fault.rung {
                 Rung::Rules(index) => ("rules", index),
                 Rung::Ladder(index) => ("ladder", index),
+                Rung::Target(index) => ("experiment", index),
+                Rung::Shadow(index) => ("shadow", index),
             };
             Cell::text(format!("{rung}:{index} {}", fault.fault.as_str()))
         })),
         Cell::Whole(record.max_lag_ms.into()),
         whole(record.session_seq),
         Cell::Whole(record.seed.cast_signed()),
-        Cell::list(record.buckets.iter().map(|bucket| bucket.map_or(Cell::Null, |bucket| Cell::Whole(bucket.into())))),
+        Cell::list(record.lots.iter().map(|lot| {
+            Cell::Whole(match lot {
+                Lot::Out => -1,
+                Lot::Holdout => -2,
+                Lot::Slot(slot) => i64::from(*slot),
+                Lot::Arm(arm) => 100_000 + i64::from(*arm),
+            })
+        })),
+        Cell::maybe((!record.shadows.is_empty()).then(|| serde_json::to_string(&record.shadows).unwrap_or_default())),
         inputs.map_or(Cell::Null, |inputs| Cell::Number(inputs.rate)),
         inputs.map_or(Cell::Null, |inputs| row(&inputs.shared)),
         inputs.map_or(Cell::Null, |inputs| row(&inputs.candidates)),
         inputs.map_or(Cell::Null, |inputs| Cell::list(inputs.refused.iter().map(|view| Cell::Whole((*view).into())))),
+        inputs.map_or(Cell::Null, |inputs| Cell::Whole(inputs.explores.into())),
+        inputs.map_or(Cell::Null, |inputs| row(&inputs.learned)),
     ]
 }
 

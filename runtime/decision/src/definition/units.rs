@@ -4,11 +4,20 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{TimeUs, rfc3339};
+
 /// A length of time, written `5ms`, `10s`, `2m`, `1h`, `7d`; in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span {
     us: i64,
+}
+
+/// A moment, written as RFC 3339 has it, such as `2026-12-01T08:00:00Z`; in microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Time {
+    us: TimeUs,
 }
 
 /// A number of bytes, written `64KiB`, `256MiB`, `4GiB`.
@@ -60,6 +69,30 @@ impl fmt::Display for Span {
 impl From<Span> for String {
     fn from(span: Span) -> Self {
         span.to_string()
+    }
+}
+
+// === impl Time ===
+
+impl Time {
+    /// In microseconds since 1970.
+    pub const fn us(self) -> TimeUs {
+        self.us
+    }
+}
+
+impl TryFrom<String> for Time {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let us = rfc3339::parse(&text).ok_or_else(|| format!("{text:?} is not a time such as 2026-12-01T08:00:00Z"))?;
+        Ok(Self { us })
+    }
+}
+
+impl From<Time> for String {
+    fn from(time: Time) -> Self {
+        rfc3339::format(time.us)
     }
 }
 

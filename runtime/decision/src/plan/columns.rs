@@ -116,6 +116,13 @@ pub enum CellOp {
         /// Whose membership is asked.
         id: IdOf,
     },
+    /// One cell holds a symbol of the node; the column is that number, which says no more than which texts are one.
+    SymbolId {
+        /// The cell.
+        cell: usize,
+        /// The column.
+        to: usize,
+    },
     /// One cell holds a time; the column is the seconds from 1970 to it.
     Seconds {
         /// The cell.
@@ -219,6 +226,8 @@ pub(super) enum Source {
     FeatureText { view: usize, field: usize, test: TextTest },
     /// Whether the list in a field has an id.
     Includes { view: usize, field: usize, id: IdOf },
+    /// The node's own number of the symbol in a field.
+    SymbolId { view: usize, field: usize },
     /// Seconds since the time in a field.
     Age { view: usize, field: usize },
     /// A context value.

@@ -2,17 +2,19 @@
 //! what would be right.
 
 mod aggregates;
-mod ladders;
+mod experiments;
+mod limits;
+mod policies;
 mod rows;
 mod sources;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use self::ladders::FallbackSource;
 use self::rows::Rows;
 use super::columns::Source;
-use super::{Action, Call, Candidates, Definition, FallbackPlan, Placement, Plan, Problem, Symbols, ViewPlan};
+use super::{Action, Bandit, Call, Candidates, Definition, Placement, Plan, Problem, Symbols, ViewPlan};
 use crate::definition::{By, ByteSize, FeatureDef, FeatureSpec, FeaturesDef, From, PlacementDef, Sync, ViewDef};
 use crate::layout::FeatureKind;
 use crate::manifest::{Kind, Manifest, Scalar, Scope};
@@ -53,19 +55,21 @@ pub(super) fn compile(definition: &Definition) -> Result<Plan, Vec<Problem>> {
     }
     problems.check()?;
 
-    let symbols = Symbols::new(
-        definition
-            .modules
-            .values()
-            .flat_map(|manifest| manifest.inputs.iter().flat_map(|input| input.symbols.iter().map(String::as_str))),
-    );
+    let known = definition.modules.values().flat_map(|manifest| &manifest.inputs).flat_map(|input| &input.symbols);
+    let shares = definition.placements.values().flat_map(|def| &def.limits.min_share);
+    let asked = shares.filter_map(|share| match &share.is {
+        Scalar::Text(text) => Some(text),
+        Scalar::Flag(_) | Scalar::Number(_) => None,
+    });
+    let symbols = Symbols::new(known.chain(asked).map(String::as_str));
     let modules: Vec<String> = definition.modules.keys().cloned().collect();
-    let mut placements = BTreeMap::new();
+    experiments::check_release(definition, &mut problems);
+    let (mut placements, mut bandits) = (BTreeMap::new(), Vec::new());
     for (key, def) in &definition.placements {
         let at = format!("placements/{key}.toml");
         let world = World { definition, views: &views, modules: &modules, symbols: &symbols };
         let compiler = Compiler { world, at, def, sources: [BTreeMap::new(), BTreeMap::new()] };
-        if let Some(placement) = compiler.run(key, &mut problems) {
+        if let Some(placement) = compiler.run(key, &mut bandits, &mut problems) {
             placements.insert(key.clone(), placement);
         }
     }
@@ -73,7 +77,7 @@ pub(super) fn compile(definition: &Definition) -> Result<Plan, Vec<Problem>> {
     let release = &definition.release;
     let mut events = definition.features.events.clone();
     events.sort_unstable();
-    Ok(Plan { name: release.name.clone(), guard: release.guard, events, views, modules, symbols, placements })
+    Ok(Plan { name: release.name.clone(), guard: release.guard, events, views, modules, symbols, placements, bandits })
 }
 
 fn check_view(name: &str, def: &ViewDef, problems: &mut Problems) {
@@ -164,16 +168,18 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    fn run(mut self, key: &str, problems: &mut Problems) -> Option<Placement> {
+    fn run(mut self, key: &str, bandits: &mut Vec<Bandit>, problems: &mut Problems) -> Option<Placement> {
         let before = problems.found.len();
         let at = self.at.clone();
         self.check_numbers(key, problems);
         let context: Vec<(String, Kind)> = self.def.context.iter().map(|(name, kind)| (name.clone(), *kind)).collect();
         let candidates = self.candidates(problems);
         let called = self.called(problems);
-        let fallback = self.fallback(problems);
-        let rules: Vec<usize> = (0..self.def.rules.len()).collect();
-        let (ladders, experiment) = self.ladders(&called, &rules, problems);
+        let sources = self.fallbacks(problems);
+        self.limit_sources(problems);
+        let experiments = self.experiments(key, &called, problems);
+        let (mut ways, fallback_of) = self.ways(key, &called, bandits, problems);
+        let shadow = self.shadow(&called, problems);
 
         // First what the modules need, then where it lies, then the steps: columns are ordered by where they come from.
         for (name, manifest) in &called {
@@ -206,10 +212,11 @@ impl<'a> Compiler<'a> {
         if problems.found.len() > before {
             return None;
         }
-        let fallback = match fallback? {
-            FallbackSource::List(ids) => FallbackPlan::List(ids),
-            FallbackSource::Column(source) => FallbackPlan::Column(rows.at(Scope::Candidate, &source)),
-        };
+        let fallbacks = ways::plans(sources, &rows);
+        for (way, of) in ways.iter_mut().zip(fallback_of) {
+            way.fallback.clone_from(&fallbacks[of]);
+        }
+        let limits = self.limits(&rows);
         let (ineligible, pii) = (rows.ineligible(&self), rows.pii());
         let [shared, candidate] = rows.columns;
         Some(Placement {
@@ -231,11 +238,11 @@ impl<'a> Compiler<'a> {
             ineligible,
             pii,
             calls,
-            rules,
-            ladders,
-            experiment,
+            ways,
+            experiments,
+            limits,
+            shadow,
             values,
-            fallback,
         })
     }
 
@@ -304,22 +311,15 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The modules of rules and all ladders, each once, rules first and in order.
+    /// The modules of all rules and ladders, each once, the placement's rules first and in order.
     fn called(&self, problems: &mut Problems) -> Vec<(&'a str, &'a Manifest)> {
         let def = self.def;
-        let scorers = def
-            .ladder
-            .iter()
-            .chain(def.experiment.iter().flat_map(|e| &e.arms).flat_map(|arm| arm.ladder.iter().flatten()));
-        let names = def.rules.iter().map(String::as_str).chain(scorers.map(|scorer| split_scorer(scorer).0));
+        let arms = || def.experiment.iter().flat_map(|experiment| &experiment.arms);
+        let rules = def.rules.iter().chain(arms().flat_map(|arm| arm.rules.iter().flatten()));
+        let when = def.experiment.iter().filter_map(|experiment| experiment.when.as_ref());
+        let scorers = self.scorers().chain(when).map(|scorer| split_scorer(scorer).0);
         let mut called: Vec<(&str, &Manifest)> = Vec::new();
-        let mut rules = BTreeSet::new();
-        for (i, rule) in def.rules.iter().enumerate() {
-            if !rules.insert(rule) {
-                problems.add(&self.at, format!("rules[{i}]: {rule:?} stands twice"));
-            }
-        }
-        for name in names {
+        for name in rules.map(String::as_str).chain(scorers) {
             if called.iter().any(|(known, _)| *known == name) {
                 continue;
             }
@@ -331,17 +331,18 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
-        // Actions alone are a flag: their static order answers.
-        if def.rules.is_empty() && def.ladder.is_empty() && called.is_empty() && def.actions.is_empty() {
-            problems.add(
-                &self.at,
-                "needs `rules` or a `ladder`: only `actions` can do without, by the order of `fallback`",
-            );
-        }
         if called.len() > MAX_CALLS {
             problems.add(&self.at, format!("calls {} modules, at most {MAX_CALLS}", called.len()));
         }
         called
+    }
+
+    /// Whatever scores, with the placement's ladder or an arm's or beside.
+    fn scorers(&self) -> impl Iterator<Item = &'a String> {
+        let def = self.def;
+        let arms = def.experiment.iter().flat_map(|experiment| &experiment.arms);
+        let shadows = def.shadow.iter().flat_map(|shadow| &shadow.scorers);
+        def.ladder.iter().chain(arms.flat_map(|arm| arm.ladder.iter().flatten())).chain(shadows)
     }
 
     fn actions(&self) -> Vec<Action> {

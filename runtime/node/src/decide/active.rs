@@ -13,6 +13,7 @@ use selvedge_host::{Host, Module};
 
 use super::breaker::{Breaker, BreakerConfig};
 use super::flags::Flags;
+use crate::bandits::{Bandits, Learner};
 use crate::features::{Features, Symbols, View};
 use crate::releases::{Releases, Stage, StageError};
 use crate::sessions::{self, SessionView, Sessions};
@@ -27,6 +28,8 @@ pub struct Active {
     pub plan: Plan,
     modules: Vec<ModuleSlot>,
     views: Vec<Bound>,
+    learners: Vec<Arc<Learner>>,
+    bandits: Bandits,
     symbols: Arc<Symbols>,
     /// A node's symbol to the release's number.
     numbers: Vec<f64>,
@@ -71,6 +74,8 @@ pub struct Stager {
     pub features: Features,
     /// Holds views of sessions.
     pub sessions: Sessions,
+    /// Holds what policies learned.
+    pub bandits: Bandits,
     /// Numbers symbols.
     pub symbols: Arc<Symbols>,
     /// For its modules.
@@ -135,6 +140,8 @@ impl Stage for Stager {
         Ok(Arc::new(Active {
             digest,
             digest_text: digest.to_string(),
+            learners: self.bandits.bind(&plan),
+            bandits: self.bandits.clone(),
             plan,
             modules,
             views,
@@ -213,6 +220,16 @@ fn numbers(release: &ReleaseSymbols, node: &Symbols) -> Result<Vec<f64>, StageEr
 impl Active {
     pub(super) fn module(&self, at: usize) -> Option<&ModuleSlot> {
         self.modules.get(at)
+    }
+
+    /// What bandit `at` of the plan has learned of each candidate: rewards and misses.
+    pub(super) fn learned(&self, at: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
+        self.learners.get(at).map_or_else(|| vec![[0.0; 2]; ids.len()], |learner| learner.learned(ids))
+    }
+
+    /// Whether a placement may choose another than the best.
+    pub(super) fn explores(&self, placement: &str) -> bool {
+        self.bandits.explores(placement)
     }
 
     pub(super) fn view(&self, at: usize) -> Option<&Bound> {

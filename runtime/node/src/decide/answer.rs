@@ -25,6 +25,8 @@ struct Body<'a> {
     placement: &'a str,
     release: &'a str,
     reason: Reason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    experiment: Option<&'a str>,
     arm: Option<&'a str>,
     choices: Vec<Choice<'a>>,
     values: Values<'a>,
@@ -66,7 +68,7 @@ impl Answer {
 fn render(decided: &Decided, record: &Record, placement: &Placement) -> Vec<u8> {
     let choices = record.choices.iter().map(|choice| {
         let id = &*record.candidates[choice.candidate as usize];
-        let payload = placement.action(id).and_then(|action| action.payload.as_ref());
+        let payload = placement.payload(record.experiment.as_deref(), record.arm.as_deref(), id);
         Choice { id, score: choice.score, propensity: choice.propensity, payload }
     });
     let body = Body {
@@ -74,6 +76,7 @@ fn render(decided: &Decided, record: &Record, placement: &Placement) -> Vec<u8> 
         placement: &record.placement,
         release: &decided.active.digest_text,
         reason: record.reason,
+        experiment: record.experiment.as_deref(),
         arm: record.arm.as_deref(),
         choices: choices.collect(),
         values: Values { specs: &placement.values, values: &record.values },

@@ -17,6 +17,12 @@ pub struct Explanation {
     rules: Vec<Fired>,
     rungs: Vec<Tried>,
     candidates: Vec<Considered>,
+    /// The limits that changed the answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<Limited>,
+    /// What scorers that run beside would have chosen first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shadows: Vec<Beside>,
     features: Vec<Used>,
 }
 
@@ -37,6 +43,25 @@ struct Tried {
     module: String,
     /// `null` when it answered.
     fault: Option<Fault>,
+}
+
+/// A limit, and whom it kept from being chosen.
+#[derive(Debug, Clone, Serialize)]
+struct Limited {
+    limit: String,
+    candidates: Vec<String>,
+}
+
+/// A scorer that ran beside.
+#[derive(Debug, Clone, Serialize)]
+struct Beside {
+    module: String,
+    fault: Option<Fault>,
+    /// Whom it scored highest, and how; `null` when it did not answer.
+    candidate: Option<String>,
+    score: f64,
+    /// Its score of the first choice.
+    chosen: f64,
 }
 
 /// A candidate.
@@ -117,26 +142,72 @@ impl Explanation {
         for row in shown {
             features.extend(placement.candidate.iter().map(|column| gathered.used(column, Some(row))));
         }
-        Self { rules: fired.collect(), rungs: tried(placement, decision), candidates: considered.collect(), features }
+        Self {
+            rules: fired.collect(),
+            rungs: tried(placement, decision),
+            candidates: considered.collect(),
+            limits: limited(placement, decision),
+            shadows: beside(placement, decision),
+            features,
+        }
     }
+}
+
+/// The limits without which a candidate would have been chosen that was not: one that scored as high as the last of the
+/// chosen, or any when places stayed empty.
+fn limited(placement: &Placement, decision: &Decision) -> Vec<Limited> {
+    let (record, trace) = (&decision.record, &decision.outcome.trace);
+    let score = |row: u32| trace.scores.get(row as usize).copied().unwrap_or(f64::NAN);
+    let lowest = record.choices.iter().map(|choice| choice.score).fold(f64::INFINITY, f64::min);
+    let is_short = record.choices.len() < record.slots as usize;
+    let would_be = |row: u32| {
+        let is_chosen = record.choices.iter().any(|choice| choice.candidate == row);
+        !is_chosen && (is_short || score(row).is_nan() || score(row) >= lowest)
+    };
+    let mut told: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for (limit, row) in trace.limited.iter().filter(|(_, row)| would_be(*row)) {
+        told.entry(*limit).or_default().push(record.candidates[*row as usize].to_string());
+    }
+    let limits = told.into_iter().filter_map(|(at, candidates)| {
+        let limit = placement.limits.get(usize::from(at))?.name.clone();
+        Some(Limited { limit, candidates })
+    });
+    limits.collect()
+}
+
+fn beside(placement: &Placement, decision: &Decision) -> Vec<Beside> {
+    let record = &decision.record;
+    let scorers = placement.shadow.iter().flat_map(|shadow| &shadow.scorers);
+    let told = scorers.zip(&record.shadows).map(|(scorer, shadow)| Beside {
+        module: placement.calls[scorer.call].name.clone(),
+        fault: shadow.fault,
+        candidate: shadow
+            .fault
+            .is_none()
+            .then(|| record.candidates.get(shadow.candidate as usize))
+            .flatten()
+            .map(ToString::to_string),
+        score: shadow.score,
+        chosen: shadow.chosen,
+    });
+    told.collect()
 }
 
 fn tried(placement: &Placement, decision: &Decision) -> Vec<Tried> {
     let fault = |rung: Rung| decision.record.faults.iter().find(|fault| fault.rung == rung).map(|fault| fault.fault);
     let name = |call: usize| placement.calls[call].name.clone();
-    let rules = placement.rules.iter().enumerate();
-    let mut tried: Vec<Tried> =
-        rules.map(|(at, call)| Tried { module: name(*call), fault: fault(Rung::Rules(at as u8)) }).collect();
-    let arm = placement.experiment.iter().flat_map(|experiment| &experiment.arms);
-    let ladder = match (&decision.outcome.arm, decision.outcome.trace.rung) {
-        (_, Some((ladder, _))) => ladder,
-        (Some(name), None) => arm.into_iter().find(|arm| arm.name == *name).map_or(0, |arm| arm.ladder),
-        (None, None) => 0,
-    };
-    for (at, scorer) in placement.ladders[ladder].iter().enumerate() {
+    let trace = &decision.outcome.trace;
+    let way = &placement.ways[trace.way];
+    let targets = placement.experiments.iter().enumerate();
+    let mut tried: Vec<Tried> = targets
+        .filter_map(|(at, experiment)| Some((fault(Rung::Target(at as u8))?, experiment.when?)))
+        .map(|(fault, when)| Tried { module: name(when.call), fault: Some(fault) })
+        .collect();
+    let rules = way.rules.iter().enumerate();
+    tried.extend(rules.map(|(at, call)| Tried { module: name(*call), fault: fault(Rung::Rules(at as u8)) }));
+    for (at, scorer) in way.ladder.iter().enumerate() {
         let fault = fault(Rung::Ladder(at as u8));
-        let answered = decision.outcome.trace.rung.is_some_and(|(_, rung)| rung == at);
-        if fault.is_some() || answered {
+        if fault.is_some() || trace.rung == Some(at) {
             tried.push(Tried { module: name(scorer.call), fault });
         }
     }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use selvedge_decision::definition::Payload;
 use selvedge_decision::gather::{Request, Rows};
-use selvedge_decision::plan::{Candidates, FallbackPlan, Placement};
-use selvedge_decision::{DecisionId, Fault, Moment, Reason, Record, decide};
+use selvedge_decision::plan::{Candidates, FallbackPlan, Placement, Way};
+use selvedge_decision::settle::Unlearned;
+use selvedge_decision::{DecisionId, Fault, Moment, Reason, Record, World, decide};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -210,25 +211,29 @@ fn is_static(placement: &Placement) -> bool {
         ineligible: _,
         pii: _,
         calls,
-        rules: _,
-        ladders: _,
-        experiment,
+        ways,
+        experiments,
+        limits,
+        shadow: _,
         values: _,
-        fallback,
     } = placement;
+    let is_fixed = |way: &Way| !way.policy.explores() && matches!(way.fallback, FallbackPlan::List(_));
     *candidates == Candidates::Actions
         && views.is_empty()
         && calls.is_empty()
-        && experiment.is_none()
-        && matches!(fallback, FallbackPlan::List(_))
+        && experiments.is_empty()
+        && limits.is_empty()
+        && ways.iter().all(is_fixed)
 }
 
 fn static_flag(active: &Active, placement: &Placement) -> Option<Vec<u8>> {
-    let moment = Moment { id: DecisionId::new(0, 0, 0), time_us: 0, release: active.digest, explain: false };
+    let moment =
+        Moment { id: DecisionId::new(0, 0, 0), time_us: 0, release: active.digest, explain: false, explores: false };
     let request = Request { slots: Some(1), ..Request::default() };
     let source = Source::new(active, 0, None);
     let mut calls = Calls::new(active, Instant::now(), placement.deadline_us);
-    let decision = decide(&active.plan, placement, &request, moment, &source, &mut calls, &mut Rows::default()).ok()?;
+    let world = World { features: &source, modules: &mut calls, learned: &mut Unlearned::default() };
+    let decision = decide(&active.plan, placement, &request, moment, world, &mut Rows::default()).ok()?;
     render(active, placement, &decision.record, false)
 }
 
@@ -246,7 +251,7 @@ fn render(active: &Active, placement: &Placement, record: &Record, exact: bool) 
     let first = record.choices.first();
     let id = first.map(|choice| &*record.candidates[choice.candidate as usize]);
     let value = id.map(|id| {
-        let payload = placement.action(id).and_then(|action| action.payload.as_ref());
+        let payload = placement.payload(record.experiment.as_deref(), record.arm.as_deref(), id);
         payload.map_or(FlagValue::Id(id), FlagValue::Payload)
     });
     let first = first.filter(|_| exact);

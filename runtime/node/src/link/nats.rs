@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::link::LinkState;
 
 pub(crate) mod aggregates;
+pub mod bandits;
 pub mod erased;
 pub mod events;
 pub mod features;
@@ -152,6 +153,11 @@ impl NatsConfig {
     /// The KV bucket of what nodes know of sessions.
     pub fn sessions_bucket(&self) -> String {
         format!("{}sessions", self.prefix)
+    }
+
+    /// The KV bucket of what policies learned.
+    pub fn bandits_bucket(&self) -> String {
+        format!("{}bandits", self.prefix)
     }
 
     /// The KV bucket of who was erased.

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use selvedge_decision::record::{ChoiceRecord, Inputs, Rung, RungFault};
+use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, Rung, RungFault, ShadowRecord};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -61,16 +61,18 @@ struct RecordLine<'a> {
     placement: &'a str,
     subject: Option<&'a str>,
     session: Option<&'a str>,
-    buckets: &'a [Option<u16>],
+    lots: &'a [Lot],
     slots: u32,
     candidates: &'a [Arc<str>],
     choices: Vec<ChoiceLine<'a>>,
     values: &'a [f64],
     reason: &'static str,
+    experiment: Option<&'a str>,
     arm: Option<&'a str>,
     faults: Vec<FaultLine>,
     max_lag_ms: u32,
     session_seq: u64,
+    shadows: &'a [ShadowRecord],
     inputs: Option<&'a Inputs>,
 }
 
@@ -78,6 +80,7 @@ struct RecordLine<'a> {
 struct ChoiceLine<'a> {
     id: Option<&'a str>,
     slot: u32,
+    draw: u32,
     score: f64,
     propensity: f64,
 }
@@ -112,16 +115,18 @@ pub fn write_line(entry: &Entry, to: &mut Vec<u8>) -> io::Result<()> {
             placement: &record.placement,
             subject: record.subject.as_deref(),
             session: record.session.as_deref(),
-            buckets: &record.buckets,
+            lots: &record.lots,
             slots: record.slots,
             candidates: &record.candidates,
             choices: record.choices.iter().map(|choice| choice_line(choice, &record.candidates)).collect(),
             values: &record.values,
             reason: record.reason.as_str(),
+            experiment: record.experiment.as_deref(),
             arm: record.arm.as_deref(),
             faults: record.faults.iter().map(fault_line).collect(),
             max_lag_ms: record.max_lag_ms,
             session_seq: record.session_seq,
+            shadows: &record.shadows,
             inputs: record.inputs.as_ref(),
         })),
     };
@@ -139,6 +144,7 @@ fn choice_line<'a>(choice: &ChoiceRecord, candidates: &'a [Arc<str>]) -> ChoiceL
     ChoiceLine {
         id: candidates.get(choice.candidate as usize).map(|id| &**id),
         slot: choice.slot,
+        draw: choice.draw,
         score: choice.score,
         propensity: choice.propensity,
     }
@@ -148,6 +154,8 @@ fn fault_line(fault: &RungFault) -> FaultLine {
     let rung = match fault.rung {
         Rung::Rules(index) => format!("rules:{index}"),
         Rung::Ladder(index) => format!("ladder:{index}"),
+        Rung::Target(index) => format!("experiment:{index}"),
+        Rung::Shadow(index) => format!("shadow:{index}"),
     };
     FaultLine { rung, fault: fault.fault.as_str() }
 }

@@ -36,7 +36,7 @@ pub enum Item {
     /// An event or a reward.
     Event(Event),
     /// A decision record.
-    Record(Record),
+    Record(Box<Record>),
 }
 
 /// Counts every item once, over any number of blocks.
@@ -124,7 +124,7 @@ impl Reader {
         self.again += u64::from(header.count) - fresh_count;
         let items: Vec<Item> = match items {
             Items::Events(events) => events.into_iter().map(Item::Event).collect(),
-            Items::Records(records) => records.into_iter().map(Item::Record).collect(),
+            Items::Records(records) => records.into_iter().map(|record| Item::Record(Box::new(record))).collect(),
         };
         let entries = all.zip(items).filter(|(seq, _)| fresh.iter().any(|range| range.contains(seq)));
         let entries = entries.map(|(seq, item)| Entry {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use selvedge_decision::record::{ChoiceRecord, Inputs, Rung, RungFault};
+use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, Rung, RungFault, ShadowRecord};
 use selvedge_decision::{DecisionId, Digest, Epoch, Fault, NodeId, Reason, Record};
 
 use super::Lane;
@@ -59,21 +59,35 @@ pub(crate) fn record(n: u64) -> Record {
         placement: Arc::from("home-hero"),
         subject: Some(format!("u-{}", n % 17)),
         session: None,
-        buckets: vec![Some((n % 10_000) as u16), None],
+        lots: vec![
+            Lot::Slot((n % 10_000) as u16),
+            if n.is_multiple_of(3) { Lot::Out } else { Lot::Holdout },
+            Lot::Arm(1),
+        ],
         slots: 1,
         candidates,
-        choices: vec![ChoiceRecord { candidate: (n % 3) as u32, slot: 0, score: n as f64 / 7.0, propensity: 1.0 }],
+        choices: vec![ChoiceRecord {
+            candidate: (n % 3) as u32,
+            slot: 0,
+            draw: 0,
+            score: n as f64 / 7.0,
+            propensity: 1.0,
+        }],
         values: vec![f64::NAN, n as f64],
         reason: Reason::Scored,
+        experiment: Some(Arc::from("hero-model")),
         arm: Some(Arc::from("gbdt")),
         faults: vec![RungFault { rung: Rung::Ladder(0), fault: Fault::Deadline }],
         max_lag_ms: 12,
         session_seq: n,
+        shadows: vec![ShadowRecord { fault: None, candidate: (n % 2) as u32, score: n as f64, chosen: 0.5 }],
         inputs: (n.is_multiple_of(10)).then(|| Inputs {
             rate: 0.1,
             shared: (0..8).map(|cell| (n * cell) as f64).collect(),
             candidates: (0..3).flat_map(row).collect(),
             refused: vec![1],
+            explores: !n.is_multiple_of(20),
+            learned: (0..6).map(|at| (n + at) as f64).collect(),
         }),
     }
 }
@@ -113,8 +127,21 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_choice()(candidate in any::<u32>(), slot in any::<u32>(), score in number(), propensity in number()) -> ChoiceRecord {
-        ChoiceRecord { candidate, slot, score, propensity }
+    fn any_choice()(
+        (candidate, slot, draw) in any::<(u32, u32, u32)>(),
+        (score, propensity) in (number(), number()),
+    ) -> ChoiceRecord {
+        ChoiceRecord { candidate, slot, draw, score, propensity }
+    }
+}
+
+prop_compose! {
+    fn any_shadow()(
+        fault in option::of(proptest::sample::select(Fault::ALL.to_vec())),
+        candidate in any::<u32>(),
+        (score, chosen) in (number(), number()),
+    ) -> ShadowRecord {
+        ShadowRecord { fault, candidate, score, chosen }
     }
 }
 
@@ -124,13 +151,24 @@ prop_compose! {
         shared in vec(number(), 0..6),
         candidates in vec(number(), 0..13),
         refused in vec(any::<u16>(), 0..3),
+        explores in any::<bool>(),
+        learned in vec(number(), 0..5),
     ) -> Inputs {
-        Inputs { rate, shared, candidates, refused }
+        Inputs { rate, shared, candidates, refused, explores, learned }
     }
 }
 
+fn any_lot() -> impl Strategy<Value = Lot> {
+    prop_oneof![Just(Lot::Out), Just(Lot::Holdout), any::<u16>().prop_map(Lot::Slot), any::<u16>().prop_map(Lot::Arm)]
+}
+
 fn any_fault() -> impl Strategy<Value = RungFault> {
-    let rung = prop_oneof![any::<u8>().prop_map(Rung::Rules), any::<u8>().prop_map(Rung::Ladder)];
+    let rung = prop_oneof![
+        any::<u8>().prop_map(Rung::Rules),
+        any::<u8>().prop_map(Rung::Ladder),
+        any::<u8>().prop_map(Rung::Target),
+        any::<u8>().prop_map(Rung::Shadow),
+    ];
     (rung, proptest::sample::select(Fault::ALL.to_vec())).prop_map(|(rung, fault)| RungFault { rung, fault })
 }
 
@@ -139,16 +177,17 @@ prop_compose! {
     pub(crate) fn any_record()(
         (id, time_us, seed, release, core) in (decision_id(), any::<i64>(), any::<u64>(), 0..3u8, any::<u32>()),
         (placement, subject, session) in (shared_text(), option::of(text()), option::of(text())),
-        (buckets, slots, candidates) in (vec(option::of(any::<u16>()), 0..3), any::<u32>(), vec(shared_text(), 0..5)),
+        (lots, slots, candidates) in (vec(any_lot(), 0..3), any::<u32>(), vec(shared_text(), 0..5)),
         (choices, values) in (vec(any_choice(), 0..4), vec(number(), 0..4)),
-        (reason, arm) in (proptest::sample::select(Reason::ALL.to_vec()), option::of(shared_text())),
-        faults in vec(any_fault(), 0..3),
+        (reason, experiment) in (proptest::sample::select(Reason::ALL.to_vec()), option::of(shared_text())),
+        arm in option::of(shared_text()),
+        (faults, shadows) in (vec(any_fault(), 0..3), vec(any_shadow(), 0..3)),
         (max_lag_ms, session_seq) in (any::<u32>(), any::<u64>()),
         inputs in option::of(any_inputs()),
     ) -> Record {
         Record {
-            id, time_us, seed, release: Digest([release; 32]), core, placement, subject, session, buckets, slots, candidates,
-            choices, values, reason, arm, faults, max_lag_ms, session_seq, inputs,
+            id, time_us, seed, release: Digest([release; 32]), core, placement, subject, session, lots, slots, candidates,
+            choices, values, reason, experiment, arm, faults, max_lag_ms, session_seq, shadows, inputs,
         }
     }
 }

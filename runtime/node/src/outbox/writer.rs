@@ -82,7 +82,10 @@ impl Writer {
         }
         self.shared.seen.settle(&mut group.claims, stored.is_ok());
         self.account(group, &stored, now_us);
-        if let (Ok(()), Some(follower)) = (&stored, self.shared.follower.get()) {
+        for follower in self.shared.followers.get().into_iter().flatten().filter(|_| stored.is_ok()) {
+            for (range, first_seq) in group.decisions.spans() {
+                follower.recorded(first_seq, &group.decisions.items[range]);
+            }
             for (lane, rested) in [(Lane::Rewards, &group.rewards), (Lane::Events, &group.events)] {
                 for (range, first_seq) in rested.spans() {
                     follower.stored(lane, first_seq, &rested.items[range]);

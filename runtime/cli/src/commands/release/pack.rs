@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use selvedge_build::keys::SigningKey;
 use selvedge_build::release::{self, Finding, Limits, PackError, PackedRelease, ReleaseFiles};
+use selvedge_decision::Plan;
 use serde::Serialize;
 
+use crate::commands::core::plan_of;
 use crate::files::write_file;
 use crate::modules;
 use crate::output::{Outcome, Output};
@@ -17,6 +19,9 @@ pub(crate) struct Args {
     /// The secret key to sign with.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    /// The release file whose place this takes: of its experiments that go on, no more people change their arm than must.
+    #[arg(long, value_name = "FILE")]
+    after: Option<PathBuf>,
     /// The file to write, or a folder for it; DIGEST.release in this folder when not said.
     #[arg(short, long = "output", value_name = "PATH")]
     output: Option<PathBuf>,
@@ -47,7 +52,8 @@ struct Told<'a> {
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let key = SigningKey::read(&self.key)?;
-        let Some(packed) = pack_folder(&self.dir, &key, output)? else { return Ok(Outcome::Findings) };
+        let before = self.after.as_deref().map(plan_of).transpose()?;
+        let Some(packed) = pack_folder(&self.dir, &key, before.as_ref(), output)? else { return Ok(Outcome::Findings) };
         let name = format!("{}.release", packed.digest.hex());
         let file = match self.output {
             Some(path) if path.is_dir() => path.join(name),
@@ -73,9 +79,14 @@ impl Args {
 pub(in crate::commands) fn pack_folder(
     dir: &Path,
     key: &SigningKey,
+    before: Option<&Plan>,
     output: &Output,
 ) -> anyhow::Result<Option<PackedRelease>> {
-    let findings = match release::pack(dir, key) {
+    let packed = match before {
+        Some(before) => release::pack_after(dir, key, before),
+        None => release::pack(dir, key),
+    };
+    let findings = match packed {
         Ok(packed) => {
             let findings = check_modules(&release::open(&packed.bytes, &Limits::default())?)?;
             if findings.is_empty() {

@@ -16,8 +16,8 @@ use selvedge_decision::gather::{ContextValue, Request, Rows};
 use selvedge_decision::manifest::Kind;
 use selvedge_decision::plan::Placement;
 use selvedge_decision::record::Rung;
-use selvedge_decision::settle::Modules;
-use selvedge_decision::{DecisionId, Fault, Moment, Plan, Record, decide};
+use selvedge_decision::settle::{Modules, Unlearned};
+use selvedge_decision::{DecisionId, Fault, Moment, Plan, Record, World, decide};
 use selvedge_host::{Host, Module};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -159,9 +159,11 @@ fn ask(
         tz_offset_min: wanted.tz_offset_min,
     };
     let time_us = case.now_us.unwrap_or(NOW_US);
-    let moment = Moment { id: DecisionId::new(time_us, 0, count), time_us, release: *release, explain: false };
+    let moment =
+        Moment { id: DecisionId::new(time_us, 0, count), time_us, release: *release, explain: false, explores: true };
     let tables = Tables::new(plan, &case.features)?;
-    let decision = decide(plan, placement, &request, moment, &tables, calls, &mut Rows::default());
+    let world = World { features: &tables, modules: calls, learned: &mut Unlearned::default() };
+    let decision = decide(plan, placement, &request, moment, world, &mut Rows::default());
     decision.map(|decision| answer(placement, &decision.record)).map_err(|bad| bad.to_string())
 }
 

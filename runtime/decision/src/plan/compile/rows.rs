@@ -116,6 +116,7 @@ impl Compiler<'_> {
                     Source::Feature { .. } => cell_op(spec.kind, cell, len, to),
                     Source::FeatureText { test, .. } => CellOp::Text { cell, to, test: test.clone() },
                     Source::Includes { id, .. } => CellOp::Includes { cell, n: len, to, id: *id },
+                    Source::SymbolId { .. } => CellOp::SymbolId { cell, to },
                     _ => CellOp::Age { cell, to },
                 };
                 push_op(&mut used.ops, op);
@@ -176,6 +177,7 @@ impl Compiler<'_> {
                     Source::Feature { .. }
                     | Source::FeatureText { .. }
                     | Source::Includes { .. }
+                    | Source::SymbolId { .. }
                     | Source::Age { .. } => {}
                 }
             }
@@ -250,9 +252,7 @@ impl Compiler<'_> {
     }
 
     pub(super) fn is_score(&self, module: &str, output: &str) -> bool {
-        let arms = self.def.experiment.iter().flat_map(|experiment| &experiment.arms);
-        let all = self.def.ladder.iter().chain(arms.flat_map(|arm| arm.ladder.iter().flatten()));
-        all.map(|scorer| split_scorer(scorer)).any(|scorer| scorer == (module, output))
+        self.scorers().map(|scorer| split_scorer(scorer)).any(|scorer| scorer == (module, output))
     }
 
     pub(super) fn shape(&self, source: &Source) -> (Kind, usize) {
@@ -265,6 +265,7 @@ impl Compiler<'_> {
             Source::Context(index) => (self.def.context.values().nth(*index).copied().unwrap_or(Kind::Number), 1),
             Source::CandidateId => (Kind::Symbol, 1),
             Source::Age { .. }
+            | Source::SymbolId { .. }
             | Source::MinuteOfDay
             | Source::DayOfWeek
             | Source::EpochSeconds
@@ -280,6 +281,7 @@ impl Source {
             Self::Feature { view, .. }
             | Self::FeatureText { view, .. }
             | Self::Includes { view, .. }
+            | Self::SymbolId { view, .. }
             | Self::Age { view, .. } => Some(*view),
             _ => None,
         }
@@ -291,6 +293,7 @@ impl Source {
             Self::Feature { view: of, field }
             | Self::FeatureText { view: of, field, .. }
             | Self::Includes { view: of, field, .. }
+            | Self::SymbolId { view: of, field }
             | Self::Age { view: of, field }
                 if *of == view =>
             {

@@ -87,10 +87,25 @@ impl NatsLink {
         self.follow_slots(&self.config().aggregates_bucket(view), seq).await
     }
 
-    /// The value of a key, and the number that the next write of it is to name; 0 when it never had one. The leader is asked,
-    /// not a replica that may be behind.
+    /// The value of a key, and the number that the next write of it is to name; 0 when it never had one.
     pub(crate) async fn read_aggregate(&self, view: &str, key: &str) -> Result<(Option<Bytes>, u64), CoreError> {
-        let bucket = self.config().aggregates_bucket(view);
+        self.read_last(&self.config().aggregates_bucket(view), key).await
+    }
+
+    /// Sends a value, which is written if the last one of its key has the number `revision`.
+    pub(crate) async fn write_aggregate(
+        &self,
+        view: &str,
+        key: &str,
+        json: Bytes,
+        revision: u64,
+    ) -> Result<Written, NotWritten> {
+        self.write_next(&self.config().aggregates_bucket(view), key, json, revision).await
+    }
+
+    /// The value of a bucket's key, and the number that the next write of it is to name; 0 when it never had one. The leader is
+    /// asked, not a replica that may be behind.
+    pub(super) async fn read_last(&self, bucket: &str, key: &str) -> Result<(Option<Bytes>, u64), CoreError> {
         let what = || format!("read {key} of {bucket}");
         let stream = self.jetstream().get_stream_no_info(format!("KV_{bucket}")).await;
         let stream = stream.map_err(|error| failed(what(), &error))?;
@@ -106,15 +121,14 @@ impl NatsLink {
         }
     }
 
-    /// Sends a value, which is written if the last one of its key has the number `revision`.
-    pub(crate) async fn write_aggregate(
+    /// Sends a value of a bucket's key, which is written if the last one has the number `revision`.
+    pub(super) async fn write_next(
         &self,
-        view: &str,
+        bucket: &str,
         key: &str,
         json: Bytes,
         revision: u64,
     ) -> Result<Written, NotWritten> {
-        let bucket = self.config().aggregates_bucket(view);
         let message = PublishMessage::build().payload(json).expected_last_subject_sequence(revision);
         let subject = self.config().of_domain(&format!("$KV.{bucket}.{key}"));
         let sent = self.jetstream().send_publish(subject, message).await;

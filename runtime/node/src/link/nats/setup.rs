@@ -9,6 +9,7 @@ use async_nats::jetstream::stream::{self, StorageType};
 use async_nats::jetstream::{ErrorCode, kv, object_store};
 
 use super::NatsLink;
+use super::bandits::BANDITS;
 use super::erased::ERASED;
 use super::events::DUPLICATE_WINDOW;
 use super::releases::{CHANNEL_HISTORY, CoreError, described, failed};
@@ -88,6 +89,7 @@ impl NatsLink {
             (names.nodes_bucket(), "Nodes: what each reports of itself", 1, &any),
             (names.sessions_bucket(), "Sessions: what each node knows of them", 1, &kept),
             (names.erased_bucket(), ERASED, 1, &any),
+            (names.bandits_bucket(), BANDITS, 1, &any),
         ] {
             let config = kv::Config {
                 bucket: bucket.clone(),

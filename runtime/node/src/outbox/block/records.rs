@@ -8,7 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
-use selvedge_decision::record::{Inputs, Rung, RungFault};
+use selvedge_decision::record::{Inputs, Lot, Rung, RungFault};
 use selvedge_decision::{Digest, Fault, Reason, Record};
 
 use super::columns::{RowWriter, TextWriter, delta};
@@ -55,10 +55,10 @@ struct Columns {
     subject: Vec<u32>,
     /// Text of the session, 0 for none.
     session: Vec<u32>,
-    /// Buckets of the experiments: how many.
-    bucket_len: Vec<u32>,
-    /// The buckets plus 1, 0 for none.
-    bucket: Vec<u32>,
+    /// Lots of the experiments: how many.
+    lot_len: Vec<u32>,
+    /// Each lot: 0 out, from 1 on a slot, 99,999 held out, from 100,000 on an arm's index.
+    lot: Vec<u32>,
     /// Slots asked for.
     slots: Vec<u32>,
     /// Number of the list of candidates, from 1; 0 is the empty list.
@@ -81,9 +81,9 @@ struct Columns {
     arm: Vec<u32>,
     /// Faults: how many.
     fault_len: Vec<u32>,
-    /// Of each fault, where: 0 a rules module, 1 a scorer.
+    /// Of each fault, where: 0 a rules module, 1 a scorer, 2 the rules module of an experiment, 3 a scorer that runs beside.
     fault_kind: Vec<u8>,
-    /// Of each fault, the index of the rules module or scorer.
+    /// Of each fault, the index of the rules module, scorer or experiment.
     fault_rung: Vec<u8>,
     /// Of each fault, why: 0 trap, 1 deadline, 2 memory, 3 bad_output, 4 refused, 5 input, 6 open.
     fault_why: Vec<u8>,
@@ -105,6 +105,25 @@ struct Columns {
     input_refused_len: Vec<u32>,
     /// Their indices among the placement's views.
     input_refused: Vec<u16>,
+    // From here on since version 4, one element a record, choice or record with inputs, as above.
+    /// Of each choice, the number of its draw.
+    choice_draw: Vec<u32>,
+    /// Text of the experiment, 0 for none.
+    experiment: Vec<u32>,
+    /// Scorers that ran beside: how many.
+    shadow_len: Vec<u32>,
+    /// Of each, why it did not answer: 0 it did, else the code of a fault plus 1.
+    shadow_fault: Vec<u8>,
+    /// Of each, the index of the candidate it scored highest.
+    shadow_candidate: Vec<u32>,
+    /// Of each, that candidate's score.
+    shadow_score: Vec<f64>,
+    /// Of each, its score of the first choice.
+    shadow_chosen: Vec<f64>,
+    /// 1 where another than the best could be chosen, else 0.
+    input_explores: Vec<u8>,
+    /// Row of what was learned of the candidates, two numbers each; 0 for the empty row.
+    input_learned: Vec<u32>,
 }
 
 /// What a record weighs in memory, in bytes.
@@ -116,17 +135,24 @@ pub(super) fn weight(record: &Record) -> usize {
         + optional(record.subject.as_deref())
         + optional(record.session.as_deref())
         + optional(record.arm.as_deref())
+        + optional(record.experiment.as_deref())
         + record.candidates.iter().map(|id| TEXT_WEIGHT + id.len()).sum::<usize>()
-        + 24 * record.choices.len()
+        + 28 * record.choices.len()
         + 8 * record.values.len()
-        + 4 * (record.buckets.len() + record.faults.len())
+        + 4 * (record.lots.len() + record.faults.len())
+        + 24 * record.shadows.len()
         + inputs
 }
 
 /// The part of [`weight`] that goes when the inputs go.
 pub(super) fn inputs_weight(inputs: &Inputs) -> usize {
-    8 * (inputs.shared.len() + inputs.candidates.len()) + 2 * inputs.refused.len()
+    8 * (inputs.shared.len() + inputs.candidates.len() + inputs.learned.len()) + 2 * inputs.refused.len()
 }
+
+/// The numbers of lots: where slots and arms begin, and one between.
+const FIRST_SLOT: u32 = 1;
+const HOLDOUT: u32 = 99_999;
+const FIRST_ARM: u32 = 100_000;
 
 const FIXED_WEIGHT: usize = 256;
 const TEXT_WEIGHT: usize = 24;
@@ -158,8 +184,13 @@ pub(super) fn encode(
         c.placement.push(texts.number(&record.placement));
         c.subject.push(texts.optional(record.subject.as_deref()));
         c.session.push(texts.optional(record.session.as_deref()));
-        c.bucket_len.push(record.buckets.len() as u32);
-        c.bucket.extend(record.buckets.iter().map(|bucket| bucket.map_or(0, |bucket| u32::from(bucket) + 1)));
+        c.lot_len.push(record.lots.len() as u32);
+        c.lot.extend(record.lots.iter().map(|lot| match lot {
+            Lot::Out => 0,
+            Lot::Holdout => HOLDOUT,
+            Lot::Slot(slot) => FIRST_SLOT + u32::from(*slot),
+            Lot::Arm(arm) => FIRST_ARM + u32::from(*arm),
+        }));
         c.slots.push(record.slots);
         c.candidates.push(if record.candidates.is_empty() {
             0
@@ -174,17 +205,21 @@ pub(super) fn encode(
         for choice in &record.choices {
             c.choice_candidate.push(choice.candidate);
             c.choice_slot.push(choice.slot);
+            c.choice_draw.push(choice.draw);
             c.choice_score.push(choice.score);
             c.choice_propensity.push(choice.propensity);
         }
         c.values.push(rows.number(&record.values));
         c.reason.push(code(&Reason::ALL, record.reason));
+        c.experiment.push(texts.optional(record.experiment.as_deref()));
         c.arm.push(texts.optional(record.arm.as_deref()));
         c.fault_len.push(record.faults.len() as u32);
         for RungFault { rung, fault } in &record.faults {
             let (kind, index) = match *rung {
                 Rung::Rules(index) => (0, index),
                 Rung::Ladder(index) => (1, index),
+                Rung::Target(index) => (2, index),
+                Rung::Shadow(index) => (3, index),
             };
             c.fault_kind.push(kind);
             c.fault_rung.push(index);
@@ -192,6 +227,13 @@ pub(super) fn encode(
         }
         c.max_lag_ms.push(record.max_lag_ms);
         c.session_seq.push(record.session_seq);
+        c.shadow_len.push(record.shadows.len() as u32);
+        for shadow in &record.shadows {
+            c.shadow_fault.push(shadow.fault.map_or(0, |fault| code(&Fault::ALL, fault) + 1));
+            c.shadow_candidate.push(shadow.candidate);
+            c.shadow_score.push(shadow.score);
+            c.shadow_chosen.push(shadow.chosen);
+        }
         c.inputs.push(u8::from(record.inputs.is_some()));
         if let Some(inputs) = &record.inputs {
             encode_inputs(inputs, record.candidates.len(), &mut c, &mut rows);
@@ -217,6 +259,8 @@ fn encode_inputs<'a>(inputs: &'a Inputs, candidates: usize, c: &mut Columns, row
     c.input_rows_len.push((c.input_rows.len() - before) as u32);
     c.input_refused_len.push(inputs.refused.len() as u32);
     c.input_refused.extend(&inputs.refused);
+    c.input_explores.push(u8::from(inputs.explores));
+    c.input_learned.push(rows.number(&inputs.learned));
 }
 
 fn encode_rows(rows: &[&[f64]], shrinks: impl FnOnce(&[u8]) -> bool, c: &mut Columns, plain: &mut Vec<u8>) {

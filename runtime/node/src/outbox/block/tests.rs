@@ -3,6 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use selvedge_decision::record::Lot;
+
 use super::*;
 use crate::outbox::samples::{any_event, any_record, event, record, stamp};
 
@@ -71,12 +73,34 @@ fn the_format_stays_as_it_is() {
     let crc = crc32c::crc32c(&older[..80]);
     older[80..84].copy_from_slice(&crc.to_le_bytes());
     assert_eq!(decode(&older).unwrap().1, items);
-    let records = Items::Records((0..21).map(record).collect());
-    check(&raw(&encode(&stamp(Lane::Decisions, 5), &records).unwrap()), RECORDS_CRC);
+    let records: Vec<Record> = (0..21).map(record).collect();
+    let all = Items::Records(records.clone());
+    check(&raw(&encode(&stamp(Lane::Decisions, 5), &all).unwrap()), RECORDS_CRC);
+    // Before version 4 there was nothing of what such records do not have: their last nine columns were missing.
+    let bare = Items::Records(records.into_iter().map(bare).collect());
+    let block = encode(&stamp(Lane::Decisions, 5), &bare).unwrap();
+    let whole = raw(&block);
+    let draws = 1 + 21;
+    let younger = draws + (1 + 21) + (1 + 21) + 4 + (1 + 3) + (1 + 3);
+    let before = &whole[..whole.len() - younger];
+    check(before, RECORDS_3_CRC);
+    let mut older = forge(&block, before);
+    older[4] = 3;
+    let crc = crc32c::crc32c(&older[..80]);
+    older[80..84].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(format!("{:?}", decode(&older).unwrap().1), format!("{bare:?}"));
+}
+
+/// A record without what version 4 brought.
+fn bare(record: Record) -> Record {
+    let inputs = record.inputs.map(|inputs| Inputs { explores: true, learned: Vec::new(), ..inputs });
+    let lots = vec![record.lots[0], Lot::Out];
+    Record { lots, experiment: None, shadows: Vec::new(), inputs, ..record }
 }
 
 const EVENTS_CRC: u32 = 0x1c4c_14a5;
-const RECORDS_CRC: u32 = 0x68cc_8d74;
+const RECORDS_CRC: u32 = 0xb2f5_6c38;
+const RECORDS_3_CRC: u32 = 0x68cc_8d74;
 
 // A catalogue row that is in every decision must not be written for every decision.
 #[test]
@@ -88,6 +112,8 @@ fn a_row_goes_once_a_block() {
                 (0..100).map(move |cell| f64::from_bits((c * 1000 + cell).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
             };
             record.inputs = Some(Inputs {
+                explores: true,
+                learned: Vec::new(),
                 rate: 1.0,
                 shared: vec![n as f64],
                 candidates: (0..3).flat_map(row).collect(),
@@ -166,9 +192,9 @@ fn a_body_must_decompress_to_what_the_header_says() {
 
 #[test]
 fn another_version_is_named() {
-    // Of records: events of version 3 end otherwise.
+    // Before, bodies ended otherwise: the_format_stays_as_it_is reads such.
     let mut block = sample_blocks().remove(1);
-    for (version, expected) in [(0, Some(0)), (1, None), (2, None), (3, None), (4, Some(4))] {
+    for (version, expected) in [(0, Some(0)), (4, None), (5, Some(5))] {
         block[4] = version;
         let crc = crc32c::crc32c(&block[..80]);
         block[80..84].copy_from_slice(&crc.to_le_bytes());
@@ -180,7 +206,14 @@ fn another_version_is_named() {
 fn ranking(cell: fn(u64) -> f64) -> Items {
     let records = (0..5).map(|n| {
         let rows = (0..60).flat_map(|row| (0..100).map(move |at| cell((n + row) * 100 + at)));
-        let inputs = Inputs { rate: 0.5, shared: vec![n as f64], candidates: rows.collect(), refused: vec![3] };
+        let inputs = Inputs {
+            rate: 0.5,
+            shared: vec![n as f64],
+            candidates: rows.collect(),
+            refused: vec![3],
+            explores: true,
+            learned: vec![],
+        };
         let candidates = (0..60).map(|row| format!("sku-{}", n + row).into()).collect();
         Record { candidates, inputs: Some(inputs), ..record(n) }
     });

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use selvedge_decision::record::{ChoiceRecord, Inputs, Rung, RungFault};
+use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, Rung, RungFault, ShadowRecord};
 use selvedge_decision::{Digest, Fault, Reason, Record};
 
 use super::super::BadBlock;
 use super::super::columns::{Budget, Column, Texts, read, undelta};
 use super::super::events::join;
-use super::{Columns, FIXED_WEIGHT, TEXT_WEIGHT, by_width};
+use super::{Columns, FIRST_ARM, FIRST_SLOT, FIXED_WEIGHT, HOLDOUT, TEXT_WEIGHT, by_width};
 
 /// The rows of a block by number.
 struct Rows {
@@ -18,8 +18,13 @@ struct Rows {
 }
 
 /// The `count` records of a body, with the plain cells beside its columns.
-pub(in crate::outbox::block) fn decode(bytes: &[u8], plain: &[u8], count: usize) -> Result<Vec<Record>, BadBlock> {
-    let c: Columns = read(bytes)?;
+pub(in crate::outbox::block) fn decode(
+    bytes: &[u8],
+    plain: &[u8],
+    count: usize,
+    version: u8,
+) -> Result<Vec<Record>, BadBlock> {
+    let c = columns(bytes, version)?;
     let mut budget = Budget::new();
     budget.take(count.saturating_mul(FIXED_WEIGHT))?;
     let mut texts = Texts::new(&c.text, &c.text_bytes)?;
@@ -39,19 +44,21 @@ pub(in crate::outbox::block) fn decode(bytes: &[u8], plain: &[u8], count: usize)
     let mut placement = Column::new("placement", c.placement);
     let mut subject = Column::new("subject", c.subject);
     let mut session = Column::new("session", c.session);
-    let mut bucket_len = Column::new("bucket_len", c.bucket_len);
-    let mut bucket = Column::new("bucket", c.bucket);
+    let mut lot_len = Column::new("lot_len", c.lot_len);
+    let mut lot = Column::new("lot", c.lot);
     let mut slots = Column::new("slots", c.slots);
     let mut candidates = Column::new("candidates", c.candidates);
     let mut choices = Choices {
         len: Column::new("choice_len", c.choice_len),
         candidate: Column::new("choice_candidate", c.choice_candidate),
         slot: Column::new("choice_slot", c.choice_slot),
+        draw: Column::new("choice_draw", c.choice_draw),
         score: Column::new("choice_score", c.choice_score),
         propensity: Column::new("choice_propensity", c.choice_propensity),
     };
     let mut values = Column::new("values", c.values);
     let mut reason = Column::new("reason", c.reason);
+    let mut experiment = Column::new("experiment", c.experiment);
     let mut arm = Column::new("arm", c.arm);
     let mut faults = Faults {
         len: Column::new("fault_len", c.fault_len),
@@ -61,6 +68,13 @@ pub(in crate::outbox::block) fn decode(bytes: &[u8], plain: &[u8], count: usize)
     };
     let mut max_lag_ms = Column::new("max_lag_ms", c.max_lag_ms);
     let mut session_seq = Column::new("session_seq", c.session_seq);
+    let mut shadows = Shadows {
+        len: Column::new("shadow_len", c.shadow_len),
+        fault: Column::new("shadow_fault", c.shadow_fault),
+        candidate: Column::new("shadow_candidate", c.shadow_candidate),
+        score: Column::new("shadow_score", c.shadow_score),
+        chosen: Column::new("shadow_chosen", c.shadow_chosen),
+    };
     let mut has_inputs = Column::new("inputs", c.inputs);
     let mut inputs = InputColumns {
         rate: Column::new("input_rate", c.input_rate),
@@ -69,6 +83,8 @@ pub(in crate::outbox::block) fn decode(bytes: &[u8], plain: &[u8], count: usize)
         rows: Column::new("input_rows", c.input_rows),
         refused_len: Column::new("input_refused_len", c.input_refused_len),
         refused: Column::new("input_refused", c.input_refused),
+        explores: Column::new("input_explores", c.input_explores),
+        learned: Column::new("input_learned", c.input_learned),
     };
     let (mut high, mut low, mut time) = (0, 0, 0);
     let mut records = Vec::new();
@@ -82,20 +98,22 @@ pub(in crate::outbox::block) fn decode(bytes: &[u8], plain: &[u8], count: usize)
             placement: texts.shared(placement.one()?, &mut budget)?,
             subject: texts.optional(subject.one()?, &mut budget)?,
             session: texts.optional(session.one()?, &mut budget)?,
-            buckets: {
-                let length = bucket_len.one()?;
+            lots: {
+                let length = lot_len.one()?;
                 budget.take(4 * length as usize)?;
-                bucket.many(length)?.map(decode_bucket).collect::<Result<_, _>>()?
+                lot.many(length)?.map(decode_lot).collect::<Result<_, _>>()?
             },
             slots: slots.one()?,
             candidates: lists.take(candidates.one()?, &mut texts, &mut budget)?,
             choices: choices.next(&mut budget)?,
             values: rows.take(values.one()?, &mut budget)?.to_vec(),
             reason: *Reason::ALL.get(usize::from(reason.one()?)).ok_or_else(|| bad("there is no such reason"))?,
+            experiment: texts.shared_optional(experiment.one()?, &mut budget)?,
             arm: texts.shared_optional(arm.one()?, &mut budget)?,
             faults: faults.next(&mut budget)?,
             max_lag_ms: max_lag_ms.one()?,
             session_seq: session_seq.one()?,
+            shadows: shadows.next(&mut budget)?,
             inputs: if flag(has_inputs.one()?)? { Some(inputs.next(&rows, &mut budget)?) } else { None },
         });
     }
@@ -108,21 +126,43 @@ pub(in crate::outbox::block) fn decode(bytes: &[u8], plain: &[u8], count: usize)
     placement.end()?;
     subject.end()?;
     session.end()?;
-    bucket_len.end()?;
-    bucket.end()?;
+    lot_len.end()?;
+    lot.end()?;
     slots.end()?;
     candidates.end()?;
     choices.end()?;
     values.end()?;
     reason.end()?;
+    experiment.end()?;
     arm.end()?;
     faults.end()?;
     max_lag_ms.end()?;
     session_seq.end()?;
+    shadows.end()?;
     has_inputs.end()?;
     inputs.end()?;
     Ok(records)
 }
+
+/// The columns, those that a body of before version 4 does not have as they would have been.
+fn columns(bytes: &[u8], version: u8) -> Result<Columns, BadBlock> {
+    if version >= WITH_EXPERIMENTS {
+        return read(bytes);
+    }
+    // It ends where the lengths of the missing columns, all 0, would stand.
+    let mut c: Columns = read(&[bytes, &[0; MISSING_COLUMNS]].concat())?;
+    c.choice_draw.clone_from(&c.choice_slot);
+    c.experiment = vec![0; c.arm.len()];
+    c.shadow_len = vec![0; c.arm.len()];
+    c.input_explores = vec![1; c.input_rate.len()];
+    c.input_learned = vec![0; c.input_rate.len()];
+    Ok(c)
+}
+
+/// The first version with experiments, draws, scorers that run beside and what was learned.
+const WITH_EXPERIMENTS: u8 = 4;
+/// How many columns are younger.
+const MISSING_COLUMNS: usize = 9;
 
 fn bad(why: &str) -> BadBlock {
     BadBlock::Columns(why.to_owned())
@@ -136,11 +176,18 @@ fn flag(value: u8) -> Result<bool, BadBlock> {
     }
 }
 
-fn decode_bucket(value: u32) -> Result<Option<u16>, BadBlock> {
-    match value.checked_sub(1) {
-        None => Ok(None),
-        Some(bucket) => u16::try_from(bucket).map(Some).map_err(|_| bad("a bucket is out of bounds")),
+fn decode_lot(value: u32) -> Result<Lot, BadBlock> {
+    let number = |from: u32| u16::try_from(value - from).map_err(|_| bad("a lot is out of bounds"));
+    match value {
+        0 => Ok(Lot::Out),
+        HOLDOUT => Ok(Lot::Holdout),
+        FIRST_ARM.. => number(FIRST_ARM).map(Lot::Arm),
+        _ => number(FIRST_SLOT).map(Lot::Slot),
     }
+}
+
+fn decode_fault(code: u8) -> Result<Fault, BadBlock> {
+    Fault::ALL.get(usize::from(code)).copied().ok_or_else(|| bad("there is no such fault"))
 }
 
 // === impl Rows ===
@@ -229,6 +276,7 @@ struct Choices {
     len: Column<u32>,
     candidate: Column<u32>,
     slot: Column<u32>,
+    draw: Column<u32>,
     score: Column<f64>,
     propensity: Column<f64>,
 }
@@ -238,12 +286,13 @@ struct Choices {
 impl Choices {
     fn next(&mut self, budget: &mut Budget) -> Result<Vec<ChoiceRecord>, BadBlock> {
         let count = self.len.one()?;
-        budget.take(24 * count as usize)?;
-        let choices = self.candidate.many(count)?.zip(self.slot.many(count)?);
+        budget.take(28 * count as usize)?;
+        let choices = self.candidate.many(count)?.zip(self.slot.many(count)?).zip(self.draw.many(count)?);
         let scores = self.score.many(count)?.zip(self.propensity.many(count)?);
-        let choices = choices.zip(scores).map(|((candidate, slot), (score, propensity))| ChoiceRecord {
+        let choices = choices.zip(scores).map(|(((candidate, slot), draw), (score, propensity))| ChoiceRecord {
             candidate,
             slot,
+            draw,
             score,
             propensity,
         });
@@ -254,6 +303,7 @@ impl Choices {
         self.len.end()?;
         self.candidate.end()?;
         self.slot.end()?;
+        self.draw.end()?;
         self.score.end()?;
         self.propensity.end()
     }
@@ -275,9 +325,14 @@ impl Faults {
         budget.take(4 * count as usize)?;
         let faults = self.kind.many(count)?.zip(self.rung.many(count)?).zip(self.why.many(count)?);
         let faults = faults.map(|((kind, index), why)| {
-            let rung = if flag(kind)? { Rung::Ladder(index) } else { Rung::Rules(index) };
-            let fault = *Fault::ALL.get(usize::from(why)).ok_or_else(|| bad("there is no such fault"))?;
-            Ok(RungFault { rung, fault })
+            let rung = match kind {
+                0 => Rung::Rules(index),
+                1 => Rung::Ladder(index),
+                2 => Rung::Target(index),
+                3 => Rung::Shadow(index),
+                _ => return Err(bad("there is no such rung")),
+            };
+            Ok(RungFault { rung, fault: decode_fault(why)? })
         });
         faults.collect()
     }
@@ -290,6 +345,39 @@ impl Faults {
     }
 }
 
+/// The columns of scorers that ran beside.
+struct Shadows {
+    len: Column<u32>,
+    fault: Column<u8>,
+    candidate: Column<u32>,
+    score: Column<f64>,
+    chosen: Column<f64>,
+}
+
+// === impl Shadows ===
+
+impl Shadows {
+    fn next(&mut self, budget: &mut Budget) -> Result<Vec<ShadowRecord>, BadBlock> {
+        let count = self.len.one()?;
+        budget.take(24 * count as usize)?;
+        let who = self.fault.many(count)?.zip(self.candidate.many(count)?);
+        let scores = self.score.many(count)?.zip(self.chosen.many(count)?);
+        let shadows = who.zip(scores).map(|((fault, candidate), (score, chosen))| {
+            let fault = fault.checked_sub(1).map(decode_fault).transpose()?;
+            Ok(ShadowRecord { fault, candidate, score, chosen })
+        });
+        shadows.collect()
+    }
+
+    fn end(self) -> Result<(), BadBlock> {
+        self.len.end()?;
+        self.fault.end()?;
+        self.candidate.end()?;
+        self.score.end()?;
+        self.chosen.end()
+    }
+}
+
 /// The columns of inputs.
 struct InputColumns {
     rate: Column<f64>,
@@ -298,6 +386,8 @@ struct InputColumns {
     rows: Column<u32>,
     refused_len: Column<u32>,
     refused: Column<u16>,
+    explores: Column<u8>,
+    learned: Column<u32>,
 }
 
 // === impl InputColumns ===
@@ -313,7 +403,9 @@ impl InputColumns {
         let refused_len = self.refused_len.one()?;
         budget.take(2 * refused_len as usize)?;
         let refused = self.refused.many(refused_len)?.collect();
-        Ok(Inputs { rate, shared, candidates, refused })
+        let explores = flag(self.explores.one()?)?;
+        let learned = rows.take(self.learned.one()?, budget)?.to_vec();
+        Ok(Inputs { rate, shared, candidates, refused, explores, learned })
     }
 
     fn end(self) -> Result<(), BadBlock> {
@@ -322,6 +414,8 @@ impl InputColumns {
         self.rows_len.end()?;
         self.rows.end()?;
         self.refused_len.end()?;
-        self.refused.end()
+        self.refused.end()?;
+        self.explores.end()?;
+        self.learned.end()
     }
 }

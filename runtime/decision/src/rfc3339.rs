@@ -1,6 +1,6 @@
 //! RFC 3339 times to microseconds and back. Owns no clock.
 
-use selvedge_decision::TimeUs;
+use crate::TimeUs;
 
 const SECOND_US: i64 = 1_000_000;
 const DAY_S: i64 = 86_400;

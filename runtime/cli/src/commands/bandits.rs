@@ -1,0 +1,163 @@
+//! `selvedge bandits`: what policies learned, and the switch that keeps them from exploring.
+
+use std::collections::BTreeSet;
+
+use selvedge_node::bandits::Snapshot;
+use selvedge_node::link::nats::bandits::OFF;
+use serde::Serialize;
+
+use crate::core::{CoreArgs, block_on};
+use crate::output::{Outcome, Output, Usage};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Show what was learned: of each action how often it was chosen and rewarded.
+    Show {
+        #[command(flatten)]
+        core: CoreArgs,
+    },
+    /// Switch exploring off: every node chooses the best from the next second on, and goes on learning.
+    Off {
+        /// The placements; all when none is named.
+        placements: Vec<String>,
+        #[command(flatten)]
+        core: CoreArgs,
+    },
+    /// Switch exploring on again.
+    On {
+        /// The placements; all when none is named.
+        placements: Vec<String>,
+        #[command(flatten)]
+        core: CoreArgs,
+    },
+}
+
+#[derive(Serialize)]
+struct Report {
+    /// Placements in which exploring is switched off, `*` for all.
+    off: BTreeSet<String>,
+    bandits: Vec<Learned>,
+}
+
+#[derive(Serialize)]
+struct Learned {
+    bandit: String,
+    /// All up to this sequence of the stream is in it.
+    at: u64,
+    actions: Vec<Action>,
+}
+
+#[derive(Serialize)]
+struct Action {
+    action: String,
+    trials: i64,
+    rewards: i64,
+}
+
+/// All placements.
+const ALL: &str = "*";
+
+// === impl Command ===
+
+impl Command {
+    pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        match self {
+            Self::Show { core } => block_on(0, show(&core, output)),
+            Self::Off { placements, core } => block_on(
+                0,
+                switch(&core, output, |off| {
+                    off.extend(if placements.is_empty() { vec![ALL.to_owned()] } else { placements });
+                    Ok(())
+                }),
+            ),
+            Self::On { placements, core } => block_on(
+                0,
+                switch(&core, output, |off| {
+                    if placements.is_empty() {
+                        off.clear();
+                    } else if off.contains(ALL) {
+                        let why = "exploring is switched off everywhere: `selvedge bandits on` switches it on, then switch it off \
+                               where it is to stay off";
+                        return Err(Usage(why.to_owned()).into());
+                    }
+                    placements.iter().for_each(|placement| drop(off.remove(placement)));
+                    Ok(())
+                }),
+            ),
+        }
+    }
+}
+
+async fn show(core: &CoreArgs, output: &Output) -> anyhow::Result<Outcome> {
+    let nats = core.connect().await?;
+    let (values, _) = nats.bandits(0).await?;
+    let mut report = Report { off: BTreeSet::new(), bandits: Vec::new() };
+    for (key, json) in values {
+        let Some(json) = json else { continue };
+        if key == OFF {
+            report.off = serde_json::from_slice(&json).unwrap_or_default();
+        } else if let Some(snapshot) = Snapshot::read(&json) {
+            let actions = snapshot.tally.totals().map(|(action, trials, rewards)| Action {
+                action: action.to_owned(),
+                trials,
+                rewards,
+            });
+            report.bandits.push(Learned { bandit: key, at: snapshot.at, actions: actions.collect() });
+        }
+    }
+    report.bandits.sort_by(|a, b| a.bandit.cmp(&b.bandit));
+    output.data(&report, report.text())?;
+    Ok(Outcome::Ok)
+}
+
+async fn switch(
+    core: &CoreArgs,
+    output: &Output,
+    change: impl FnOnce(&mut BTreeSet<String>) -> anyhow::Result<()>,
+) -> anyhow::Result<Outcome> {
+    let nats = core.connect().await?;
+    let mut off = nats.exploring_off().await?;
+    change(&mut off)?;
+    nats.switch_exploring_off(&off).await?;
+    let report = Report { off, bandits: Vec::new() };
+    output.data(&report.off, report.switched())?;
+    Ok(Outcome::Ok)
+}
+
+// === impl Report ===
+
+impl Report {
+    fn switched(&self) -> String {
+        if self.off.is_empty() {
+            "exploring is switched off nowhere".to_owned()
+        } else if self.off.contains(ALL) {
+            "exploring is switched off everywhere".to_owned()
+        } else {
+            let off: Vec<&str> = self.off.iter().map(String::as_str).collect();
+            format!("exploring is switched off in {}", off.join(", "))
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = self.switched();
+        if self.bandits.is_empty() {
+            text.push_str("\nnothing was learned yet: `selvedge core bandits` merges what nodes learn");
+        }
+        for bandit in &self.bandits {
+            text.push_str(&format!("\n\n{} (up to {} of the stream)\n", bandit.bandit, bandit.at));
+            let width = bandit.actions.iter().map(|action| action.action.chars().count()).max().unwrap_or(0).max(6);
+            text.push_str(&format!("{:width$}  {:>10}  {:>10}  {:>7}", "action", "chosen", "rewarded", "rate"));
+            for action in &bandit.actions {
+                let rate = if action.trials > 0 { action.rewards as f64 / action.trials as f64 } else { 0.0 };
+                text.push_str(&format!(
+                    "\n{:width$}  {:>10}  {:>10}  {:>6.2}%",
+                    action.action,
+                    action.trials,
+                    action.rewards,
+                    100.0 * rate
+                ));
+            }
+        }
+        text
+    }
+}

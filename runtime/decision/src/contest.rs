@@ -1,0 +1,214 @@
+//! Who is best, when what each candidate is worth is known only as a distribution: the probability of each to be the best of
+//! those that are left, by quadrature. Owns the grid and the sums; what is drawn with the probabilities is `policy`'s.
+//!
+//! For independent values θ with densities f and distribution functions F, P(i is best) = ∫ f_i(x) Π_{j≠i} F_j(x) dx. The
+//! integral is a sum over the cells of a grid that follows every distribution that can win; inside a cell the others are taken
+//! at its middle. The probabilities are what is drawn with and what is recorded, so how close they are to the integral changes
+//! what is explored and never whether a propensity is true.
+
+/// Where a distribution's cells begin and end, in standard deviations from its mean.
+const SPREAD: [f64; 13] = [-5.0, -3.5, -2.5, -1.75, -1.1, -0.55, 0.0, 0.55, 1.1, 1.75, 2.5, 3.5, 5.0];
+/// The most points of a grid: with more distributions each of them has fewer of its own.
+const MAX_POINTS: usize = 512;
+/// What is this near to 0 or 1 counts as being there: a density may have no value at the ends.
+const EDGE: f64 = 1e-9;
+
+/// What one candidate is worth, as far as that is known: successes and failures, each with those of the prior, above 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Beta {
+    /// Successes.
+    pub a: f64,
+    /// Failures.
+    pub b: f64,
+    /// The value is θ times this.
+    pub scale: f64,
+}
+
+/// Distributions on a grid that they share.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Contest {
+    places: usize,
+    points: usize,
+    /// By candidate, then by point: the share of its distribution below the point. Empty for one that cannot win.
+    below: Vec<Vec<f64>>,
+}
+
+// === impl Beta ===
+
+impl Beta {
+    /// The mean of the value.
+    pub fn mean(&self) -> f64 {
+        self.scale * self.a / (self.a + self.b)
+    }
+
+    fn deviation(&self) -> f64 {
+        let sum = self.a + self.b;
+        self.scale * (self.a * self.b / (sum * sum * (sum + 1.0))).sqrt()
+    }
+
+    /// The logarithm of the density at `x`, up to a constant.
+    fn log_density(&self, x: f64) -> f64 {
+        let x = (x / self.scale).clamp(EDGE, 1.0 - EDGE);
+        (self.a - 1.0) * libm::log(x) + (self.b - 1.0) * libm::log1p(-x)
+    }
+
+    /// Its distribution function at the points of a grid, by the trapezoid rule, 0 at the first point and 1 at the last.
+    fn below(&self, grid: &[f64]) -> Vec<f64> {
+        let logs: Vec<f64> = grid.iter().map(|x| self.log_density(*x)).collect();
+        let inside = |x: f64| (0.0..=self.scale).contains(&x);
+        let top = grid.iter().zip(&logs).filter(|(x, _)| inside(**x)).map(|(_, log)| *log).fold(f64::MIN, f64::max);
+        let density = |at: usize| if inside(grid[at]) { libm::exp(logs[at] - top) } else { 0.0 };
+        let mut below = Vec::with_capacity(grid.len());
+        let (mut sum, mut left) = (0.0, density(0));
+        below.push(0.0);
+        for at in 1..grid.len() {
+            let right = density(at);
+            sum += (left + right) * 0.5 * (grid[at] - grid[at - 1]);
+            left = right;
+            below.push(sum);
+        }
+        if sum > 0.0 {
+            below.iter_mut().for_each(|share| *share /= sum);
+        }
+        below
+    }
+}
+
+// === impl Contest ===
+
+impl Contest {
+    /// Between Beta distributions, for so many places.
+    pub fn new(values: &[Beta], places: usize) -> Self {
+        // Who is worse at five deviations above its mean than enough others at five below does not win a place.
+        let reach =
+            |value: &Beta, side: f64| (value.mean() + side * SPREAD[12] * value.deviation()).clamp(0.0, value.scale);
+        let mut floors: Vec<f64> = values.iter().map(|value| reach(value, -1.0)).collect();
+        floors.sort_unstable_by(|a, b| b.total_cmp(a));
+        let floor = floors.get(places.saturating_sub(1)).copied().unwrap_or(0.0);
+        let can_win: Vec<bool> = values.iter().map(|value| value.scale > 0.0 && reach(value, 1.0) >= floor).collect();
+        let mut grid = Vec::new();
+        for (value, _) in values.iter().zip(&can_win).filter(|(_, can_win)| **can_win) {
+            let (mean, deviation) = (value.mean(), value.deviation());
+            grid.extend(SPREAD.iter().map(|step| (mean + step * deviation).clamp(0.0, value.scale)));
+            grid.push(value.scale * (1.0 - EDGE));
+        }
+        grid.sort_unstable_by(f64::total_cmp);
+        grid.dedup();
+        let every = grid.len().div_ceil(MAX_POINTS).max(1);
+        let last = grid.last().copied();
+        let mut grid: Vec<f64> = grid.into_iter().step_by(every).collect();
+        if grid.last() != last.as_ref() {
+            grid.extend(last);
+        }
+        let below =
+            values.iter().zip(&can_win).map(|(value, can_win)| if *can_win { value.below(&grid) } else { vec![] });
+        Self { places, points: grid.len(), below: below.collect() }
+    }
+
+    /// For how many places it is.
+    pub fn places(&self) -> usize {
+        self.places
+    }
+
+    /// The probability of each of `alive` to be the best of them, in their order; they add up to 1 unless none of them can be
+    /// told apart, when all are 0.
+    pub fn odds(&self, alive: &[u32]) -> Vec<f64> {
+        let mut odds = vec![0.0; alive.len()];
+        let who: Vec<(usize, &[f64])> = alive
+            .iter()
+            .enumerate()
+            .map(|(at, row)| (at, &self.below[*row as usize][..]))
+            .filter(|(_, below)| !below.is_empty())
+            .collect();
+        if let [(at, _)] = who[..] {
+            odds[at] = 1.0;
+            return odds;
+        }
+        // For each cell: the product of all others' middles is one from the left times one from the right.
+        let mut right = vec![1.0; who.len() + 1];
+        for cell in 1..self.points {
+            let middle = |below: &[f64]| 0.5 * (below[cell - 1] + below[cell]);
+            for (at, (_, below)) in who.iter().enumerate().rev() {
+                right[at] = right[at + 1] * middle(below);
+            }
+            let mut left = 1.0;
+            for (at, (to, below)) in who.iter().enumerate() {
+                odds[*to] += (below[cell] - below[cell - 1]) * left * right[at + 1];
+                left *= middle(below);
+            }
+        }
+        let sum: f64 = odds.iter().sum();
+        if sum > 0.0 {
+            odds.iter_mut().for_each(|odd| *odd /= sum);
+        }
+        odds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beta(a: f64, b: f64) -> Beta {
+        Beta { a, b, scale: 1.0 }
+    }
+
+    fn odds(values: &[Beta]) -> Vec<f64> {
+        Contest::new(values, 1).odds(&(0..values.len() as u32).collect::<Vec<_>>())
+    }
+
+    /// For whole numbers, P(θ1 > θ2) in closed form: the sum over i < a1 of
+    /// B(a2 + i, b1 + b2) / ((b1 + i) B(1 + i, b1) B(a2, b2)).
+    fn exactly(one: Beta, two: Beta) -> f64 {
+        let ln_beta = |a: f64, b: f64| libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b);
+        (0..one.a as u32)
+            .map(f64::from)
+            .map(|i| {
+                let log = ln_beta(two.a + i, one.b + two.b)
+                    - libm::log(one.b + i)
+                    - ln_beta(1.0 + i, one.b)
+                    - ln_beta(two.a, two.b);
+                libm::exp(log)
+            })
+            .sum()
+    }
+
+    #[test]
+    fn two_are_as_the_closed_form_says() {
+        for (one, two) in [
+            (beta(1.0, 1.0), beta(1.0, 1.0)),
+            (beta(2.0, 9.0), beta(1.0, 1.0)),
+            (beta(11.0, 200.0), beta(15.0, 190.0)),
+            (beta(500.0, 9_500.0), beta(520.0, 9_480.0)),
+            (beta(50.0, 100_000.0), beta(1.0, 20.0)),
+            (beta(3.0, 1.0), beta(30.0, 10.0)),
+        ] {
+            let (found, expected) = (odds(&[one, two])[0], exactly(one, two));
+            assert!((found - expected).abs() < 0.01, "{one:?} against {two:?}: {found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn equals_are_equal_and_who_cannot_win_does_not() {
+        let check = |values: &[Beta], expected: &[f64]| {
+            let found = odds(values);
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{values:?}: {found:?}");
+            assert!((found.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{found:?}");
+        };
+        check(&[beta(1.0, 1.0); 4], &[0.25; 4]);
+        check(&[beta(900.0, 100.0), beta(100.0, 900.0)], &[1.0, 0.0]);
+        check(&[beta(1.0, 1.0), Beta { scale: 0.0, ..beta(1.0, 1.0) }], &[1.0, 0.0]);
+        check(&[beta(7.0, 3.0)], &[1.0]);
+        // Of those that are left.
+        let values = [beta(900.0, 100.0), beta(50.0, 50.0), beta(50.0, 50.0)];
+        let left = |places: usize| Contest::new(&values, places).odds(&[1, 2]);
+        assert_eq!(left(1), [0.0, 0.0], "they were never to win the one place");
+        assert!(left(2).iter().all(|odd| (odd - 0.5).abs() < 1e-9), "{:?}", left(2));
+        // Twice as much of half as often is as good.
+        let found = odds(&[Beta { scale: 2.0, ..beta(100.0, 900.0) }, beta(200.0, 800.0)]);
+        assert!((found[0] - 0.5).abs() < 0.05, "{found:?}");
+        // Many of them share the points.
+        let many: Vec<Beta> = (0..300).map(|at| beta(1.0 + f64::from(at % 7), 20.0)).collect();
+        assert!((odds(&many).iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    }
+}

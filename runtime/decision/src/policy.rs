@@ -1,0 +1,332 @@
+//! How to choose among the scored: for each place the probability of every candidate that is left, then one draw. Owns the
+//! policies' probabilities, the floor and the budget, and the order of draws; what a probability becomes is recorded as the
+//! choice's propensity.
+//!
+//! Every policy is made of the same four steps, so that a propensity means the same in all of them: the policy's own
+//! probabilities of the candidates that are left; at most the budget's share for others than the best; at least the floor for
+//! each; one number of the decision's own sequence picks.
+
+use std::sync::Arc;
+
+use crate::contest::{Beta, Contest};
+
+/// How to choose, compiled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Which.
+    pub kind: PolicyKind,
+    /// The least probability of each candidate that may be chosen.
+    pub floor: f64,
+    /// The largest probability of any other than the best in one place, but for what the floor takes.
+    pub budget: f64,
+    /// The plan's bandit that it learns with.
+    pub bandit: Option<usize>,
+    /// Rewards and misses that each action begins with.
+    pub prior: [f64; 2],
+}
+
+/// A way to choose.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PolicyKind {
+    /// The best.
+    Argmax,
+    /// The best; in this share of draws any, all alike.
+    Epsilon(f64),
+    /// With probabilities in proportion to exp(score / temperature): place after place that is the model of Plackett and Luce.
+    Softmax(f64),
+    /// Thompson sampling with Beta distributions: with the probability of being the best.
+    Thompson,
+}
+
+/// The candidates' distributions as they were computed last, to be used again while nothing was learned.
+#[derive(Debug, Clone, Default)]
+pub struct Contests {
+    known: Vec<(Vec<Beta>, Arc<Contest>, Vec<f64>)>,
+}
+
+/// Distributions that are kept: a node's thread sees few placements at once.
+const KEPT: usize = 16;
+
+/// A contest and the odds of its first place.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Odds {
+    contest: Arc<Contest>,
+    first: Vec<f64>,
+}
+
+/// The draws of one decision.
+pub(crate) struct Draws<'a> {
+    policy: &'a Policy,
+    /// Whether it may choose another than the best.
+    explores: bool,
+    /// Rows that are left, best first.
+    left: Vec<u32>,
+    /// How many of them the best-first order has given away.
+    taken: usize,
+    /// By row: its weight in a softmax.
+    weights: Vec<f64>,
+    odds: Option<Odds>,
+    random: Random,
+    drawn: u32,
+}
+
+/// One that was drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Drawn {
+    /// The candidate.
+    pub(crate) row: u32,
+    /// Its probability in this draw.
+    pub(crate) propensity: f64,
+    /// The how-manieth draw it was, from 0.
+    pub(crate) draw: u32,
+    /// Whether it was not the best of those left.
+    pub(crate) explored: bool,
+}
+
+/// A sequence of numbers from a seed: SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+/// 2014), so that one decision's draws follow from its id alone.
+struct Random(u64);
+
+// === impl Policy ===
+
+impl Policy {
+    /// The best, always.
+    pub const fn argmax() -> Self {
+        Self { kind: PolicyKind::Argmax, floor: 0.0, budget: 1.0, bandit: None, prior: [1.0, 1.0] }
+    }
+
+    /// Whether it ever chooses another than the best.
+    pub fn explores(&self) -> bool {
+        !matches!(self.kind, PolicyKind::Argmax) || self.floor > 0.0
+    }
+}
+
+// === impl Contests ===
+
+impl Contests {
+    /// The contest between `values` for so many places.
+    pub(crate) fn between(&mut self, values: Vec<Beta>, places: usize) -> Odds {
+        // One that was for fewer places is another: it left out who could not win them.
+        if let Some(at) =
+            self.known.iter().position(|(known, contest, _)| *known == values && contest.places() == places)
+        {
+            let found = self.known.remove(at);
+            let odds = Odds { contest: Arc::clone(&found.1), first: found.2.clone() };
+            self.known.push(found);
+            return odds;
+        }
+        let contest = Arc::new(Contest::new(&values, places));
+        let first = contest.odds(&(0..values.len() as u32).collect::<Vec<_>>());
+        if self.known.len() == KEPT {
+            self.known.remove(0);
+        }
+        self.known.push((values, Arc::clone(&contest), first.clone()));
+        Odds { contest, first }
+    }
+}
+
+// === impl Draws ===
+
+impl<'a> Draws<'a> {
+    /// Draws from `order`, best first. `scores` are by row; `odds` are those of a Thompson policy, in which only rows of `order`
+    /// have a part.
+    pub(crate) fn new(
+        policy: &'a Policy,
+        explores: bool,
+        order: Vec<u32>,
+        scores: &[f64],
+        odds: Option<Odds>,
+        seed: u64,
+    ) -> Self {
+        let explores = explores && policy.explores();
+        let weights = match policy.kind {
+            PolicyKind::Softmax(temperature) if explores => {
+                let top = order.first().map_or(0.0, |row| scores[*row as usize]);
+                scores.iter().map(|score| libm::exp((score - top) / temperature)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Self { policy, explores, left: order, taken: 0, weights, odds, random: Random(seed), drawn: 0 }
+    }
+
+    /// The next, until none is left.
+    pub(crate) fn next(&mut self) -> Option<Drawn> {
+        let draw = self.drawn;
+        self.drawn += 1;
+        if !self.explores {
+            let row = *self.left.get(self.taken)?;
+            self.taken += 1;
+            return Some(Drawn { row, propensity: 1.0, draw, explored: false });
+        }
+        if self.left.is_empty() {
+            return None;
+        }
+        let probabilities = self.probabilities();
+        let at = self.random.pick(&probabilities);
+        let row = self.left.remove(at);
+        Some(Drawn { row, propensity: probabilities[at], draw, explored: at != 0 })
+    }
+
+    /// Of each that is left, best first.
+    fn probabilities(&mut self) -> Vec<f64> {
+        let n = self.left.len();
+        let mut of = self.own();
+        let others = 1.0 - of[0];
+        if others > self.policy.budget {
+            of[1..].iter_mut().for_each(|p| *p *= self.policy.budget / others);
+            of[0] = 1.0 - self.policy.budget;
+        }
+        let floor = self.policy.floor.min(1.0 / n as f64);
+        if floor > 0.0 {
+            of.iter_mut().for_each(|p| *p = *p * (1.0 - floor * n as f64) + floor);
+        }
+        of
+    }
+
+    /// The policy's own.
+    fn own(&self) -> Vec<f64> {
+        let n = self.left.len();
+        let mut of = match (self.policy.kind, &self.odds) {
+            (PolicyKind::Epsilon(epsilon), _) => {
+                let mut of = vec![epsilon / n as f64; n];
+                of[0] += 1.0 - epsilon;
+                return of;
+            }
+            (PolicyKind::Softmax(_), _) => self.left.iter().map(|row| self.weights[*row as usize]).collect(),
+            (PolicyKind::Thompson, Some(odds)) if self.drawn == 1 => {
+                self.left.iter().map(|row| odds.first[*row as usize]).collect()
+            }
+            (PolicyKind::Thompson, Some(odds)) => odds.contest.odds(&self.left),
+            (PolicyKind::Thompson, None) | (PolicyKind::Argmax, _) => vec![0.0; n],
+        };
+        let sum: f64 = of.iter().sum();
+        if sum.is_normal() {
+            of.iter_mut().for_each(|p| *p /= sum);
+        } else {
+            // None of them stands out: the best it is.
+            of.fill(0.0);
+            of[0] = 1.0;
+        }
+        of
+    }
+}
+
+// === impl Random ===
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// An index, each with its probability.
+    fn pick(&mut self, probabilities: &[f64]) -> usize {
+        // 53 bits: every number of [0, 1) that an f64 has at this distance.
+        let mut point = (self.next() >> 11) as f64 / 9_007_199_254_740_992.0;
+        let mut last = 0;
+        for (at, probability) in probabilities.iter().enumerate().filter(|(_, probability)| **probability > 0.0) {
+            if point < *probability {
+                return at;
+            }
+            point -= probability;
+            last = at;
+        }
+        // What rounding leaves over.
+        last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const SCORES: [f64; 4] = [0.3, 0.9, 0.1, 0.6];
+
+    fn policy(kind: PolicyKind, floor: f64, budget: f64) -> Policy {
+        Policy { kind, floor, budget, bandit: None, prior: [1.0, 1.0] }
+    }
+
+    fn draws<'a>(policy: &'a Policy, seed: u64) -> Draws<'a> {
+        let odds = (policy.kind == PolicyKind::Thompson).then(|| {
+            let values = SCORES.map(|score| Beta { a: 10.0 * score, b: 10.0 - 10.0 * score, scale: 1.0 });
+            Contests::default().between(values.to_vec(), 4)
+        });
+        Draws::new(policy, true, vec![1, 3, 0, 2], &SCORES, odds, seed)
+    }
+
+    #[test]
+    fn probabilities_are_the_policy_s_within_floor_and_budget() {
+        let check = |kind: PolicyKind, floor: f64, budget: f64, expected: [f64; 4]| {
+            let policy = policy(kind, floor, budget);
+            let found = draws(&policy, 1).probabilities();
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{policy:?}: {found:?}");
+        };
+        check(PolicyKind::Argmax, 0.0, 1.0, [1.0, 0.0, 0.0, 0.0]);
+        check(PolicyKind::Argmax, 0.05, 1.0, [0.85, 0.05, 0.05, 0.05]);
+        check(PolicyKind::Epsilon(0.2), 0.0, 1.0, [0.85, 0.05, 0.05, 0.05]);
+        check(PolicyKind::Epsilon(0.2), 0.0, 0.03, [0.97, 0.01, 0.01, 0.01]);
+        check(PolicyKind::Epsilon(0.0), 9.0, 1.0, [0.25; 4]);
+        let e = [0.0, -0.3, -0.6, -0.8].map(|z: f64| libm::exp(z / 0.5));
+        let sum: f64 = e.iter().sum();
+        check(PolicyKind::Softmax(0.5), 0.0, 1.0, e.map(|e| e / sum));
+    }
+
+    /// Draws as often as the propensities say: chi-square of the first two places over many seeds.
+    #[test]
+    fn what_is_drawn_is_as_frequent_as_recorded() {
+        for kind in [PolicyKind::Epsilon(0.3), PolicyKind::Softmax(0.4), PolicyKind::Thompson] {
+            let policy = policy(kind, 0.02, 1.0);
+            let mut counts = std::collections::BTreeMap::<(u32, u32), (u32, f64)>::new();
+            let n = 20_000;
+            for seed in 0..n {
+                let mut draws = draws(&policy, seed);
+                let (one, two) = (draws.next().unwrap(), draws.next().unwrap());
+                assert!(one.propensity >= 0.02 && two.propensity >= 0.02, "{one:?} {two:?}");
+                assert_eq!((one.draw, two.draw, one.explored), (0, 1, one.row != 1));
+                let place = counts.entry((one.row, two.row)).or_default();
+                *place = (place.0 + 1, one.propensity * two.propensity);
+            }
+            let (mut chi, mut sum) = (0.0, 0.0);
+            for (count, propensity) in counts.values() {
+                let expected = propensity * n as f64;
+                chi += (f64::from(*count) - expected) * (f64::from(*count) - expected) / expected;
+                sum += propensity;
+            }
+            assert!((sum - 1.0).abs() < 1e-9, "{kind:?}: all pairs came, and their propensities are {sum}");
+            // The 99.9 % quantile with 11 degrees of freedom.
+            assert!(chi < 31.26, "{kind:?}: {chi} {counts:?}");
+        }
+    }
+
+    #[test]
+    fn without_exploration_the_best_come_in_order() {
+        let policy = policy(PolicyKind::Softmax(9.0), 0.1, 1.0);
+        let mut draws = Draws::new(&policy, false, vec![1, 3, 0, 2], &SCORES, None, 7);
+        let rows: Vec<(u32, f64)> =
+            std::iter::from_fn(|| draws.next()).map(|drawn| (drawn.row, drawn.propensity)).collect();
+        assert_eq!(rows, [(1, 1.0), (3, 1.0), (0, 1.0), (2, 1.0)]);
+    }
+
+    #[test]
+    fn the_sequence_is_the_published_one() {
+        // SplitMix64 from seed 1234567, as in the test vectors that go round with its reference implementation.
+        let mut random = Random(1_234_567);
+        let found: Vec<u64> = (0..3).map(|_| random.next()).collect();
+        assert_eq!(found, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+    }
+
+    #[test]
+    fn what_was_computed_is_used_again_until_something_was_learned() {
+        let mut contests = Contests::default();
+        let values = |a: f64| vec![Beta { a, b: 9.0, scale: 1.0 }, Beta { a: 2.0, b: 9.0, scale: 1.0 }];
+        let first = contests.between(values(1.0), 1);
+        assert!(Arc::ptr_eq(&first.contest, &contests.between(values(1.0), 1).contest));
+        assert!(!Arc::ptr_eq(&first.contest, &contests.between(values(2.0), 1).contest));
+        assert!(!Arc::ptr_eq(&first.contest, &contests.between(values(1.0), 2).contest));
+        (0..100).for_each(|at| drop(contests.between(values(f64::from(at) + 3.0), 1)));
+        assert_eq!(contests.known.len(), KEPT);
+    }
+}

@@ -1,0 +1,310 @@
+//! What policies learn: rewards are joined to the decisions that earned them, on the node at once and at the core for all nodes.
+//! Owns a node's share of it: what it learned itself since the core last told what all have learned together.
+//!
+//! **The core is the only one that merges.** It publishes for each bandit how often each action was chosen and rewarded, and which
+//! items of which runs are in those numbers. A node decides by them and by its own items that are not: it never adds what other
+//! nodes published, and never counts an item twice.
+//!
+//! **Whole numbers, whatever the order.** A trial or a reward belongs to the time bucket of its decision. So what comes out is
+//! the same for one reader of everything and for many nodes that are cut off, started again and told everything twice.
+
+mod ledger;
+mod merge;
+mod metrics;
+mod seen;
+mod snapshot;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use selvedge_decision::plan::Bandit;
+use selvedge_decision::{Epoch, NodeId, Plan, Record};
+use tokio::sync::watch;
+
+pub use self::ledger::{Counts, Gain, Ledger, Origin, kind_of};
+pub use self::merge::{Did, learn};
+pub use self::seen::Seen;
+pub use self::snapshot::Snapshot;
+pub use self::tally::Tally;
+use crate::clock::Clock;
+use crate::events::Event;
+use crate::link::{Link, LinkState};
+use crate::outbox::{Follower, Lane};
+
+/// How often a node asks what the core has learned.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Decisions of one bandit that a node remembers for their rewards.
+const MOST_DECISIONS: usize = 100_000;
+/// Gains of one bandit that wait for the core to have them; of more the oldest go, and come back with what the core learned.
+const MOST_OWN: usize = 500_000;
+
+/// What a node has learned. Cheap to clone: all clones are one.
+#[derive(Clone)]
+pub struct Bandits {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node: NodeId,
+    epoch: Epoch,
+    clock: Clock,
+    learners: Mutex<Vec<Arc<Learner>>>,
+    /// Placements that may not explore, `*` for all.
+    off: ArcSwap<BTreeSet<String>>,
+    metrics: metrics::Metrics,
+}
+
+/// One bandit of a release, as decisions read it.
+pub struct Learner {
+    spec: Bandit,
+    /// Rewards and misses by action, in the order of the bandit's actions.
+    known: ArcSwap<Vec<[f64; 2]>>,
+    /// The core was asked for it.
+    asked: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    ledger: Ledger,
+    snapshot: Snapshot,
+    /// This run's gains that are not in the snapshot, in the order they came, and their sum.
+    own: VecDeque<Gain>,
+    tally: Tally,
+    changed: bool,
+}
+
+// === impl Bandits ===
+
+impl Bandits {
+    /// Of this run of a node.
+    pub fn new(node: NodeId, epoch: Epoch, clock: Clock) -> Self {
+        let shared = Shared {
+            node,
+            epoch,
+            clock,
+            learners: Mutex::default(),
+            off: ArcSwap::default(),
+            metrics: metrics::Metrics::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Exports what it counts.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.shared.metrics.register(registry);
+    }
+
+    /// The bandits of a release, by the plan's index. One that means the same as before goes on with what it knows.
+    pub fn bind(&self, plan: &Plan) -> Vec<Arc<Learner>> {
+        let mut learners = lock(&self.shared.learners);
+        // Who is held by no release any more.
+        learners.retain(|learner| Arc::strong_count(learner) > 1);
+        let bound = plan.bandits.iter().map(|spec| {
+            if let Some(known) = learners.iter().find(|learner| learner.spec == *spec) {
+                return Arc::clone(known);
+            }
+            let learner = Arc::new(Learner::new(spec.clone()));
+            // Another list of actions, say, learns the same.
+            let before = learners.iter().rev().find(|before| lock(&before.state).snapshot.is_of(spec));
+            if let Some(before) = before {
+                let before = lock(&before.state);
+                let mut state = lock(&learner.state);
+                state.snapshot = before.snapshot.clone();
+                state.own.clone_from(&before.own);
+                state.tally = before.tally.clone();
+                state.changed = true;
+            }
+            learner.weigh(self.shared.clock.now_us());
+            learners.push(Arc::clone(&learner));
+            learner
+        });
+        bound.collect()
+    }
+
+    /// Whether a placement may choose another than the best.
+    pub fn explores(&self, placement: &str) -> bool {
+        let off = self.shared.off.load();
+        off.is_empty() || !(off.contains("*") || off.contains(placement))
+    }
+
+    /// Asks the core until `stop`.
+    pub async fn run(self, link: Link, mut stop: watch::Receiver<bool>) {
+        let mut every = tokio::time::interval(ASK_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut known, mut told) = (0, String::new());
+        loop {
+            tokio::select! {
+                _ = every.tick() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            let now_us = self.shared.clock.now_us();
+            let learners: Vec<Arc<Learner>> = lock(&self.shared.learners).clone();
+            if let Link::Nats(nats) = &link
+                && LinkState::is_connected(&nats.state().borrow())
+            {
+                // All of them when a release brought a bandit that was not asked for before.
+                let after =
+                    if learners.iter().all(|learner| learner.asked.load(Ordering::Relaxed)) { known } else { 0 };
+                match nats.bandits(after).await {
+                    Ok((values, last)) => {
+                        known = last;
+                        learners.iter().for_each(|learner| learner.asked.store(true, Ordering::Relaxed));
+                        self.hear(&learners, &values);
+                        told.clear();
+                    }
+                    Err(error) => {
+                        let why = error.to_string();
+                        if why != told {
+                            tracing::warn!(%error, "what the core has learned cannot be read");
+                            told = why;
+                        }
+                    }
+                }
+            }
+            // What fades does so without any news.
+            learners.iter().for_each(|learner| learner.weigh(now_us));
+        }
+    }
+
+    fn hear(&self, learners: &[Arc<Learner>], values: &[(String, Option<bytes::Bytes>)]) {
+        for (key, json) in values {
+            if key == crate::link::nats::bandits::OFF {
+                let off: BTreeSet<String> =
+                    json.as_ref().and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+                if **self.shared.off.load() != off {
+                    tracing::info!(placements = ?off, "exploring is switched off there and nowhere else");
+                    self.shared.off.store(Arc::new(off));
+                }
+                continue;
+            }
+            let Some(snapshot) = json.as_ref().and_then(|json| Snapshot::read(json)) else { continue };
+            for learner in learners.iter().filter(|learner| snapshot.is_of(&learner.spec)) {
+                learner.hear(snapshot.clone(), &self.shared.node, self.shared.epoch);
+            }
+        }
+    }
+
+    fn each(&self, mut take: impl FnMut(&mut Ledger) -> Vec<Gain>) {
+        let now_us = self.shared.clock.now_us();
+        for learner in lock(&self.shared.learners).iter() {
+            let before = lock(&learner.state).ledger.counts();
+            learner.take(&mut take);
+            self.shared.metrics.count(before, lock(&learner.state).ledger.counts());
+            learner.weigh(now_us);
+        }
+    }
+}
+
+impl std::fmt::Debug for Bandits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bandits").finish_non_exhaustive()
+    }
+}
+
+impl Follower for Bandits {
+    fn stored(&self, lane: Lane, first_seq: u64, events: &[Event]) {
+        if events.iter().all(|event| event.decision_id.is_none()) {
+            return;
+        }
+        self.each(|ledger| {
+            let place = |at: usize| Origin { lane, seq: first_seq + at as u64, is_old: false };
+            events.iter().enumerate().filter_map(|(at, event)| ledger.event(event, place(at))).collect()
+        });
+    }
+
+    fn recorded(&self, first_seq: u64, records: &[Record]) {
+        self.each(|ledger| {
+            let place = |at: usize| Origin { lane: Lane::Decisions, seq: first_seq + at as u64, is_old: false };
+            records.iter().enumerate().flat_map(|(at, record)| ledger.decision(record, place(at))).collect()
+        });
+    }
+}
+
+// === impl Learner ===
+
+impl Learner {
+    fn new(spec: Bandit) -> Self {
+        let known = vec![[0.0; 2]; spec.actions.len()];
+        let state = State {
+            ledger: Ledger::new(spec.clone(), MOST_DECISIONS),
+            snapshot: Snapshot::new(&spec),
+            own: VecDeque::new(),
+            tally: Tally::default(),
+            changed: false,
+        };
+        Self { spec, known: ArcSwap::from_pointee(known), asked: AtomicBool::new(false), state: Mutex::new(state) }
+    }
+
+    /// Rewards and misses of each candidate.
+    pub fn learned(&self, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
+        let known = self.known.load();
+        let actions = &self.spec.actions;
+        let of = |(at, id): (usize, &Arc<str>)| {
+            // Most often all of them, in their order.
+            let at =
+                if actions.get(at) == Some(id) { Some(at) } else { actions.iter().position(|action| action == id) };
+            at.and_then(|at| known.get(at)).copied().unwrap_or_default()
+        };
+        ids.iter().enumerate().map(of).collect()
+    }
+
+    fn take(&self, take: impl FnOnce(&mut Ledger) -> Vec<Gain>) {
+        let mut state = lock(&self.state);
+        for gain in take(&mut state.ledger) {
+            state.tally.add(&gain, 1);
+            state.own.push_back(gain);
+            state.changed = true;
+        }
+        while state.own.len() > MOST_OWN {
+            if let Some(gain) = state.own.pop_front() {
+                state.tally.add(&gain, -1);
+            }
+        }
+    }
+
+    /// Takes what the core has learned, and lets go of own gains that are in it.
+    fn hear(&self, snapshot: Snapshot, node: &NodeId, epoch: Epoch) {
+        let mut state = lock(&self.state);
+        // One that is older than what is known would take back what was let go of.
+        if snapshot.stream_us == state.snapshot.stream_us && snapshot.at < state.snapshot.at {
+            return;
+        }
+        let has = |lane: Lane, seq: u64| snapshot.run(node, epoch, lane).is_some_and(|run| run.seen.has(seq));
+        let is_in =
+            |gain: &Gain| has(Lane::Decisions, gain.decision) && gain.reward.is_none_or(|(lane, seq)| has(lane, seq));
+        let (gone, own): (VecDeque<Gain>, VecDeque<Gain>) = std::mem::take(&mut state.own).into_iter().partition(is_in);
+        state.own = own;
+        gone.iter().for_each(|gain| state.tally.add(gain, -1));
+        state.snapshot = snapshot;
+        state.changed = true;
+    }
+
+    /// Publishes what is known now, when something changed or fades.
+    fn weigh(&self, now_us: i64) {
+        let mut state = lock(&self.state);
+        if !std::mem::take(&mut state.changed) && self.spec.half_life_us.is_none() {
+            return;
+        }
+        let bucket_us = ledger::bucket_us(&self.spec);
+        let known: Vec<[f64; 2]> = self
+            .spec
+            .actions
+            .iter()
+            .map(|action| state.snapshot.tally.weighed(&state.tally, action, bucket_us, now_us))
+            .collect();
+        // The same numbers stay the same distributions, which are not computed again.
+        if **self.known.load() != known {
+            self.known.store(Arc::new(known));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,280 @@
+//! The one that merges: reads what all nodes decided and were told of, and publishes for each bandit what it comes to. Owns the
+//! turns of that: blocks of the stream in, one value a bandit out, each written only over the one it was made from, with what is
+//! in it. Whatever ends when, the next begins from the bucket, reads the stream again as far back as rewards may come, and adds
+//! nothing twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use selvedge_decision::plan::Bandit;
+use selvedge_decision::{Epoch, NodeId, TimeUs};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::snapshot::{self, Run};
+use super::{Ledger, Origin, Snapshot};
+use crate::link::LinkState;
+use crate::link::nats::NatsLink;
+use crate::link::nats::aggregates::NotWritten;
+use crate::link::nats::events::{BlockQuery, BlocksFrom, ReadFailure};
+use crate::link::nats::releases::CoreError;
+use crate::outbox::Lane;
+use crate::outbox::block::{self, Items};
+
+/// How long gains come together before they are published.
+const GATHER: Duration = Duration::from_millis(500);
+/// How often it is published how far the reading is when nothing changes, and told.
+const PROVE_EVERY: Duration = Duration::from_secs(10);
+/// How long to wait after a failure, and for a stream that is not there.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What an instance tells, one line each.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "did", rename_all = "snake_case")]
+pub enum Did {
+    /// It begins to read.
+    Began {
+        /// The bandits.
+        bandits: Vec<String>,
+        /// Behind this sequence of the stream.
+        after: u64,
+    },
+    /// A bandit stands so.
+    Learned {
+        /// Which.
+        bandit: String,
+        /// All up to this sequence of the stream is in it.
+        at: u64,
+        /// Decisions by it.
+        trials: i64,
+        /// Rewards.
+        rewards: i64,
+    },
+    /// Something failed and is tried again.
+    Failed {
+        /// What.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for Did {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Began { bandits, after } => {
+                write!(f, "reads from {after} of the stream on, for {}", bandits.join(", "))
+            }
+            Self::Learned { bandit, at, trials, rewards } => {
+                write!(f, "{bandit}: {trials} chosen, {rewards} rewarded, up to {at} of the stream")
+            }
+            Self::Failed { why } => f.write_str(why),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    #[error(transparent)]
+    Read(#[from] ReadFailure),
+    #[error("{0}; is there another `core bandits`? One is enough, and only one can write")]
+    NotWritten(#[from] NotWritten),
+}
+
+/// A block of the stream.
+#[derive(Debug, Clone)]
+pub(super) struct Block {
+    pub(super) node: NodeId,
+    pub(super) epoch: Epoch,
+    pub(super) lane: Lane,
+    pub(super) first_seq: u64,
+    pub(super) sealed_us: TimeUs,
+    pub(super) items: Items,
+}
+
+/// A bandit on its way.
+pub(super) struct Merging {
+    ledger: Ledger,
+    pub(super) snapshot: Snapshot,
+    /// What was in it when this began.
+    began: BTreeMap<String, Run>,
+    revision: u64,
+    changed: bool,
+}
+
+/// Learns for `bandits` until `stop`. What fails is told and tried again.
+pub async fn learn(
+    nats: Arc<NatsLink>,
+    bandits: Vec<Bandit>,
+    most: usize,
+    tell: impl Fn(Did),
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut told: Option<(String, Instant)> = None;
+    loop {
+        let mut state = nats.state();
+        let is_over = tokio::select! {
+            () = connected(&mut state) => false,
+            () = stopped(&mut stop) => true,
+        };
+        if is_over {
+            return;
+        }
+        let Err(failure) = turn(&nats, &bandits, most, &tell, &mut stop).await else { return };
+        let why = failure.to_string();
+        if told.as_ref().is_none_or(|(last, when)| *last != why || when.elapsed() >= PROVE_EVERY) {
+            tell(Did::Failed { why: why.clone() });
+            told = Some((why, Instant::now()));
+        }
+        if tokio::time::timeout(PAUSE, stopped(&mut stop)).await.is_ok() {
+            return;
+        }
+    }
+}
+
+async fn connected(state: &mut watch::Receiver<LinkState>) {
+    state.wait_for(LinkState::is_connected).await.ok();
+}
+
+/// Waits for the word to stop; who would give it may be gone, which is the same.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    stop.wait_for(|stop| *stop).await.ok();
+}
+
+/// From the bucket on, until it is to stop or something fails.
+async fn turn(
+    nats: &NatsLink,
+    bandits: &[Bandit],
+    most: usize,
+    tell: &impl Fn(Did),
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let mut merging = Vec::with_capacity(bandits.len());
+    for spec in bandits {
+        let (json, revision) = nats.read_bandit(&spec.key).await?;
+        let known = json.and_then(|json| Snapshot::read(&json)).filter(|known| known.is_of(spec));
+        let snapshot = known.unwrap_or_else(|| Snapshot::new(spec));
+        merging.push(Merging::new(spec, snapshot, most, revision));
+    }
+    let query = |from| BlockQuery { lane: None, node: None, from, follow: true };
+    let mut blocks = nats.blocks(query(BlocksFrom::Start)).await?;
+    let stream_us = blocks.stream_created_us();
+    let last = blocks.last_sequence();
+    let begin = |merging: &Merging| merging.snapshot.begin(stream_us);
+    let after = merging.iter().map(begin).min().unwrap_or(0).min(last);
+    if after > 0 {
+        blocks = nats.blocks(query(BlocksFrom::After(after))).await?;
+    }
+    for merging in merging.iter_mut().filter(|merging| merging.snapshot.stream_us != stream_us) {
+        merging.snapshot.stream_us = stream_us;
+        merging.snapshot.marks.clear();
+    }
+    tell(Did::Began { bandits: bandits.iter().map(|spec| spec.key.clone()).collect(), after });
+    let mut turns = tokio::time::interval(GATHER);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut proven = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            () = stopped(stop) => {
+                publish(nats, &mut merging, true).await?;
+                return Ok(());
+            }
+            _ = turns.tick() => {
+                let is_time = proven.elapsed() >= PROVE_EVERY;
+                if publish(nats, &mut merging, is_time).await? || is_time {
+                    proven = Instant::now();
+                    merging.iter().for_each(|merging| tell(merging.did()));
+                }
+            }
+            block = blocks.next() => {
+                let Some(message) = block? else { return Ok(()) };
+                match Block::read(&message.bytes) {
+                    Ok(block) => merging.iter_mut().for_each(|merging| merging.take(&block, message.sequence)),
+                    // It will be no other the next time: what can be read behind it counts.
+                    Err(why) => tell(Did::Failed { why: format!("block {} is passed by: {why}", message.sequence) }),
+                }
+            }
+        }
+    }
+}
+
+/// Publishes what changed, or all. Whether anything was.
+async fn publish(nats: &NatsLink, all: &mut [Merging], is_time: bool) -> Result<bool, Failure> {
+    let mut any = false;
+    for merging in all.iter_mut().filter(|merging| merging.changed || (is_time && merging.snapshot.at > 0)) {
+        let json = Bytes::from(merging.snapshot.to_json());
+        merging.revision = nats.write_bandit(&merging.snapshot.bandit, json, merging.revision).await?;
+        any |= std::mem::take(&mut merging.changed);
+    }
+    Ok(any)
+}
+
+// === impl Block ===
+
+impl Block {
+    fn read(bytes: &[u8]) -> Result<Self, block::BadBlock> {
+        let (header, items) = block::decode(bytes)?;
+        let (node, epoch, lane) = (header.node, header.epoch, header.lane);
+        Ok(Self { node, epoch, lane, first_seq: header.first_seq, sealed_us: header.sealed_us, items })
+    }
+
+    fn count(&self) -> u64 {
+        match &self.items {
+            Items::Records(records) => records.len() as u64,
+            Items::Events(events) => events.len() as u64,
+        }
+    }
+}
+
+// === impl Merging ===
+
+impl Merging {
+    pub(super) fn new(spec: &Bandit, snapshot: Snapshot, most: usize, revision: u64) -> Self {
+        let began = snapshot.seen.clone();
+        Self { ledger: Ledger::new(spec.clone(), most), snapshot, began, revision, changed: false }
+    }
+
+    /// Takes a block, which has sequence `at` of the stream.
+    pub(super) fn take(&mut self, block: &Block, at: u64) {
+        let Block { node, epoch, lane, first_seq, sealed_us, items } = block;
+        let began = self.began.get(&snapshot::name(node, *epoch, *lane)).map(|run| &run.seen);
+        let seen = self.snapshot.run(node, *epoch, *lane).map(|run| run.seen.clone()).unwrap_or_default();
+        // What came since the beginning and comes again has nothing new; what was there then is read again to be known.
+        let origin = |place: usize| {
+            let seq = first_seq + place as u64;
+            let is_old = began.is_some_and(|began| began.has(seq));
+            (is_old || !seen.has(seq)).then_some(Origin { lane: *lane, seq, is_old })
+        };
+        let mut gains = Vec::new();
+        match items {
+            Items::Records(records) => {
+                for (place, record) in records.iter().enumerate() {
+                    gains.extend(origin(place).into_iter().flat_map(|origin| self.ledger.decision(record, origin)));
+                }
+            }
+            Items::Events(events) => {
+                for (place, event) in events.iter().enumerate() {
+                    gains.extend(origin(place).and_then(|origin| self.ledger.event(event, origin)));
+                }
+            }
+        }
+        self.changed |= !gains.is_empty();
+        gains.iter().for_each(|gain| self.snapshot.tally.add(gain, 1));
+        let run = self.snapshot.run_mut(node, *epoch, *lane);
+        run.seen.take(*first_seq..first_seq + block.count());
+        run.sealed_us = run.sealed_us.max(*sealed_us);
+        self.snapshot.pass(at.max(self.snapshot.at), *sealed_us);
+    }
+
+    fn did(&self) -> Did {
+        let (mut trials, mut rewards) = (0, 0);
+        for (_, tried, rewarded) in self.snapshot.tally.totals() {
+            trials += tried;
+            rewards += rewarded;
+        }
+        Did::Learned { bandit: self.snapshot.bandit.clone(), at: self.snapshot.at, trials, rewards }
+    }
+}

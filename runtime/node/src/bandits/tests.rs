@@ -1,0 +1,262 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use selvedge_decision::record::ChoiceRecord;
+use selvedge_decision::{DecisionId, Reason};
+
+use super::merge::{Block, Merging};
+use super::*;
+use crate::outbox::block::Items;
+use crate::outbox::samples::{event, record};
+
+const START_US: i64 = 1_700_000_000_000_000;
+const ACTIONS: [&str; 3] = ["action-0", "action-1", "action-2"];
+
+fn spec() -> Bandit {
+    Bandit {
+        key: "home-hero".into(),
+        placement: "home-hero".into(),
+        arm: None,
+        shared_arms: Vec::new(),
+        reward: "click".into(),
+        window_us: 60_000_000,
+        prior: [1.0, 1.0],
+        half_life_us: Some(8_000_000),
+        actions: ACTIONS.map(Arc::from).to_vec(),
+    }
+}
+
+/// Decision `n`, of one action or of a slate of all three.
+fn decision(n: u32, slate: bool) -> Record {
+    let time_us = START_US + i64::from(n) * 700_000;
+    let choice = |candidate: u32| ChoiceRecord { candidate, slot: 0, draw: 0, score: 0.5, propensity: 0.5 };
+    Record {
+        id: DecisionId::new(time_us, 7, n),
+        time_us,
+        experiment: None,
+        arm: None,
+        reason: Reason::Explored,
+        choices: if slate { (0..3).map(choice).collect() } else { vec![choice(n % 3)] },
+        ..record(u64::from(n))
+    }
+}
+
+fn click(n: u32, decided: &Record, item: Option<&str>, after_us: i64) -> Event {
+    Event {
+        name: "click".into(),
+        decision_id: Some(decided.id),
+        received_us: decided.time_us + after_us,
+        item: item.map(str::to_owned),
+        ..event(u64::from(n))
+    }
+}
+
+fn told(node: usize, lane: Lane, first_seq: u64, items: Items) -> Block {
+    let (node, epoch) = (format!("edge-{node}").parse().unwrap(), Epoch::new(1, node as u32));
+    Block { node, epoch, lane, first_seq, sealed_us: START_US, items }
+}
+
+prop_compose! {
+    /// Blocks of three nodes, and how the history goes: which block comes next, again and again, and when it is begun anew.
+    fn history()(
+        decisions in proptest::collection::vec((0..3usize, any::<bool>()), 1..40),
+        clicks in proptest::collection::vec((any::<Index>(), 0..3usize, 0..5usize, 0..80_000_000i64), 0..60),
+        sizes in proptest::collection::vec(1..6usize, 1..20),
+        order in proptest::collection::vec((any::<Index>(), 0..8u8), 0..200),
+    ) -> (Vec<Block>, Vec<(Index, u8)>) {
+        let mut records: BTreeMap<usize, Vec<Record>> = BTreeMap::new();
+        let mut events: BTreeMap<usize, Vec<Event>> = BTreeMap::new();
+        let all: Vec<Record> = (0u32..).zip(&decisions).map(|(n, (_, slate))| decision(n, *slate)).collect();
+        for (record, (node, _)) in all.iter().zip(&decisions) {
+            records.entry(*node).or_default().push(record.clone());
+        }
+        for (n, (which, node, item, after_us)) in (0u32..).zip(&clicks) {
+            let click = click(n, which.get(&all), ACTIONS.get(*item).copied(), *after_us);
+            events.entry(*node).or_default().push(click);
+        }
+        let mut all_told = Vec::new();
+        let mut sizes = sizes.into_iter().cycle();
+        for (node, records) in records {
+            let mut seq = 1;
+            let mut rest = &records[..];
+            while !rest.is_empty() {
+                let n = sizes.next().unwrap().min(rest.len());
+                let items = Items::Records(rest[..n].to_vec());
+                all_told.push(told(node, Lane::Decisions, seq, items));
+                (seq, rest) = (seq + n as u64, &rest[n..]);
+            }
+        }
+        for (node, events) in events {
+            let mut seq = 1;
+            let mut rest = &events[..];
+            while !rest.is_empty() {
+                let n = sizes.next().unwrap().min(rest.len());
+                all_told.push(told(node, Lane::Events, seq, Items::Events(rest[..n].to_vec())));
+                (seq, rest) = (seq + n as u64, &rest[n..]);
+            }
+        }
+        (all_told, order)
+    }
+}
+
+fn is_own(block: &Block) -> bool {
+    block.node.as_str() == "edge-0"
+}
+
+fn batch(told: &[Block]) -> Tally {
+    let mut merging = Merging::new(&spec(), Snapshot::new(&spec()), 1_000_000, 0);
+    for (at, told) in (1..).zip(told) {
+        merging.take(told, at);
+    }
+    merging.snapshot.tally
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// Duplicates, other orders, new beginnings from what was published: the same whole numbers as all at once.
+    #[test]
+    fn however_it_is_told_it_comes_to_the_same((told, order) in history()) {
+        let mut merging = Merging::new(&spec(), Snapshot::new(&spec()), 1_000_000, 0);
+        let mut came: Vec<&Block> = Vec::new();
+        let every = order.iter().map(|(which, turn)| (which.get(&told), *turn)).chain(told.iter().map(|told| (told, 0)));
+        for (block, turn) in every {
+            came.push(block);
+            merging.take(block, came.len() as u64);
+            if turn == 7 {
+                // It ends, by force perhaps, and begins anew with what was published; the stream is read once more.
+                let published = Snapshot::read(&merging.snapshot.to_json()).unwrap();
+                merging = Merging::new(&spec(), published, 1_000_000, 0);
+                for (at, again) in (1..).zip(&came) {
+                    merging.take(again, at);
+                }
+            }
+        }
+        prop_assert_eq!(merging.snapshot.tally, batch(&told));
+    }
+
+    /// What a node knows is what the core has of it and what it has itself, whenever the core speaks and however often.
+    #[test]
+    fn a_node_knows_what_was_told_once((told, order) in history()) {
+        let learner = Learner::new(spec());
+        let mut merging = Merging::new(&spec(), Snapshot::new(&spec()), 1_000_000, 0);
+        let own: Vec<&Block> = told.iter().filter(|told| is_own(told)).collect();
+        let (node, epoch) = ("edge-0".parse().unwrap(), Epoch::new(1, 0));
+        let mut next = own.iter();
+        let mut known: Vec<&Block> = Vec::new();
+        for (at, (which, turn)) in (1..).zip(&order) {
+            match turn {
+                0..4 => {
+                    // Its own items come to a node in their order.
+                    let Some(block) = next.next() else { continue };
+                    learner.take(|ledger| gains(ledger, block));
+                    known.push(block);
+                }
+                4..6 => {
+                    let block = which.get(&told);
+                    if !is_own(block) || known.iter().any(|known| (known.lane, known.first_seq) == (block.lane, block.first_seq)) {
+                        merging.take(block, at);
+                        if !is_own(block) {
+                            known.push(block);
+                        }
+                    }
+                }
+                _ => learner.hear(merging.snapshot.clone(), &node, epoch),
+            }
+        }
+        learner.hear(merging.snapshot.clone(), &node, epoch);
+        learner.hear(merging.snapshot.clone(), &node, epoch);
+        let now_us = START_US + 40_000_000;
+        learner.weigh(now_us);
+        // What only the core can join is not the node's: a reward told here for a decision made elsewhere, or the reverse.
+        let joined: Vec<Block> = known.iter().map(|told| (*told).clone()).collect();
+        let expected = split(&joined, &merging);
+        for (action, found) in ACTIONS.iter().zip(learner.known.load().iter()) {
+            prop_assert_eq!(*found, expected.weighed(&Tally::default(), action, 1_000_000, now_us), "{}", action);
+        }
+    }
+}
+
+/// What the core has, and what node 0 alone makes of its own items that the core does not have.
+fn split(known: &[Block], merging: &Merging) -> Tally {
+    let mut ledger = Ledger::new(spec(), 1_000_000);
+    let mut tally = merging.snapshot.tally.clone();
+    let (node, epoch): (NodeId, Epoch) = ("edge-0".parse().unwrap(), Epoch::new(1, 0));
+    for told in known.iter().filter(|told| is_own(told)) {
+        for gain in gains(&mut ledger, told) {
+            let has =
+                |lane: Lane, seq: u64| merging.snapshot.run(&node, epoch, lane).is_some_and(|run| run.seen.has(seq));
+            let is_in = has(Lane::Decisions, gain.decision) && gain.reward.is_none_or(|(lane, seq)| has(lane, seq));
+            if !is_in {
+                tally.add(&gain, 1);
+            }
+        }
+    }
+    tally
+}
+
+fn gains(ledger: &mut Ledger, told: &Block) -> Vec<Gain> {
+    let origin = |at: usize| Origin { lane: told.lane, seq: told.first_seq + at as u64, is_old: false };
+    match &told.items {
+        Items::Records(records) => {
+            records.iter().enumerate().flat_map(|(at, record)| ledger.decision(record, origin(at))).collect()
+        }
+        Items::Events(events) => {
+            events.iter().enumerate().filter_map(|(at, event)| ledger.event(event, origin(at))).collect()
+        }
+    }
+}
+
+#[test]
+fn a_reward_counts_once_in_its_time_for_its_choice() {
+    let check = |slate: bool, clicks: &[(Option<&str>, i64)], expected: i64, counts: Counts| {
+        let mut ledger = Ledger::new(spec(), 10);
+        let decided = decision(0, slate);
+        let origin = Origin { lane: Lane::Decisions, seq: 1, is_old: false };
+        assert_eq!(ledger.decision(&decided, origin).len(), if slate { 3 } else { 1 });
+        assert!(ledger.decision(&decided, origin).is_empty(), "once");
+        let place = Origin { lane: Lane::Events, ..origin };
+        let gains = clicks.iter().filter_map(|(item, after)| ledger.event(&click(0, &decided, *item, *after), place));
+        assert_eq!(gains.map(|gain| gain.rewards).sum::<i64>(), expected, "{clicks:?}");
+        assert_eq!(ledger.counts(), counts, "{clicks:?}");
+    };
+    let counts = Counts::default();
+    check(false, &[(None, 1)], 1, Counts { counted: 1, ..counts });
+    check(false, &[(Some("action-0"), 60_000_000), (None, 2)], 1, Counts { counted: 1, again: 1, ..counts });
+    check(false, &[(None, 60_000_001)], 0, Counts { late: 1, ..counts });
+    check(false, &[(Some("action-1"), 1)], 0, Counts { unclear: 1, ..counts });
+    check(true, &[(None, 1)], 0, Counts { unclear: 1, ..counts });
+    check(true, &[(Some("action-1"), 1), (Some("action-2"), 1)], 2, Counts { counted: 2, ..counts });
+}
+
+#[test]
+fn what_was_not_drawn_is_no_trial() {
+    let origin = Origin { lane: Lane::Decisions, seq: 1, is_old: false };
+    for (reason, expected) in [
+        (Reason::Explored, 1),
+        (Reason::Scored, 1),
+        (Reason::Assigned, 1),
+        (Reason::Fallback, 0),
+        (Reason::Ruled, 0),
+        (Reason::Empty, 0),
+    ] {
+        let mut ledger = Ledger::new(spec(), 10);
+        assert_eq!(ledger.decision(&Record { reason, ..decision(1, false) }, origin).len(), expected, "{reason:?}");
+    }
+    let mut ledger = Ledger::new(spec(), 10);
+    let other = Record { placement: "plp-rank".into(), ..decision(1, false) };
+    let arm = Record { experiment: Some("e".into()), arm: Some("a".into()), ..decision(1, false) };
+    assert!(ledger.decision(&other, origin).is_empty() && ledger.decision(&arm, origin).is_empty());
+}
+
+#[test]
+fn there_is_room_for_so_many_decisions() {
+    let mut ledger = Ledger::new(spec(), 3);
+    for n in 0..5 {
+        ledger.decision(&decision(n, false), Origin { lane: Lane::Decisions, seq: u64::from(n) + 1, is_old: false });
+    }
+    assert_eq!(ledger.counts().forgotten, 2);
+}

@@ -1,0 +1,94 @@
+//! What was learned, on NATS: one KV bucket with a value for each bandit, which the core writes, and one that says where exploring
+//! is switched off, which people write. Owns the keys; what a value holds is the bandits'.
+
+use std::collections::BTreeSet;
+
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::{ErrorCode, kv};
+use bytes::Bytes;
+
+use super::NatsLink;
+use super::aggregates::NotWritten;
+use super::releases::{CoreError, described, failed};
+use crate::features::entity::{entity_of, key_of};
+
+/// The key that says where exploring is switched off; no bandit's key is written so.
+pub const OFF: &str = "_off";
+
+/// What the bucket is for, as `core init` says it, too.
+pub(super) const BANDITS: &str = "Selvedge: what policies learned, and where they may not explore";
+
+// === impl NatsLink ===
+
+impl NatsLink {
+    /// The values that were written behind the number `after` of the bucket, by bandit or [`OFF`], and its last number. All of
+    /// them when the bucket was made anew since; none when it is not there.
+    pub async fn bandits(&self, after: u64) -> Result<(Vec<(String, Option<Bytes>)>, u64), CoreError> {
+        let bucket = self.config().bandits_bucket();
+        let stream = match self.jetstream().get_stream(format!("KV_{bucket}")).await {
+            Ok(stream) => stream,
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(answer) if answer.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    return Ok((Vec::new(), 0));
+                }
+                _ => return Err(failed(format!("look at bucket {bucket}"), &error)),
+            },
+        };
+        let state = &stream.cached_info().state;
+        let (last, after) = (state.last_sequence, if state.last_sequence < after { 0 } else { after });
+        if state.messages == 0 || last == after {
+            return Ok((Vec::new(), last));
+        }
+        let read = tokio::time::timeout(self.config().timeout, self.bandits_behind(&bucket, after)).await;
+        let (all, read_to) = read.map_err(|_| CoreError::Failed {
+            what: format!("read bucket {bucket}"),
+            why: "what its state tells of does not come".to_owned(),
+        })??;
+        Ok((all, read_to.max(last)))
+    }
+
+    async fn bandits_behind(&self, bucket: &str, after: u64) -> Result<(Vec<(String, Option<Bytes>)>, u64), CoreError> {
+        let mut all = Vec::new();
+        let mut following = self.follow_slots(bucket, Some(after).filter(|after| *after > 0)).await?;
+        loop {
+            for message in following.next().await? {
+                let name = if message.key == OFF { Ok(OFF.to_owned()) } else { entity_of(&message.key) };
+                all.extend(name.ok().map(|name| (name, message.json)));
+                if message.waiting == 0 {
+                    return Ok((all, message.seq));
+                }
+            }
+        }
+    }
+
+    /// A bandit's value and the number that the next write of it is to name; the bucket is made when it is not there.
+    pub(crate) async fn read_bandit(&self, bandit: &str) -> Result<(Option<Bytes>, u64), CoreError> {
+        self.bandits_store().await?;
+        self.read_last(&self.config().bandits_bucket(), &key_of(bandit)).await
+    }
+
+    /// Writes a bandit's value, if the last one has the number `revision`; the number it has.
+    pub(crate) async fn write_bandit(&self, bandit: &str, json: Bytes, revision: u64) -> Result<u64, NotWritten> {
+        let bucket = self.config().bandits_bucket();
+        self.write_next(&bucket, &key_of(bandit), json, revision).await?.stored().await
+    }
+
+    /// Where exploring is switched off.
+    pub async fn exploring_off(&self) -> Result<BTreeSet<String>, CoreError> {
+        self.bandits_store().await?;
+        let (json, _) = self.read_last(&self.config().bandits_bucket(), OFF).await?;
+        Ok(json.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default())
+    }
+
+    /// Says where exploring is switched off.
+    pub async fn switch_exploring_off(&self, placements: &BTreeSet<String>) -> Result<(), CoreError> {
+        let json = Bytes::from(serde_json::to_vec(placements).unwrap_or_default());
+        let put = self.bandits_store().await?.put(OFF, json).await;
+        put.map(drop).map_err(|error| failed(format!("write into bucket {}", self.config().bandits_bucket()), &error))
+    }
+
+    async fn bandits_store(&self) -> Result<kv::Store, CoreError> {
+        let bucket = self.config().bandits_bucket();
+        self.bucket_or_create(kv::Config { bucket, history: 1, ..described(BANDITS) }).await
+    }
+}

@@ -1,0 +1,183 @@
+//! Experiments and policies that learn: what people are assigned, what is learned from their rewards, and the switch.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use selvedge_suite::harness::shop::Shop;
+use selvedge_suite::harness::{Node, Random, Rig, until};
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+const HERO: &str = r#"
+actions = [{ id = "a" }, { id = "b" }, { id = "c" }]
+fallback = ["a"]
+deadline = "1s"
+choose = { policy = "thompson", reward = "click", floor = 0.05 }
+record = { inputs = 1.0 }
+"#;
+
+const FLAG: &str = r#"
+actions = [{ id = "off", payload = false }, { id = "on", payload = { colour = "red" } }]
+fallback = ["off"]
+deadline = "1s"
+record = { inputs = 1.0 }
+[[experiment]]
+key = "flag"
+unit = "subject"
+overrides = { qa = "blue" }
+arms = [
+  { name = "control", weight = 50 },
+  { name = "red", weight = 25, fallback = ["on"] },
+  { name = "blue", weight = 25, fallback = ["on"], payloads = { on = { colour = "blue" } } },
+]
+"#;
+
+async fn decide(node: &Node, placement: &str, subject: &str) -> Result<Value> {
+    node.client().post("/v1/decide", &json!({"placement": placement, "subject": subject})).await?.ok()
+}
+
+async fn click(node: &Node, decision: &Value, id: &str) -> Result<()> {
+    let event = json!({"name": "click", "message_id": id, "decision_id": decision["decision_id"]});
+    node.client().post("/v1/events", &event).await?.ok()?;
+    Ok(())
+}
+
+/// By action: how often it was chosen and rewarded, as the core has it.
+async fn learned(rig: &Rig) -> Option<BTreeMap<String, (i64, i64)>> {
+    let ran = rig.cli.run(["bandits", "show", "--json"]).await.ok()?;
+    let report: Value = serde_json::from_str(&ran.stdout).ok()?;
+    let actions =
+        report["bandits"].as_array()?.iter().find(|bandit| bandit["bandit"] == "hero")?["actions"].as_array()?;
+    let of = |action: &Value| {
+        let (trials, rewards) = (action["trials"].as_i64()?, action["rewards"].as_i64()?);
+        Some((action["action"].as_str()?.to_owned(), (trials, rewards)))
+    };
+    actions.iter().map(of).collect()
+}
+
+#[test]
+fn what_nodes_learn_is_merged_once_and_comes_back() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = Shop::new(rig.path("shop"), "shop")?;
+        shop.placement("hero", HERO)?.placement("flag", FLAG)?;
+        let file = rig.pack(&shop).await?;
+        let release = rig.deploy(&file).await?;
+        let mut nodes = vec![rig.node("edge-1").await?, rig.node("edge-2").await?];
+        for node in &nodes {
+            node.runs(&release, LIMIT).await?;
+        }
+        let mut core = rig.core_bandits("bandits-0").await?;
+        let mut random = Random::new(7);
+        let mut expected: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+        for round in 0..240u32 {
+            let at = (round % 2) as usize;
+            let decision = decide(&nodes[at], "hero", "u-1").await?;
+            let choice = &decision["choices"][0];
+            let action = choice["id"].as_str().context("a choice")?.to_owned();
+            ensure!(choice["propensity"].as_f64().is_some_and(|p| (0.05..=0.9).contains(&p)), "{decision}");
+            let is_good = action == "b" && random.below(10) < 8;
+            let known = expected.entry(action).or_default();
+            known.0 += 1;
+            known.1 += i64::from(is_good);
+            if is_good {
+                // On the node that decided, or on the other; and some are told twice.
+                click(&nodes[random.below(2) as usize], &decision, &format!("click-{round}")).await?;
+                if round % 5 == 0 {
+                    click(&nodes[at], &decision, &format!("click-{round}-again")).await?;
+                }
+            }
+            if round == 80 || round == 160 {
+                // In the middle of it, without a word.
+                core.kill()?;
+                core = rig.core_bandits(&format!("bandits-{round}")).await?;
+            }
+            if round == 120 {
+                let spec = nodes.remove(0).kill()?;
+                nodes.insert(0, Node::start(spec).await?);
+                nodes[0].runs(&release, LIMIT).await?;
+            }
+        }
+        let mut last = None;
+        let same = until("the core to have learned all", LIMIT, async || {
+            last = learned(&rig).await;
+            (last.as_ref() == Some(&expected)).then_some(())
+        });
+        same.await.with_context(|| format!("{last:?}, expected {expected:?}"))?;
+
+        // All nodes know it now: one is the best beyond doubt, the others have their floor.
+        for node in &nodes {
+            until("what was learned to be used", LIMIT, async || {
+                let decision = decide(node, "hero", "u-2").await.ok()?;
+                let choice = &decision["choices"][0];
+                let p = choice["propensity"].as_f64()?;
+                (choice["id"] == "b" && p > 0.89 && p <= 0.9 + 1e-9).then_some(())
+            })
+            .await?;
+        }
+        let switched = rig.cli.run(["bandits", "off", "hero"]).await?;
+        ensure!(switched.code == Some(0) && switched.stdout.contains("switched off in hero"), "{}", switched.stdout);
+        for node in &nodes {
+            until("the switch", LIMIT, async || {
+                let decision = decide(node, "hero", "u-3").await.ok()?;
+                (decision["choices"][0]["propensity"] == 1.0 && decision["choices"][0]["id"] == "b").then_some(())
+            })
+            .await?;
+        }
+        rig.cli.run(["bandits", "on"]).await?;
+        until("the switch back", LIMIT, async || {
+            let decision = decide(&nodes[0], "hero", "u-4").await.ok()?;
+            (decision["choices"][0]["propensity"].as_f64()? < 0.95).then_some(())
+        })
+        .await?;
+
+        // Decided again from the records: the same, draws and assignments included.
+        for at in 0..50 {
+            decide(&nodes[at % 2], "flag", &format!("u-{at}")).await?;
+        }
+        let mut replayed = Value::Null;
+        let again = until("the records to be replayed", LIMIT, async || {
+            let file = file.display().to_string();
+            let ran = rig.cli.run(["replay", "nats", "--release", &file, "--json"]).await.ok()?;
+            replayed = serde_json::from_str(&ran.stdout).ok()?;
+            (ran.code == Some(0) && replayed["replayed"].as_u64()? >= 290).then_some(())
+        });
+        again.await.with_context(|| replayed.to_string())?;
+        ensure!(replayed["different"] == 0, "{replayed}");
+        drop(core);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_person_has_one_arm_everywhere_and_gets_what_is_its() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = Shop::new(rig.path("shop"), "shop")?;
+        shop.placement("flag", FLAG)?;
+        let release = rig.deploy(shop.folder()).await?;
+        let nodes = [rig.node("edge-1").await?, rig.node("edge-2").await?];
+        for node in &nodes {
+            node.runs(&release, LIMIT).await?;
+        }
+        let mut arms: BTreeMap<String, u32> = BTreeMap::new();
+        for at in 0..200 {
+            let subject = format!("u-{at}");
+            let (one, two) = (decide(&nodes[0], "flag", &subject).await?, decide(&nodes[1], "flag", &subject).await?);
+            ensure!(one["arm"] == two["arm"] && one["experiment"] == "flag", "{one} {two}");
+            let expected = match one["arm"].as_str() {
+                Some("control") => json!(["off", false]),
+                Some("red") => json!(["on", { "colour": "red" }]),
+                _ => json!(["on", { "colour": "blue" }]),
+            };
+            let choice = &one["choices"][0];
+            ensure!(json!([choice["id"], choice["payload"]]) == expected && one["reason"] == "ASSIGNED", "{one}");
+            *arms.entry(one["arm"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+        ensure!(arms.len() == 3 && arms.values().all(|count| *count > 25), "{arms:?}");
+        ensure!(decide(&nodes[0], "flag", "qa").await?["arm"] == "blue", "an override");
+        Ok(())
+    })
+}
