@@ -80,7 +80,7 @@ impl Command {
                                where it is to stay off";
                         return Err(Usage(why.to_owned()).into());
                     }
-                    placements.iter().for_each(|placement| drop(off.remove(placement)));
+                    off.retain(|known| !placements.contains(known));
                     Ok(())
                 }),
             ),
