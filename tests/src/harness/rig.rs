@@ -89,6 +89,7 @@ impl Rig {
     pub async fn core_bandits(&self, name: &str) -> Result<Process> {
         let mut command = Command::new(binary::built("selvedge")?);
         command.args(["core", "bandits", "--json", "--nats", &self.nats.url(), "--channel", CHANNEL]);
+        command.arg("--trust").arg(self.path("keys/rig.pub"));
         let mut process = Process::spawn(name, &mut command, &self.path(&format!("{name}.log")))?;
         process.line(START).await?;
         Ok(process)

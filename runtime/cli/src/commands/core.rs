@@ -4,6 +4,7 @@ mod bandits;
 #[cfg(feature = "lake")]
 mod dataset;
 mod features;
+mod followed;
 mod init;
 #[cfg(feature = "lake")]
 mod lake;
@@ -38,7 +39,7 @@ pub(crate) enum Command {
     /// Make rows to train with: decisions, the inputs they used and what they brought.
     #[cfg(feature = "lake")]
     Dataset(dataset::Args),
-    /// Print the rights that the user of a node, or of `core features`, needs on the NATS server, and no more.
+    /// Print the rights that the user of a node, of `core features` or of `core bandits` needs on the NATS server, and no more.
     Permissions(permissions::Args),
     /// Count what events come to for people, items and pairs, and give it to all nodes; runs until it is told to stop.
     Features(features::Args),

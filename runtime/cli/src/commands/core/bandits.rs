@@ -1,10 +1,7 @@
 //! `selvedge core bandits`: merges what all nodes learned, for the policies of the release that its channel points to now.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use selvedge_build::channel;
 use selvedge_decision::plan::Bandit;
 use selvedge_node::bandits::{Did, learn};
 use selvedge_node::link::NatsLink;
@@ -12,9 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{plan_of, plan_of_channel};
+use super::followed::ReleaseArgs;
+use super::permissions::LEARNS;
 use crate::core::{CoreArgs, block_on};
-use crate::output::{Outcome, Output, Usage};
+use crate::output::{Outcome, Output};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -23,21 +21,14 @@ use crate::output::{Outcome, Output, Usage};
     reward twice. Tells what it does on standard output; stops on SIGTERM."
 )]
 pub(crate) struct Args {
-    /// Learn for a release file or a folder, whatever any channel says.
-    #[arg(long, value_name = "PATH", conflicts_with = "channel")]
-    release: Option<PathBuf>,
-    /// The channel whose release says what is learned.
-    #[arg(long, value_name = "NAME", default_value = "prod")]
-    channel: String,
+    #[command(flatten)]
+    release: ReleaseArgs,
     /// So many decisions of each policy are remembered for their rewards; of more the oldest are let go of.
     #[arg(long, value_name = "N", default_value_t = 10_000_000)]
     decisions: usize,
     #[command(flatten)]
     core: CoreArgs,
 }
-
-/// How often the channel is read.
-const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// What is learned at the moment.
 struct Running {
@@ -50,11 +41,7 @@ struct Running {
 
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        if !channel::is_name(&self.channel) {
-            let why = format!("{:?} is no channel: a name has 1 to 64 characters of a-z, 0-9 and -", self.channel);
-            return Err(Usage(why).into());
-        }
-        let fixed = self.release.as_deref().map(plan_of).transpose()?;
+        let fixed = self.release.fixed()?;
         if let Some(plan) = &fixed
             && plan.bandits.is_empty()
         {
@@ -62,7 +49,7 @@ impl Args {
         }
         block_on(0, async {
             let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            let nats = self.core.connect_as("core-bandits").await?;
+            let nats = self.core.connect_as(LEARNS).await?;
             let mut running = None;
             let work = async {
                 if let Some(plan) = fixed {
@@ -83,40 +70,14 @@ impl Args {
 
     /// Learns by what the channel points to, for ever.
     async fn follow(&self, running: &mut Option<Running>, nats: &Arc<NatsLink>, output: &Output) {
-        let mut told = String::new();
-        let mut ticks = tokio::time::interval(READ_EVERY);
-        let mut counter = None;
+        let mut followed = self.release.follow(nats);
         loop {
-            ticks.tick().await;
-            let why = match self.news(nats, &mut counter).await {
-                Ok(Some(bandits)) => {
-                    let names: Vec<&str> = bandits.iter().map(|spec| spec.key.as_str()).collect();
-                    let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-                    output.talk(format_args!("{}: learns for {names}", self.channel));
-                    self.become_those(running, nats, bandits, output).await;
-                    String::new()
-                }
-                Ok(None) => continue,
-                Err(error) => format!("{error:#}"),
-            };
-            if !why.is_empty() && why != told {
-                output.talk(&why);
-            }
-            told = why;
+            let (release, plan) = followed.next(output).await;
+            let names: Vec<&str> = plan.bandits.iter().map(|spec| spec.key.as_str()).collect();
+            let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            output.talk(format_args!("{} points to {release}: learns for {names}", followed.channel()));
+            self.become_those(running, nats, plan.bandits, output).await;
         }
-    }
-
-    /// The bandits of the release that the channel points to, when its pointer is another than before.
-    async fn news(&self, nats: &NatsLink, counter: &mut Option<u64>) -> anyhow::Result<Option<Vec<Bandit>>> {
-        let Some(value) = nats.read_channel(&self.channel).await? else {
-            anyhow::bail!("channel {} has no pointer yet; deploy to it", self.channel);
-        };
-        if *counter == Some(value.revision) {
-            return Ok(None);
-        }
-        let plan = plan_of_channel(nats, &self.channel).await?;
-        *counter = Some(value.revision);
-        Ok(plan.map(|plan| plan.bandits))
     }
 
     /// Learns for these and no others.

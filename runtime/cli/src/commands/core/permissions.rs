@@ -1,4 +1,4 @@
-//! `selvedge core permissions`: a user of the NATS server that is one node, or the service that counts, and can be no other. Owns
+//! `selvedge core permissions`: a user of the NATS server that is one node, or a service that counts or learns, and can be no other. Owns
 //! which subjects each of them uses.
 
 use std::path::PathBuf;
@@ -15,22 +15,27 @@ use crate::output::{Outcome, Output};
 #[command(
     after_help = "Prints a `user` of a nats-server configuration. A node reads channels, releases, rows and what events come to, \
     and writes its own events, its report and its slots of sessions. `core features` reads channels, releases and events, and \
-    writes what they come to. Neither makes anything: run `selvedge core init` first. Add a password, an nkey, or leave the \
+    writes what they come to; `core bandits` does so with what policies learned. None makes anything: run `selvedge core init` first. Add a password, an nkey, or leave the \
     permissions to a JWT."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
     core: CoreArgs,
     /// The node's name, as in node.name.
-    #[arg(required_unless_present = "features")]
+    #[arg(required_unless_present_any = ["features", "bandits"])]
     node: Option<NodeId>,
     /// Not a node, but `selvedge core features` for the views of this release folder.
     #[arg(long, value_name = "DIR", conflicts_with = "node")]
     features: Option<PathBuf>,
+    /// Not a node, but `selvedge core bandits`.
+    #[arg(long, conflicts_with_all = ["node", "features"])]
+    bandits: bool,
 }
 
 /// What the user of `core features` is called.
 pub(super) const COUNTS: &str = "core-features";
+/// What the user of `core bandits` is called.
+pub(super) const LEARNS: &str = "core-bandits";
 
 /// A user, and the subjects it may and may not publish to.
 struct User {
@@ -48,8 +53,9 @@ impl Args {
         let names = self.core.config();
         let user = match (&self.node, &self.features) {
             (Some(node), _) => User::node(node, &names),
+            (None, None) if self.bandits => User::learns(&names),
             (None, Some(release)) => User::counts(&counted(&features_of(release)?), &names),
-            (None, None) => anyhow::bail!("name a node, or a release folder with --features"),
+            (None, None) => anyhow::bail!("name a node, or a release folder with --features, or say --bandits"),
         };
         user.print(output)?;
         Ok(Outcome::Ok)
@@ -90,6 +96,12 @@ impl User {
         let writes = views.iter().map(|view| format!("$KV.{}.>", names.aggregates_bucket(view)));
         let publish = writes.chain(reads()).map(|subject| of_domain(names, subject)).collect();
         Self { name: COUNTS.to_owned(), publish, deny: Vec::new(), answers: None }
+    }
+
+    fn learns(names: &NatsConfig) -> Self {
+        let writes = std::iter::once(format!("$KV.{}.>", names.bandits_bucket()));
+        let publish = writes.chain(reads()).map(|subject| of_domain(names, subject)).collect();
+        Self { name: LEARNS.to_owned(), publish, deny: Vec::new(), answers: None }
     }
 
     fn print(&self, output: &Output) -> anyhow::Result<()> {
