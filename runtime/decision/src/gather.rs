@@ -400,29 +400,37 @@ fn apply(op: &CellOp, cells: &[u64], out: &mut [f64], features: &impl Features, 
 
 fn ask(plan: &Plan, placement: &Placement, asked: Asked<'_>, rows: &mut Rows) {
     let local_min = asked.time_us.div_euclid(60_000_000) + i64::from(asked.request.tz_offset_min);
-    for op in &placement.request {
-        match op {
+    for (scope, op) in &placement.request {
+        let (to, value) = match op {
             RequestOp::Context { index, to } => {
-                rows.shared[*to] = match context(asked.request, *index) {
+                let value = match context(asked.request, *index) {
                     ContextValue::Missing => f64::NAN,
                     ContextValue::Number(number) => number,
                     ContextValue::Flag(flag) => f64::from(flag),
                     ContextValue::Symbol(text) => plan.symbols.number(text),
                 };
+                (to, value)
             }
-            RequestOp::Text { index, to, test } => {
-                if let ContextValue::Symbol(text) = context(asked.request, *index) {
-                    rows.shared[*to] = f64::from(test.holds(text));
-                }
-            }
-            RequestOp::MinuteOfDay { to } => rows.shared[*to] = local_min.rem_euclid(1_440) as f64,
+            RequestOp::Text { index, to, test } => match context(asked.request, *index) {
+                ContextValue::Symbol(text) => (to, f64::from(test.holds(text))),
+                _ => continue,
+            },
+            RequestOp::MinuteOfDay { to } => (to, local_min.rem_euclid(1_440) as f64),
             // Day 0 of the Unix epoch was a Thursday.
-            RequestOp::DayOfWeek { to } => rows.shared[*to] = (local_min.div_euclid(1_440) + 3).rem_euclid(7) as f64,
-            RequestOp::EpochSeconds { to } => rows.shared[*to] = asked.time_us as f64 / 1e6,
+            RequestOp::DayOfWeek { to } => (to, (local_min.div_euclid(1_440) + 3).rem_euclid(7) as f64),
+            RequestOp::EpochSeconds { to } => (to, asked.time_us as f64 / 1e6),
             RequestOp::CandidateId { to } => {
                 for (row, id) in rows.candidates.chunks_exact_mut(placement.candidate_width).zip(asked.ids) {
                     row[*to] = plan.symbols.number(id);
                 }
+                continue;
+            }
+        };
+        match scope {
+            Scope::Shared => rows.shared[*to] = value,
+            Scope::Candidate => {
+                let rows = rows.candidates.chunks_exact_mut(placement.candidate_width.max(1));
+                rows.for_each(|row| row[*to] = value);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The pure decision core: what a release means and how one decision comes about.
 //!
-//! No I/O, clock, randomness or async, no JSON, no order of a hash map, no float math outside what IEEE 754 fixes: the same
+//! No I/O, clock, randomness or async, no JSON, no order of a hash map, no float math but what IEEE 754 fixes and `libm` makes of it: the same
 //! inputs give the same bits natively, in a browser and in a replay a year later. Time, features and modules come in through
 //! arguments and the two traits `Features` and `Modules`.
 

@@ -145,8 +145,8 @@ pub struct Placement {
     pub record_inputs: f64,
     /// The views it reads.
     pub views: Vec<ViewUse>,
-    /// What of a row comes from the request.
-    pub request: Vec<RequestOp>,
+    /// What of which row comes from the request.
+    pub request: Vec<(Scope, RequestOp)>,
     /// What is computed from other columns.
     pub post: Vec<Post>,
     /// The columns of the shared row.

@@ -161,43 +161,43 @@ pub enum TextTest {
     Contains(String),
 }
 
-/// One step from the request to a row.
+/// One step from the request to a row; in candidates' rows the same in each, but for their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestOp {
     /// A context value as it is; a symbol becomes the release's.
     Context {
         /// Index of the value.
         index: usize,
-        /// Column of the shared row.
+        /// Column of the row.
         to: usize,
     },
     /// A test of a context value's text.
     Text {
         /// Index of the value.
         index: usize,
-        /// Column of the shared row.
+        /// Column of the row.
         to: usize,
         /// The test.
         test: TextTest,
     },
     /// Minutes since midnight.
     MinuteOfDay {
-        /// Column of the shared row.
+        /// Column of the row.
         to: usize,
     },
     /// Day of the week, Monday is 0.
     DayOfWeek {
-        /// Column of the shared row.
+        /// Column of the row.
         to: usize,
     },
     /// Seconds since 1970.
     EpochSeconds {
-        /// Column of the shared row.
+        /// Column of the row.
         to: usize,
     },
     /// The candidate's id as a symbol of the release.
     CandidateId {
-        /// Column of the candidate's row.
+        /// Column of the row.
         to: usize,
     },
 }

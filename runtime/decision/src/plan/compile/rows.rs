@@ -159,20 +159,20 @@ impl Compiler<'_> {
 
     // === steps ===
 
-    pub(super) fn request_ops(&self, rows: &Rows) -> (Vec<RequestOp>, Vec<Post>) {
+    pub(super) fn request_ops(&self, rows: &Rows) -> (Vec<(Scope, RequestOp)>, Vec<Post>) {
         let (mut request, mut post) = (Vec::new(), Vec::new());
         for scope in [Scope::Shared, Scope::Candidate] {
             for source in self.sources[side(scope)].keys() {
                 let to = rows.at(scope, source);
                 match source {
-                    Source::Context(index) => request.push(RequestOp::Context { index: *index, to }),
+                    Source::Context(index) => request.push((scope, RequestOp::Context { index: *index, to })),
                     Source::ContextText { index, test } => {
-                        request.push(RequestOp::Text { index: *index, to, test: test.clone() });
+                        request.push((scope, RequestOp::Text { index: *index, to, test: test.clone() }));
                     }
-                    Source::MinuteOfDay => request.push(RequestOp::MinuteOfDay { to }),
-                    Source::DayOfWeek => request.push(RequestOp::DayOfWeek { to }),
-                    Source::EpochSeconds => request.push(RequestOp::EpochSeconds { to }),
-                    Source::CandidateId => request.push(RequestOp::CandidateId { to }),
+                    Source::MinuteOfDay => request.push((scope, RequestOp::MinuteOfDay { to })),
+                    Source::DayOfWeek => request.push((scope, RequestOp::DayOfWeek { to })),
+                    Source::EpochSeconds => request.push((scope, RequestOp::EpochSeconds { to })),
+                    Source::CandidateId => request.push((scope, RequestOp::CandidateId { to })),
                     Source::Product { a, b, cosine } => post.push(self.product(rows, *a, *b, *cosine, (scope, to))),
                     Source::Feature { .. }
                     | Source::FeatureText { .. }
