@@ -11,6 +11,7 @@ mod openfeature;
 mod parity;
 mod people;
 mod publishing;
+mod recorded;
 mod rules;
 mod schema;
 mod sessions;
@@ -56,4 +57,4 @@ macro_rules! proofs {
     };
 }
 
-proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay lake models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }
+proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay off_policy gate lake models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }

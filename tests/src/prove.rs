@@ -6,9 +6,11 @@ mod clone;
 mod corpus;
 mod events;
 mod faults;
+mod gate;
 mod kill;
 mod lake;
 mod models;
+mod off_policy;
 mod outage;
 mod refusal;
 mod replay;
@@ -72,7 +74,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
 
 /// Every proof, in the order in which they run.
-pub const ALL: [Proof; 20] = [
+pub const ALL: [Proof; 22] = [
     Proof {
         name: "swap",
         about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
@@ -144,6 +146,16 @@ pub const ALL: [Proof; 20] = [
         run: |scale| Box::pin(replay::run(scale)),
     },
     Proof {
+        name: "off_policy",
+        about: "what a policy would have earned: published figures to 1e-8, and a log that cannot say is refused",
+        run: |scale| Box::pin(off_policy::run(scale)),
+    },
+    Proof {
+        name: "gate",
+        about: "a gate stops every bad release, moves nothing, and lets every harmless one out",
+        run: |scale| Box::pin(gate::run(scale)),
+    },
+    Proof {
         name: "lake",
         about: "landed by a command that is killed at random: every item is in the lake once, also as DuckDB counts",
         run: |scale| Box::pin(lake::run(scale)),
@@ -183,8 +195,9 @@ impl Proof {
         ALL.into_iter().find(|proof| proof.name == name)
     }
 
-    /// The proofs that `name` stands for: the one of this name, or all whose names begin with it, as `models` does.
+    /// The proofs that `name` stands for: the one of this name, also with hyphens, or all whose names begin with it, as `models` does.
     pub fn chosen(name: &str) -> Vec<Self> {
+        let name = &*name.replace('-', "_");
         let of =
             |proof: &Self| proof.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
         ALL.into_iter().filter(of).collect()

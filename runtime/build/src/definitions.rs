@@ -7,8 +7,8 @@ use std::fmt;
 
 use selvedge_decision::definition::{FeaturesDef, PlacementDef, ReleaseDef};
 
-pub use self::reader::read;
-pub(crate) use self::reader::{at, expected};
+pub(crate) use self::reader::expected;
+pub use self::reader::{at, read};
 
 /// The most events a release lists, and the bytes of an event's name.
 const MAX_EVENTS: usize = 1_000;

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use selvedge_decision::definition::Span;
 
 use crate::commands::{
-    bandits, bench, build, check, completions, core, deploy, dev, doctor, erase, eval, features, ids, node, release,
-    replay, rollback, status, tail, test,
+    bandits, bench, build, check, completions, core, deploy, dev, diff, doctor, erase, eval, features, ids, node,
+    release, replay, rollback, status, tail, test, why,
 };
 use crate::output::{Outcome, Output};
 
@@ -69,8 +69,12 @@ pub(crate) enum Command {
     Bench(bench::Args),
     /// Show events, decisions and rewards as they reach the core, or as a node keeps them.
     Tail(tail::Args),
+    /// Say how a recorded decision came about.
+    Why(why::Args),
     /// Decide recorded decisions again and compare.
     Replay(replay::Args),
+    /// Compare two releases on recorded decisions.
+    Diff(diff::Args),
     /// Check this machine and the core for what a node needs.
     Doctor(doctor::Args),
     /// Print what a shell needs to complete commands.
@@ -99,7 +103,9 @@ impl Command {
             Self::Eval(args) => args.run(output),
             Self::Bench(args) => args.run(output),
             Self::Tail(args) => args.run(output),
+            Self::Why(args) => args.run(output),
             Self::Replay(args) => args.run(output),
+            Self::Diff(args) => args.run(output),
             Self::Doctor(args) => args.run(output),
             Self::Completions(args) => args.run(output),
         }
@@ -180,7 +186,20 @@ mod tests {
         check("selvedge tail --lane decision", false);
         check("selvedge tail --dir data --follow", false);
         check("selvedge replay nats --release a.release --release b.release --json", true);
-        check("selvedge replay nats", false);
+        check("selvedge replay nats --since 2026-11-26 --until 2026-11-27", true);
+        check("selvedge replay", false);
+        check("selvedge replay nats --since yesterday", false);
+        check("selvedge why 019ac2e5-7c00-7abc-8def-0123456789ab data/outbox --release a.release --json", true);
+        check("selvedge why 019ac2e5-7c00-7abc-8def-0123456789ab", true);
+        check("selvedge why nobody", false);
+        check("selvedge diff a.release b.release --replay nats --reward purchase=7d --reward select_item --json", true);
+        check("selvedge diff a.release b.release --replay lake --since 2026-11-26", true);
+        check("selvedge diff a.release b.release", false);
+        check("selvedge diff a.release b.release --replay nats --reward purchase=8d", false);
+        check("selvedge deploy shop --to prod --key ops.key --gate gate.toml --replay lake --since 2026-11-26", true);
+        check("selvedge deploy shop --to prod --key ops.key --replay lake", false);
+        check("selvedge tail --subject u-42 --ids-key ids.key --lane decisions", true);
+        check("selvedge tail --ids-key ids.key", false);
         check("selvedge doctor --config selvedge.toml --json", true);
         check("selvedge", false);
         #[cfg(feature = "lake")]

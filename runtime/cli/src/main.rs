@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod compare;
 mod config;
 mod core;
 mod files;
@@ -10,6 +11,8 @@ mod files;
 mod lake;
 mod modules;
 mod output;
+mod recorded;
+mod releases;
 mod stop;
 mod table;
 

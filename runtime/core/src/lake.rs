@@ -3,8 +3,8 @@
 //! once and never written again. So the names say which items are landed, each (node, epoch, lane, seq) once.
 //!
 //! `land` reads the stream and writes parts, `rows` says what their columns are, `part` names them, `store` keeps them, `keep`
-//! removes old days, `compact` puts the parts of a day together, `items` reads them back, `events` for whoever counts them again, `erased`
-//! says whose rows nobody may see any more.
+//! removes old days, `compact` puts the parts of a day together, `items` reads them back, `events` for whoever counts them again,
+//! `recorded` as the items they were, `erased` says whose rows nobody may see any more.
 
 mod compact;
 mod erased;
@@ -13,6 +13,7 @@ mod items;
 mod keep;
 mod land;
 mod part;
+mod recorded;
 mod rows;
 mod store;
 
@@ -24,4 +25,5 @@ pub(crate) use items::{Items, days};
 pub use keep::{Removed, remove_older};
 pub use land::{LandError, Landed, Lander, Limits};
 pub use part::{BadDay, Day, Part};
+pub use recorded::{Recorded, RecordedError};
 pub use store::{Store, StoreError};

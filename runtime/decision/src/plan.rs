@@ -23,6 +23,7 @@ use crate::layout::RowLayout;
 use crate::limits::Limit;
 use crate::manifest::{Kind, Manifest, Scope};
 use crate::policy::Policy;
+use crate::record::Rung;
 
 /// Everything a release says, read from its files.
 #[derive(Debug, Clone)]
@@ -372,12 +373,29 @@ impl Symbols {
 // === impl Placement ===
 
 impl Placement {
-    /// What the caller gets with action `id` in an arm of an experiment, or in none.
-    pub fn payload(&self, experiment: Option<&str>, arm: Option<&str>, id: &str) -> Option<&Payload> {
+    /// The way of an arm of an experiment, or the placement's own.
+    pub fn way(&self, experiment: Option<&str>, arm: Option<&str>) -> Option<&Way> {
         let found = self.experiments.iter().find(|known| Some(&*known.key) == experiment);
         let arm = found.and_then(|known| known.arms.iter().find(|known| Some(&*known.name) == arm));
-        let own = self.ways.get(arm.map_or(0, |arm| arm.way)).and_then(|way| way.payloads.get(id));
+        self.ways.get(arm.map_or(0, |arm| arm.way))
+    }
+
+    /// What the caller gets with action `id` in an arm of an experiment, or in none.
+    pub fn payload(&self, experiment: Option<&str>, arm: Option<&str>, id: &str) -> Option<&Payload> {
+        let own = self.way(experiment, arm).and_then(|way| way.payloads.get(id));
         own.or_else(|| self.action(id)?.payload.as_ref())
+    }
+
+    /// The call of a rung, in an arm of an experiment or in none.
+    pub fn call_of(&self, experiment: Option<&str>, arm: Option<&str>, rung: Rung) -> Option<&Call> {
+        let way = self.way(experiment, arm)?;
+        let call = match rung {
+            Rung::Rules(at) => *way.rules.get(usize::from(at))?,
+            Rung::Ladder(at) => way.ladder.get(usize::from(at))?.call,
+            Rung::Target(at) => self.experiments.get(usize::from(at))?.when?.call,
+            Rung::Shadow(at) => self.shadow.as_ref()?.scorers.get(usize::from(at))?.call,
+        };
+        self.calls.get(call)
     }
 
     /// Where action or item `id` stands among the actions.

@@ -27,7 +27,7 @@ use selvedge_decision::plan::Bandit;
 use selvedge_decision::{Epoch, NodeId, Plan, Record};
 use tokio::sync::watch;
 
-pub use self::ledger::{Counts, Gain, Ledger, Origin, kind_of};
+pub use self::ledger::{Counts, Gain, Ledger, Origin};
 pub use self::merge::{Did, learn};
 pub use self::seen::Seen;
 pub use self::snapshot::Snapshot;

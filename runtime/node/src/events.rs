@@ -1,10 +1,10 @@
 //! Events: something that happened, as its sender says it. Owns what an event is, its limits and which lane it takes. How
 //! senders write events is in `events/parse.rs`, what they call them in `events/names.rs`, when they happened in
-//! `events/time.rs`, which of them no release knows in `events/unknown.rs`. Must not store anything: that is the outbox's.
+//! `events/time.rs`, which of them no release knows in `events/unknown.rs`, what they brought a decision in `events/reward.rs`. Must not store anything: that is the outbox's.
 
 pub mod names;
 pub mod parse;
-pub use selvedge_decision::rfc3339;
+pub mod reward;
 mod time;
 mod unknown;
 
@@ -12,6 +12,7 @@ use selvedge_decision::{DecisionId, TimeUs};
 use serde::Serialize;
 
 pub use parse::parse;
+pub use selvedge_decision::rfc3339;
 pub use unknown::{Unknown, UnknownEvent};
 
 use crate::ids::{Ids, Kind};

@@ -22,7 +22,7 @@ pub fn read<T: for<'de> Deserialize<'de>>(file: &str, text: &str) -> Result<T, B
 }
 
 /// An error at the key `path` of `text`, or at the nearest table around it that is written.
-pub(crate) fn at(file: &str, text: &str, path: &[&str], message: &str) -> BadFile {
+pub fn at(file: &str, text: &str, path: &[&str], message: &str) -> BadFile {
     let mut offset = 0;
     if let Ok(root) = DeTable::parse(text) {
         let mut table = Some(root.get_ref());

@@ -1,5 +1,6 @@
 //! `selvedge deploy`: puts a release into the core and points a channel to it.
 
+mod gate;
 mod wait;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use selvedge_node::clock::Clock;
 use selvedge_node::link::NatsLink;
 use serde::Serialize;
 
+use self::gate::GateArgs;
 use self::wait::Before;
 use super::release::{check_modules, pack_folder};
 use crate::cli::span;
@@ -30,6 +32,8 @@ pub(crate) struct Args {
     source: PathBuf,
     #[command(flatten)]
     to: ChannelArgs,
+    #[command(flatten)]
+    gate: GateArgs,
     #[command(flatten)]
     core: CoreArgs,
 }
@@ -72,6 +76,7 @@ struct Deployed {
 
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        self.gate.check()?;
         let key = self.to.key()?;
         let (digest, bytes) = if self.source.is_dir() {
             match pack_folder(&self.source, &key, None, output)? {
@@ -90,6 +95,9 @@ impl Args {
         };
         block_on(0, async {
             let nats = self.core.connect().await?;
+            if !self.gate.passes(&nats, (self.to.channel(), &self.core), &bytes, output).await? {
+                return Ok(Outcome::Findings);
+            }
             let new = nats.put_release(&digest, &bytes).await?;
             output.talk(format_args!("{digest} {}", if new { "put into the core" } else { "is in the core already" }));
             self.to.point(&nats, &key, digest, output).await

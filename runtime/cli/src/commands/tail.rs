@@ -1,11 +1,12 @@
 //! `selvedge tail`: events, decisions and rewards, each once, from the core's stream or from a node's outbox folder.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use selvedge_decision::NodeId;
 use selvedge_node::events::rfc3339;
+use selvedge_node::ids::{Ids, IdsKey, Kind};
 use selvedge_node::link::nats::events::{BlockQuery, BlocksFrom};
 use selvedge_node::outbox::reader::{Entry, Item, Reader, segments};
 use selvedge_node::outbox::{Lane, write_line};
@@ -21,6 +22,12 @@ pub(crate) struct Args {
     /// One node instead of all.
     #[arg(long, value_name = "NAME")]
     node: Option<NodeId>,
+    /// What was told of this person: events they did, decisions made for them.
+    #[arg(long, value_name = "ID")]
+    subject: Option<String>,
+    /// The key by which nodes hash ids of people: the subject is looked for as they know it, and as it is.
+    #[arg(long, value_name = "FILE", requires = "subject")]
+    ids_key: Option<PathBuf>,
     /// Wait for more at the end.
     #[arg(long, short)]
     follow: bool,
@@ -53,7 +60,8 @@ pub(crate) enum Begin {
 
 impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let mut printer = Printer { reader: Reader::new(), output: *output, broken: 0 };
+        let whose = Whose::of(self.subject.as_deref(), self.ids_key.as_deref())?;
+        let mut printer = Printer { reader: Reader::new(), output: *output, whose, broken: 0 };
         match &self.dir {
             Some(dir) => self.read_folder(dir, &mut printer)?,
             None => self.read_core(&mut printer)?,
@@ -64,7 +72,7 @@ impl Args {
         Ok(Outcome::of(printer.broken == 0))
     }
 
-    fn read_folder(&self, dir: &std::path::Path, printer: &mut Printer) -> anyhow::Result<()> {
+    fn read_folder(&self, dir: &Path, printer: &mut Printer) -> anyhow::Result<()> {
         let lane = self.lane.map(Lane::from);
         for block in segments(dir).map_err(|error| Usage(format!("{}: {error}", dir.display())))? {
             match block {
@@ -107,11 +115,36 @@ impl From<LaneName> for Lane {
     }
 }
 
+/// Whose items are printed: the ids that name the person, or none for everybody's.
+struct Whose(Vec<String>);
+
 /// Prints every item once.
 struct Printer {
     reader: Reader,
     output: Output,
+    whose: Whose,
     broken: u64,
+}
+
+// === impl Whose ===
+
+impl Whose {
+    fn of(subject: Option<&str>, key: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(subject) = subject else { return Ok(Self(Vec::new())) };
+        let mut ids = vec![subject.to_owned()];
+        if let Some(key) = key {
+            ids.push(Ids::keyed(IdsKey::read(key)?).known_as(Kind::Subject, subject).into_owned());
+        }
+        Ok(Self(ids))
+    }
+
+    fn have(&self, item: &Item) -> bool {
+        let subject = match item {
+            Item::Event(event) => &event.subject,
+            Item::Record(record) => &record.subject,
+        };
+        self.0.is_empty() || subject.as_ref().is_some_and(|subject| self.0.contains(subject))
+    }
 }
 
 // === impl Printer ===
@@ -125,8 +158,10 @@ impl Printer {
                 return Ok(());
             }
         };
-        let wanted =
-            |entry: &&Entry| lane.is_none_or(|lane| entry.lane == lane) && node.is_none_or(|node| entry.node == *node);
+        let wanted = |entry: &&Entry| {
+            let is_there = lane.is_none_or(|lane| entry.lane == lane) && node.is_none_or(|node| entry.node == *node);
+            is_there && self.whose.have(&entry.item)
+        };
         let mut text = Vec::new();
         for entry in entries.iter().filter(wanted) {
             if self.output.is_json() {
@@ -181,7 +216,41 @@ fn line(entry: &Entry) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn a_person_is_known_by_the_id_and_by_its_hash() {
+        let check = |whose: &Whose, subject: Option<&str>, expected: bool| {
+            let event = selvedge_node::events::Event {
+                time_us: 0,
+                received_us: 0,
+                name: "view_item".into(),
+                subject: subject.map(str::to_owned),
+                session: Some("u-1".into()),
+                item: None,
+                decision_id: None,
+                message_id: None,
+                properties: "{}".into(),
+                joined: None,
+            };
+            assert_eq!(whose.have(&Item::Event(event)), expected, "{subject:?}");
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("ids.key");
+        crate::files::write_new(&key, 0o600, &IdsKey::generate().unwrap()).unwrap();
+        let hash = IdsKey::read(&key).unwrap().hash(Kind::Subject, "u-1");
+        let all = Whose::of(None, None).unwrap();
+        check(&all, None, true);
+        let plain = Whose::of(Some("u-1"), None).unwrap();
+        check(&plain, Some("u-1"), true);
+        check(&plain, Some(&hash), false);
+        check(&plain, None, false);
+        let keyed = Whose::of(Some("u-1"), Some(&key)).unwrap();
+        check(&keyed, Some("u-1"), true);
+        check(&keyed, Some(&hash), true);
+        check(&keyed, Some("u-2"), false);
+    }
 
     #[test]
     fn no_client_writes_to_the_terminal() {

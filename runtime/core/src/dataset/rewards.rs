@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_decision::{DecisionId, TimeUs};
-use selvedge_node::events::names::{DECISION, REWARD};
+use selvedge_node::events::names::DECISION;
+use selvedge_node::events::reward;
 use selvedge_node::outbox::Lane;
-use serde_json::Value;
 
 use super::{DatasetError, Query};
 use crate::lake::{Day, Erased, Items, Store, days};
@@ -73,7 +73,7 @@ impl Rewards {
                         rewards.copies += 1;
                         continue;
                     }
-                    let name = kind(event, properties.as_text());
+                    let name = reward::kind(event, properties.as_text());
                     let next = kinds.len();
                     let kind = *kinds.entry(name).or_insert(next);
                     count += 1;
@@ -125,32 +125,5 @@ impl Rewards {
     /// Second copies that were left out.
     pub(super) fn copies(&self) -> u64 {
         self.copies
-    }
-}
-
-/// The kind of a reward: the event's name, and of `$reward` what its properties say under `kind`.
-fn kind(event: &str, properties: Option<&str>) -> String {
-    if event != REWARD {
-        return event.trim_start_matches('$').to_owned();
-    }
-    let properties: Option<Value> = properties.and_then(|text| serde_json::from_str(text).ok());
-    let kind = properties.as_ref().and_then(|properties| properties.get("kind")).and_then(Value::as_str);
-    kind.unwrap_or("value").to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reward_is_of_the_kind_it_says() {
-        let check = |event: &str, properties: &str, expected: &str| {
-            assert_eq!(kind(event, Some(properties)), expected, "{event} {properties}");
-        };
-        check("$reward", r#"{"kind":"margin","value":2}"#, "margin");
-        check("$reward", r#"{"value":2}"#, "value");
-        check("$reward", r#"{"kind":7}"#, "value");
-        check("$exposure", "{}", "exposure");
-        check("purchase", r#"{"kind":"x"}"#, "purchase");
     }
 }

@@ -10,8 +10,8 @@ use super::store::{Store, StoreError};
 use crate::table::{Cell, Kind, Reading, Shape, Spec, TableError, read};
 
 /// The items of one lane, of one day or of many, in the order (node, epoch, seq), one part in memory at a time.
-pub(crate) struct Items<'a> {
-    store: &'a Store,
+pub(crate) struct Items {
+    store: Store,
     columns: Vec<Spec>,
     parts: std::vec::IntoIter<Part>,
     open: Option<(Part, Reading)>,
@@ -44,21 +44,21 @@ pub enum ItemsError {
 
 // === impl Items ===
 
-impl<'a> Items<'a> {
+impl Items {
     /// The items of a day; a row has the named columns, in that order.
-    pub(crate) async fn of(store: &'a Store, lane: Lane, day: Day, names: &[&str]) -> Result<Self, StoreError> {
+    pub(crate) async fn of(store: &Store, lane: Lane, day: Day, names: &[&str]) -> Result<Self, StoreError> {
         let found = store.list(&format!("{}/day={day}", lane.as_str())).await?;
         Ok(Self::of_parts(store, lane, found, |_| true, names))
     }
 
     /// The items of all days up to `last`.
-    pub(crate) async fn of_days(store: &'a Store, lane: Lane, last: Day, names: &[&str]) -> Result<Self, StoreError> {
+    pub(crate) async fn of_days(store: &Store, lane: Lane, last: Day, names: &[&str]) -> Result<Self, StoreError> {
         let found = store.list(lane.as_str()).await?;
         Ok(Self::of_parts(store, lane, found, |part| part.day <= last, names))
     }
 
     fn of_parts(
-        store: &'a Store,
+        store: &Store,
         lane: Lane,
         found: Vec<(String, u64)>,
         is_wanted: impl Fn(&Part) -> bool,
@@ -73,7 +73,7 @@ impl<'a> Items<'a> {
         let spec = |name: &&str| known.iter().find(|spec| spec.name == **name).cloned();
         let seq = Spec::new("seq", Kind::Whole, Shape::One);
         let columns = names.iter().filter_map(spec).chain([seq]).collect();
-        Self { store, columns, parts: parts.into_iter(), open: None, last: None }
+        Self { store: store.clone(), columns, parts: parts.into_iter(), open: None, last: None }
     }
 
     /// Of which run the row is that was read last, and its number.

@@ -1,9 +1,10 @@
-//! What a row of a part is. Owns the columns of each lane and what stands in them of an item; docs/lake.md has them for people.
+//! What a row of a part is. Owns the columns of each lane, what stands in them of an item, and the way back to the item;
+//! docs/lake.md has them for people.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use selvedge_decision::Record;
-use selvedge_decision::record::{Lot, Rung};
+use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, Rung, RungFault, ShadowRecord};
+use selvedge_decision::{Fault, Reason, Record};
 use selvedge_node::events::Event;
 use selvedge_node::outbox::Lane;
 use selvedge_node::outbox::reader::{Entry, Item};
@@ -20,6 +21,11 @@ pub(super) fn columns(lane: Lane) -> &'static [Spec] {
         Lane::Events | Lane::Rewards => &EVENTS,
         Lane::Decisions => &DECISIONS,
     }
+}
+
+/// As [`columns`], without those that say where an item stands.
+pub(super) fn own(lane: Lane) -> &'static [Spec] {
+    columns(lane).get(PLACE.len()..).unwrap_or_default()
 }
 
 type Columns = &'static [(&'static str, Kind, Shape)];
@@ -93,10 +99,38 @@ pub(super) fn weight(item: &Item) -> usize {
     match item {
         Item::Event(event) => event.weight(),
         Item::Record(record) => {
-            let ids = |ids: &[std::sync::Arc<str>]| ids.iter().map(|id| 32 + id.len()).sum::<usize>();
+            let ids = |ids: &[Arc<str>]| ids.iter().map(|id| 32 + id.len()).sum::<usize>();
             let inputs = record.inputs.as_ref().map_or(0, |inputs| 8 * (inputs.shared.len() + inputs.candidates.len()));
             256 + ids(&record.candidates) + 24 * record.choices.len() + 8 * record.values.len() + inputs
         }
+    }
+}
+
+/// Where arms begin among the numbers of lots.
+const FIRST_ARM: i64 = 100_000;
+
+/// What a scorer that ran beside made of it: JSON has no number that is none, so that stands as null.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Beside {
+    fault: Option<Fault>,
+    candidate: u32,
+    score: Option<f64>,
+    chosen: Option<f64>,
+}
+
+impl From<&ShadowRecord> for Beside {
+    fn from(shadow: &ShadowRecord) -> Self {
+        let number = |number: f64| Some(number).filter(|number| !number.is_nan());
+        let ShadowRecord { fault, candidate, score, chosen } = *shadow;
+        Self { fault, candidate, score: number(score), chosen: number(chosen) }
+    }
+}
+
+impl From<Beside> for ShadowRecord {
+    fn from(beside: Beside) -> Self {
+        let number = |number: Option<f64>| number.unwrap_or(f64::NAN);
+        let Beside { fault, candidate, score, chosen } = beside;
+        Self { fault, candidate, score: number(score), chosen: number(chosen) }
     }
 }
 
@@ -170,10 +204,13 @@ fn decision_row(record: &Record) -> [Cell; 30] {
                 Lot::Out => -1,
                 Lot::Holdout => -2,
                 Lot::Slot(slot) => i64::from(*slot),
-                Lot::Arm(arm) => 100_000 + i64::from(*arm),
+                Lot::Arm(arm) => FIRST_ARM + i64::from(*arm),
             })
         })),
-        Cell::maybe((!record.shadows.is_empty()).then(|| serde_json::to_string(&record.shadows).unwrap_or_default())),
+        Cell::maybe((!record.shadows.is_empty()).then(|| {
+            let shadows: Vec<Beside> = record.shadows.iter().map(Beside::from).collect();
+            serde_json::to_string(&shadows).unwrap_or_default()
+        })),
         inputs.map_or(Cell::Null, |inputs| Cell::Number(inputs.rate)),
         inputs.map_or(Cell::Null, |inputs| row(&inputs.shared)),
         inputs.map_or(Cell::Null, |inputs| row(&inputs.candidates)),
@@ -183,13 +220,208 @@ fn decision_row(record: &Record) -> [Cell; 30] {
     ]
 }
 
+/// The item that a row of all columns but the first three is; `None` when it is none.
+pub(super) fn item(lane: Lane, row: &[Cell]) -> Option<Item> {
+    match lane {
+        Lane::Events | Lane::Rewards => event(row).map(Item::Event),
+        Lane::Decisions => record(row).map(|record| Item::Record(Box::new(record))),
+    }
+}
+
+fn event(row: &[Cell]) -> Option<Event> {
+    let [received, time, name, message_id, subject, session, item, decision_id, _, _, properties, joined] = row else {
+        return None;
+    };
+    Some(Event {
+        time_us: time.as_whole()?,
+        received_us: received.as_whole()?,
+        name: name.as_text()?.to_owned(),
+        subject: maybe(subject),
+        session: maybe(session),
+        item: maybe(item),
+        decision_id: decision_id.as_text().map(str::parse).transpose().ok()?,
+        message_id: maybe(message_id),
+        properties: properties.as_text()?.to_owned(),
+        joined: maybe(joined),
+    })
+}
+
+fn record(row: &[Cell]) -> Option<Record> {
+    let [id, time, release, core, placement, experiment, arm, subject, session, reason, rest @ ..] = row else {
+        return None;
+    };
+    let [slots, candidates, chosen, positions, draws, scores, propensities, values, faults, rest @ ..] = rest else {
+        return None;
+    };
+    let [lag, session_seq, seed, lots, shadows, rate, shared, rows, refused, explores, learned] = rest else {
+        return None;
+    };
+    let candidates: Vec<Arc<str>> = texts(candidates)?;
+    let places = chosen.elements().iter().zip(positions.elements().iter().zip(draws.elements()));
+    let places = places.zip(scores.elements().iter().zip(propensities.elements()));
+    let small = |cell: &Cell| u32::try_from(cell.as_whole()?).ok();
+    let choices = places.map(|((id, (slot, draw)), (score, propensity))| {
+        let candidate = candidates.iter().position(|known| id.as_text() == Some(known))?;
+        let (candidate, slot, draw) = (u32::try_from(candidate).ok()?, small(slot)?, small(draw)?);
+        Some(ChoiceRecord { candidate, slot, draw, score: number(score), propensity: number(propensity) })
+    });
+    let choices = choices.collect::<Option<_>>()?;
+    let lot = |cell: &Cell| match cell.as_whole()? {
+        -1 => Some(Lot::Out),
+        -2 => Some(Lot::Holdout),
+        arm @ FIRST_ARM.. => u16::try_from(arm - FIRST_ARM).ok().map(Lot::Arm),
+        slot => u16::try_from(slot).ok().map(Lot::Slot),
+    };
+    let shadows: Option<Vec<Beside>> = shadows.as_text().map(serde_json::from_str).transpose().ok()?;
+    let inputs = match rate.as_number() {
+        None => None,
+        Some(rate) => Some(Inputs {
+            rate,
+            shared: shared.elements().iter().map(number).collect(),
+            candidates: rows.elements().iter().map(number).collect(),
+            refused: refused
+                .elements()
+                .iter()
+                .map(|view| u16::try_from(view.as_whole()?).ok())
+                .collect::<Option<_>>()?,
+            explores: explores.as_whole()? == 1,
+            learned: learned.elements().iter().map(number).collect(),
+        }),
+    };
+    Some(Record {
+        id: id.as_text()?.parse().ok()?,
+        time_us: time.as_whole()?,
+        seed: seed.as_whole()?.cast_unsigned(),
+        release: release.as_text()?.parse().ok()?,
+        core: core.as_whole()?.try_into().ok()?,
+        placement: placement.as_text()?.into(),
+        subject: maybe(subject),
+        session: maybe(session),
+        lots: lots.elements().iter().map(lot).collect::<Option<_>>()?,
+        slots: slots.as_whole()?.try_into().ok()?,
+        candidates,
+        choices,
+        values: values.elements().iter().map(number).collect(),
+        reason: Reason::ALL.into_iter().find(|known| reason.as_text() == Some(known.as_str()))?,
+        experiment: experiment.as_text().map(Into::into),
+        arm: arm.as_text().map(Into::into),
+        faults: faults.elements().iter().map(|cell| fault(cell.as_text()?)).collect::<Option<_>>()?,
+        max_lag_ms: lag.as_whole()?.try_into().ok()?,
+        session_seq: session_seq.as_whole()?.try_into().ok()?,
+        shadows: shadows.into_iter().flatten().map(ShadowRecord::from).collect(),
+        inputs,
+    })
+}
+
+/// A fault such as `ladder:0 deadline`.
+fn fault(text: &str) -> Option<RungFault> {
+    let (call, fault) = text.split_once(' ')?;
+    let (kind, index) = call.split_once(':')?;
+    let index = index.parse().ok()?;
+    let rung = match kind {
+        "rules" => Rung::Rules(index),
+        "ladder" => Rung::Ladder(index),
+        "experiment" => Rung::Target(index),
+        "shadow" => Rung::Shadow(index),
+        _ => return None,
+    };
+    Some(RungFault { rung, fault: Fault::ALL.into_iter().find(|known| known.as_str() == fault)? })
+}
+
+fn maybe(cell: &Cell) -> Option<String> {
+    cell.as_text().map(str::to_owned)
+}
+
+fn texts(cell: &Cell) -> Option<Vec<Arc<str>>> {
+    cell.elements().iter().map(|cell| cell.as_text().map(Into::into)).collect()
+}
+
+/// A number; what is null was none.
+fn number(cell: &Cell) -> f64 {
+    cell.as_number().unwrap_or(f64::NAN)
+}
+
 fn whole(number: u64) -> Cell {
     Cell::Whole(number.try_into().unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use selvedge_decision::{DecisionId, Digest, Epoch};
+
     use super::*;
+
+    #[test]
+    fn a_row_is_the_item_again() {
+        let check = |lane: Lane, item: Item| {
+            let node = "edge-1".parse().unwrap();
+            let entry = Entry { node, epoch: Epoch::new(1, 2), lane, seq: 7, sealed_us: 0, item };
+            let back = super::item(lane, &row(&entry)[PLACE.len()..]).unwrap();
+            match (&entry.item, &back) {
+                // NaN is not NaN, but its bytes are.
+                (Item::Record(before), Item::Record(after)) => assert_eq!(before.to_bytes(), after.to_bytes()),
+                (before, after) => assert_eq!(before, after),
+            }
+        };
+        let event = Event {
+            time_us: 1,
+            received_us: 2,
+            name: "purchase".into(),
+            subject: Some("u-1".into()),
+            session: None,
+            item: Some("sku-1".into()),
+            decision_id: Some(DecisionId::new(1, 2, 3)),
+            message_id: Some("m".into()),
+            properties: "{\"value\":2.5}".into(),
+            joined: None,
+        };
+        check(Lane::Rewards, Item::Event(event.clone()));
+        check(Lane::Events, Item::Event(Event { decision_id: None, joined: Some("{}".into()), ..event }));
+        let record = Record {
+            id: DecisionId::new(1, 2, 3),
+            time_us: 1,
+            seed: u64::MAX - 7,
+            release: Digest::of(b"release"),
+            core: 1,
+            placement: "p".into(),
+            subject: None,
+            session: Some("s".into()),
+            lots: vec![Lot::Slot(9_999), Lot::Out, Lot::Holdout, Lot::Arm(3)],
+            slots: 2,
+            candidates: vec!["a".into(), "b".into()],
+            choices: vec![
+                ChoiceRecord { candidate: 1, slot: 0, draw: 2, score: f64::NAN, propensity: 0.25 },
+                ChoiceRecord { candidate: 0, slot: 1, draw: 1, score: -0.0, propensity: 1.0 },
+            ],
+            values: vec![f64::NAN, 3.0],
+            reason: Reason::Fallback,
+            experiment: Some("e".into()),
+            arm: Some("x".into()),
+            faults: vec![
+                RungFault { rung: Rung::Ladder(1), fault: Fault::BadOutput },
+                RungFault { rung: Rung::Target(0), fault: Fault::Trap },
+            ],
+            max_lag_ms: 3,
+            session_seq: 4,
+            shadows: vec![
+                ShadowRecord { fault: None, candidate: 1, score: 0.1, chosen: f64::NAN },
+                ShadowRecord { fault: Some(Fault::Memory), candidate: 0, score: f64::NAN, chosen: f64::NAN },
+            ],
+            inputs: Some(Inputs {
+                rate: 0.5,
+                shared: vec![f64::NAN, 1.0],
+                candidates: vec![0.5, f64::INFINITY],
+                refused: vec![2],
+                explores: true,
+                learned: vec![3.0, 0.5],
+            }),
+        };
+        check(Lane::Decisions, Item::Record(Box::new(record.clone())));
+        let bare = Record { inputs: None, choices: vec![], shadows: vec![], arm: None, ..record };
+        check(Lane::Decisions, Item::Record(Box::new(bare)));
+    }
 
     #[test]
     fn every_column_is_on_the_page() {

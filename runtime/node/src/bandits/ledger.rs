@@ -7,10 +7,9 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use selvedge_decision::plan::Bandit;
 use selvedge_decision::{DecisionId, Reason, Record, TimeUs};
-use serde_json::Value;
 
-use crate::events::Event;
-use crate::events::names::{DECISION, REWARD};
+use crate::events::names::DECISION;
+use crate::events::{Event, reward};
 use crate::outbox::Lane;
 
 /// Joins rewards to the decisions of one bandit.
@@ -97,16 +96,6 @@ struct Early {
 /// How long a reward waits for its decision: they come by different lanes.
 const EARLY_US: i64 = 10 * 60 * 1_000_000;
 
-/// The kind of a reward: the event's name, and of `$reward` what its properties say under `kind`.
-pub fn kind_of(event: &str, properties: Option<&str>) -> String {
-    if event != REWARD {
-        return event.trim_start_matches('$').to_owned();
-    }
-    let properties: Option<Value> = properties.and_then(|text| serde_json::from_str(text).ok());
-    let kind = properties.as_ref().and_then(|properties| properties.get("kind")).and_then(Value::as_str);
-    kind.unwrap_or("value").to_owned()
-}
-
 /// How long a time bucket of a bandit is, in microseconds: an eighth of its half-life; 0 when nothing fades.
 pub(super) fn bucket_us(spec: &Bandit) -> i64 {
     spec.half_life_us.map_or(0, |half_life| half_life / 8)
@@ -178,7 +167,7 @@ impl Ledger {
     /// Takes an event.
     pub fn event(&mut self, event: &Event, origin: Origin) -> Option<Gain> {
         let id = event.decision_id?;
-        if event.name == DECISION || kind_of(&event.name, Some(&event.properties)) != self.spec.reward {
+        if event.name == DECISION || reward::kind(&event.name, Some(&event.properties)) != self.spec.reward {
             return None;
         }
         self.let_go(event.received_us);

@@ -1,0 +1,193 @@
+//! What releases would have earned on recorded decisions. Owns what is kept of each decision, the probability of what was logged under
+//! a release, and when that is not known; the estimates are `selvedge_build::off_policy`'s.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use selvedge_build::off_policy::{Change, Draw, Interval, Limits, Means, Worth};
+use selvedge_decision::{DecisionId, Record, TimeUs};
+use serde::Serialize;
+
+use super::Ran;
+use super::earned::{Earned, Wish};
+
+/// The share of decisions of which it may not be known how probable the logged choices were under a release.
+const MAX_UNKNOWN: f64 = 0.01;
+
+/// What two releases are worth by one kind of reward, a decision.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Value {
+    /// How long after a decision it counts, in microseconds.
+    pub(crate) window_us: i64,
+    /// What was earned, by the decisions as they were made.
+    pub(crate) logged: f64,
+    pub(crate) a: Worth,
+    pub(crate) b: Worth,
+    /// From A to B.
+    pub(crate) change: Change,
+    /// Why nothing can be concluded; empty when it can.
+    pub(crate) insufficient: Vec<String>,
+}
+
+/// What is kept of the decisions of a placement.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    ids: Vec<Arc<str>>,
+    numbers: BTreeMap<Arc<str>, u32>,
+    decisions: Vec<Decision>,
+}
+
+#[derive(Debug)]
+struct Decision {
+    id: DecisionId,
+    time_us: TimeUs,
+    person: u64,
+    /// By number in [`Kept::ids`].
+    logged: Box<[u32]>,
+    chosen: [Box<[u32]>; 2],
+    /// None where it is not known.
+    weights: [Option<Weight>; 2],
+}
+
+/// How the logged choices weigh under a release.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Weight {
+    /// Their probability over the logged propensity.
+    weight: f64,
+    /// The probability of choices that the log can not have.
+    unsupported: f64,
+}
+
+// === impl Kept ===
+
+impl Kept {
+    pub(super) fn add(&mut self, record: &Record, person: u64, ran: [&Ran; 2]) {
+        let logged = record.choices.iter().filter_map(|choice| record.candidates.get(choice.candidate as usize));
+        let logged = logged.map(|id| self.number(id)).collect();
+        let chosen = ran.map(|ran| {
+            let chosen = ran.outcome.choices.iter().filter_map(|choice| ran.rows.ids.get(choice.candidate as usize));
+            chosen.map(|id| self.number(id)).collect()
+        });
+        let weights = ran.map(|ran| weight(record, ran));
+        self.decisions.push(Decision { id: record.id, time_us: record.time_us, person, logged, chosen, weights });
+    }
+
+    fn number(&mut self, id: &Arc<str>) -> u32 {
+        if let Some(number) = self.numbers.get(id) {
+            return *number;
+        }
+        let number = self.ids.len() as u32;
+        self.ids.push(id.clone());
+        self.numbers.insert(id.clone(), number);
+        number
+    }
+
+    /// What both releases are worth; `None` without any decision.
+    pub(super) fn value(&self, wish: &Wish, earned: &Earned) -> Option<Value> {
+        let mut means = Means::default();
+        let mut rewards = Vec::with_capacity(self.decisions.len());
+        for decision in &self.decisions {
+            let chosen: Vec<&str> = decision.logged.iter().map(|at| &*self.ids[*at as usize]).collect();
+            let of_choices = earned.of(wish, decision.id, decision.time_us, &chosen);
+            for (choice, reward) in decision.logged.iter().zip(&of_choices) {
+                means.add(decision.person, *choice, *reward);
+            }
+            rewards.push(of_choices.iter().sum::<f64>());
+        }
+        if self.decisions.is_empty() {
+            return None;
+        }
+        let draws = |side: usize| -> Vec<Draw> {
+            let known = self
+                .decisions
+                .iter()
+                .zip(&rewards)
+                .filter(|(decision, _)| decision.weights.iter().all(Option::is_some));
+            let draw = |(decision, reward): (&Decision, &f64)| {
+                let Weight { weight, unsupported } = decision.weights[side]?;
+                let expected =
+                    |choices: &[u32]| choices.iter().map(|choice| means.expected(decision.person, *choice)).sum();
+                Some(Draw {
+                    weight,
+                    reward: *reward,
+                    expected: expected(&decision.chosen[side]),
+                    expected_logged: expected(&decision.logged),
+                    unsupported,
+                    person: decision.person,
+                })
+            };
+            known.filter_map(draw).collect()
+        };
+        let (before, after) = (draws(0), draws(1));
+        let (a, b) = (Worth::of(&before), Worth::of(&after));
+        let unknown = 1.0 - after.len() as f64 / self.decisions.len() as f64;
+        let mut insufficient = Vec::new();
+        if unknown > MAX_UNKNOWN {
+            insufficient.push(format!(
+                "of {:.1} % of the decisions it is not known how probable the logged choices are: a release that explores chose others",
+                unknown * 100.0
+            ));
+        }
+        for (name, worth, draws) in [("A", &a, &before), ("B", &b, &after)] {
+            let lacks = worth.lacks(draws, &Limits::default()).into_iter().map(|lack| format!("{name}: {lack}"));
+            insufficient.extend(lacks);
+        }
+        let logged = rewards.iter().sum::<f64>() / rewards.len() as f64;
+        Some(Value { window_us: wish.window_us, logged, change: Change::of(&before, &after), a, b, insufficient })
+    }
+}
+
+// === impl Value ===
+
+impl Value {
+    /// The change by either estimate, relative to what A earns; `None` when nothing can be concluded.
+    pub(crate) fn relative_change(&self) -> Option<[Interval; 2]> {
+        let relative = |change: Interval, worth: Interval| {
+            let by = worth.value.abs();
+            Interval {
+                value: change.value / by,
+                standard_error: change.standard_error / by,
+                low: change.low / by,
+                high: change.high / by,
+            }
+        };
+        let changes =
+            [relative(self.change.snips, self.a.snips), relative(self.change.doubly_robust, self.a.doubly_robust)];
+        self.insufficient.is_empty().then_some(changes)
+    }
+}
+
+/// How what was logged weighs under a release. Propensities are of a choice given those above it, so those of a slate multiply. What a
+/// release that explores would have chosen elsewhere is not known: its outcome says the propensity of its own choices alone.
+fn weight(record: &Record, ran: &Ran) -> Option<Weight> {
+    let nothing = Weight { weight: 0.0, unsupported: 1.0 };
+    let mut logged_propensity = 1.0;
+    for choice in &record.choices {
+        if !(choice.propensity > 0.0 && choice.propensity <= 1.0) {
+            return Some(nothing);
+        }
+        logged_propensity *= choice.propensity;
+    }
+    let is_certain = logged_propensity == 1.0;
+    let mut probability = 1.0;
+    let mut logged = record.choices.iter();
+    let mut chosen = ran.outcome.choices.iter();
+    loop {
+        match (logged.next(), chosen.next()) {
+            (None, None) => break,
+            (Some(logged), Some(chosen))
+                if record.candidates.get(logged.candidate as usize) == ran.rows.ids.get(chosen.candidate as usize) =>
+            {
+                probability *= chosen.propensity;
+            }
+            // It could have chosen what was logged, too: how probably is not told.
+            (Some(_), Some(chosen)) if chosen.propensity < 1.0 => return None,
+            _ => {
+                probability = 0.0;
+                break;
+            }
+        }
+    }
+    let unsupported = if is_certain { 1.0 - probability } else { 0.0 };
+    Some(Weight { weight: probability / logged_propensity, unsupported })
+}

@@ -1,0 +1,133 @@
+//! What commands say of recorded decisions: why one came about, whether they replay, and what another release would change. That a gate
+//! stops what it should is the proof `gate`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use selvedge_suite::harness::shop::{FEATURES, Shop};
+use selvedge_suite::harness::stream::Stream;
+use selvedge_suite::harness::{Rig, until};
+use serde_json::{Value, json};
+
+use crate::views::LIMIT;
+
+const DECISIONS: usize = 150;
+
+/// A release that ranks items by their price, times `price`, and by more.
+async fn release(rig: &Rig, name: &str, price: f64, more: &str) -> Result<PathBuf> {
+    let shop = Shop::new(rig.path(name), name)?;
+    shop.file("features.toml", format!("{FEATURES}margin = {{ type = \"number\", default = 0.0 }}\n"))?;
+    let placement = "context = { cart_value = \"number\" }\ncandidates = { view = \"item\", from = \"request\" }\nslots = 2\ndeadline = \"1s\"\n\
+         rules = [\"guard\"]\nladder = [\"rank\"]\nfallback = { by = \"item.stock\" }\nrecord = { inputs = 1.0 }\n";
+    shop.placement("plp-rank", placement)?;
+    shop.file("modules/guard.csv", "# name: Guard\nitem.stock: number,> eligible\n0,false\n,true\n")?;
+    let model = format!(
+        "link = \"identity\"\nintercept = 0.0\n[[input]]\nname = \"item.price\"\nscope = \"candidate\"\ntype = \"number\"\nweight = {price:.1}\n\
+         [[input]]\nname = \"item.category\"\nscope = \"candidate\"\ntype = \"symbol\"\nweights = {{ shoes = 0.5 }}\n{more}"
+    );
+    shop.model("rank", &model)?;
+    rig.pack(&shop).await
+}
+
+/// Decides, and has every third decision bring something; the ids of the decisions.
+async fn decide(rig: &Rig, file: &Path) -> Result<Vec<String>> {
+    let rows = (0..6).map(|at| {
+        let stock = if at == 5 { 0.0 } else { 3.0 };
+        json!({"_key": format!("sku-{at}"), "price": f64::from(at) * 10.0, "category": "shoes", "stock": stock})
+    });
+    rig.push("item", rows.collect::<Vec<_>>()).await?;
+    let node = rig.node("edge-1").await?;
+    node.runs(&rig.deploy(file).await?, LIMIT).await?;
+    node.wait_for("ready", LIMIT).await?;
+    let mut client = node.client();
+    let mut ids = Vec::new();
+    for at in 0..DECISIONS {
+        let candidates: Vec<String> = (0..6).map(|place| format!("sku-{}", (place + at) % 6)).collect();
+        let request = json!({"placement": "plp-rank", "subject": format!("u-{}", at % 50), "session": format!("s-{at}"),
+            "candidates": candidates, "context": {"cart_value": 1.0}});
+        let answer = client.post("/v1/decide", &request).await?.ok()?;
+        let id = answer["decision_id"].as_str().context("no id")?.to_owned();
+        if at % 3 == 0 {
+            let event = json!({"name": "purchase", "subject": format!("u-{}", at % 50), "item": answer["choices"][0]["id"],
+                "decision_id": id, "properties": {"value": 2.5}});
+            client.post("/v1/events", &event).await?.ok()?;
+        }
+        ids.push(id);
+    }
+    let mut stream = Stream::open(&rig.nats.url()).await?;
+    until("all to arrive", LIMIT, async || {
+        stream.read_on().await.ok()?;
+        (stream.records.len() == DECISIONS && stream.events.len() == DECISIONS / 3).then_some(())
+    })
+    .await?;
+    Ok(ids)
+}
+
+fn names<'v>(rows: &'v Value, key: &str) -> Vec<&'v str> {
+    rows.as_array().into_iter().flatten().filter_map(|row| row[key].as_str()).collect()
+}
+
+#[test]
+fn a_decision_is_explained_replayed_and_compared_from_the_stream_and_from_the_lake() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let a = release(&rig, "a", 1.0, "").await?;
+        let ids = decide(&rig, &a).await?;
+        let lake = rig.path("lake").display().to_string();
+        rig.cli.json(["core", "lake", "--to", &lake, "--once"]).await?;
+        let a_file = a.display().to_string();
+
+        for source in ["nats", &lake] {
+            // The release is fetched from the core.
+            let why = rig.cli.json(["why", &ids[3], source]).await?;
+            ensure!(why["how"]["same"] == true && why["how"]["scorer"] == "rank:score", "{source}: {why}");
+            ensure!(why["choices"][0]["id"] == "sku-4" && why["choices"][0]["propensity"] == 1.0, "{why}");
+            ensure!(names(&why["brought"], "event") == ["purchase"], "{why}");
+            let price = json!({"name": "item.price", "candidate": "sku-4", "value": 40.0});
+            ensure!(why["how"]["inputs"].as_array().context("inputs")?.contains(&price), "{why}");
+            let sold_out = json!({"id": "sku-5", "eligible": false, "boost": 1.0, "score": 50.5});
+            ensure!(why["how"]["considered"].as_array().context("candidates")?.contains(&sold_out), "{why}");
+            let replayed = rig.cli.json(["replay", source]).await?;
+            ensure!(replayed["replayed"] == DECISIONS && replayed["different"] == 0, "{source}: {replayed}");
+        }
+        let text = rig.cli.run(["why", &ids[3], &lake, "--release", &a_file]).await?;
+        for part in ["decided again: the same bytes", "scored by rank:score", "brought: purchase item=sku-4"] {
+            ensure!(text.ok()?.stdout.contains(part), "{}", text.stdout);
+        }
+        let nobody = rig.cli.run(["why", "019ac2e5-7c00-7abc-8def-0123456789ab"]).await?;
+        ensure!(nobody.code == Some(1) && nobody.stderr.contains("there is no record of it"), "{nobody:?}");
+        let tail = rig.cli.run(["tail", "--subject", "u-7", "--lane", "decisions", "--json"]).await?;
+        let lines = tail.ok()?.stdout.lines().collect::<Vec<_>>();
+        ensure!(lines.len() == 3 && lines.iter().all(|line| line.contains("\"subject\":\"u-7\"")), "{lines:?}");
+
+        // The same release changes nothing, and what it earns is what was earned.
+        let same = rig.cli.json(["diff", &a_file, &a_file, "--replay", &lake]).await?;
+        let placed = &same["placements"]["plp-rank"];
+        ensure!(placed["compared"] == DECISIONS && placed["changed"] == 0, "{same}");
+        let value = &placed["value"]["purchase"];
+        ensure!(value["insufficient"] == json!([]) && value["change"]["snips"]["value"] == 0.0, "{value}");
+        ensure!((value["b"]["snips"]["value"].as_f64().context("a value")? - 2.5 / 3.0).abs() < 1e-12, "{value}");
+
+        // Another order changes every decision, and a log that never tries anything cannot say what that is worth.
+        let b = release(&rig, "b", -1.0, "").await?.display().to_string();
+        let other = rig.cli.json(["diff", &a_file, &b, "--replay", "nats", "--reward", "purchase=1d"]).await?;
+        let placed = &other["placements"]["plp-rank"];
+        ensure!(placed["changed"] == DECISIONS && placed["after"]["fallback_rate"] == 0.0, "{other}");
+        ensure!(placed["scorers"][0]["decisions"] == DECISIONS, "{other}");
+        ensure!(placed["inputs"][0]["input"] == "item.price" && placed["inputs"][0]["agree"] == 50, "{other}");
+        let insufficient = placed["value"]["purchase"]["insufficient"].to_string();
+        ensure!(insufficient.contains("B: 100.0 % of its choices have a logging propensity of 0"), "{insufficient}");
+        let digest = selvedge_build::release::open(&std::fs::read(&a)?, &Default::default())?.digest.to_string();
+        let fetched = rig.cli.run(["diff", &digest, &b, "--replay", "nats"]).await?;
+        ensure!(fetched.ok()?.stdout.contains("insufficient evidence"), "{}", fetched.stdout);
+
+        // What no record has is named and counted.
+        let margin = "[[input]]\nname = \"item.margin\"\nscope = \"candidate\"\ntype = \"number\"\nweight = 1.0\n";
+        let c = release(&rig, "c", 1.0, margin).await?.display().to_string();
+        let unsaid = rig.cli.run(["diff", &a_file, &c, "--replay", "nats", "--json"]).await?;
+        let said: Value = serde_json::from_str(&unsaid.stdout)?;
+        let why = "B asks for item.margin, which is not recorded";
+        ensure!(unsaid.code == Some(1) && said["placements"]["plp-rank"]["not_compared"][why] == DECISIONS, "{said}");
+        Ok(())
+    })
+}
