@@ -75,8 +75,8 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
         let (passed, told) = deploy(&rig, &gate, &format!("bad-{at}"), &wish).await?;
         findings.check(!passed, || format!("bad {at}: {what}: {wish:?} was deployed: {told}"));
         findings.check(rig.counter().await? == before, || format!("bad {at}: {what}: the channel moved"));
-        let why = told.lines().rfind(|line| line.contains(": ")).unwrap_or_default().trim();
-        findings.note(format!("{what}: {}", why.chars().take(120).collect::<String>()));
+        let why = told.lines().skip_while(|line| *line != "gate: stopped").nth(1).unwrap_or_default().trim();
+        findings.note(format!("{what}: {}", why.chars().take(160).collect::<String>()));
         let (what, wish) = harmless(at, &mut random);
         let (passed, told) = deploy(&rig, &gate, &format!("harmless-{at}"), &wish).await?;
         findings.check(passed, || format!("harmless {at}: {what}: {wish:?} was stopped: {told}"));

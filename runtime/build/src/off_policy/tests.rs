@@ -86,8 +86,8 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
     };
     let mut random = 7;
     let (mut held, mut runs, mut errors) = ([0u32; 2], 0u32, [0.0; 2]);
-    while runs < 300 {
-        let seen: Vec<(usize, usize, f64)> = (0..1_500)
+    while runs < 60 {
+        let seen: Vec<(usize, usize, f64)> = (0..800)
             .map(|_| {
                 let (logged, asked) = (pick(&LOGGED, unit(&mut random)), pick(&ASKED, unit(&mut random)));
                 (logged, asked, f64::from(u8::from(unit(&mut random) < EARNS[logged])))
@@ -115,9 +115,9 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
         assert_eq!(worth.lacks(&draws, &Limits::default()), []);
         runs += 1;
     }
-    // 95 % of 300 is 285; the bounds are four standard errors of a binomial off.
+    // 95 % of 60 is 57; the bound is four standard errors of a binomial off.
     for held in held {
-        assert!((270..=300).contains(&held), "{held} of {runs}");
+        assert!((50..=60).contains(&held), "{held} of {runs}");
     }
-    assert!(errors.iter().all(|error| (error / f64::from(runs)).sqrt() < 0.02), "{errors:?}");
+    assert!(errors.iter().all(|error| (error / f64::from(runs)).sqrt() < 0.05), "{errors:?}");
 }

@@ -97,7 +97,7 @@ impl Carry {
                     let (_, recorded) = recorded.iter().find(|(of, _)| *of == scope)?;
                     by_key(recorded).get(meaning.key.as_str()).map(|found| (scope, (*found).clone()))
                 });
-                let from = from(&meaning, found.as_ref(), (of_plan, to_plan), to);
+                let from = from((scope, &meaning), found.as_ref(), (of_plan, to_plan), to);
                 let refuses = meaning.ttl.filter(|ttl| ttl.old == Overdue::Refuse);
                 if let Some(ttl) = refuses {
                     match (&from, found.as_ref().and_then(|(of, found)| Some((of, found.ttl?)))) {
@@ -285,7 +285,12 @@ fn span(pick: &Pick) -> (usize, usize) {
 }
 
 /// Where the value of a column comes from, when `found` says the same in the recorded rows.
-fn from(wanted: &Meaning, found: Option<&(Scope, Meaning)>, (of, to): (&Plan, &Plan), placement: &Placement) -> From {
+fn from(
+    (in_row, wanted): (Scope, &Meaning),
+    found: Option<&(Scope, Meaning)>,
+    (of, to): (&Plan, &Plan),
+    placement: &Placement,
+) -> From {
     if wanted.key.starts_with(CANDIDATE_ID) {
         return From::CandidateId;
     }
@@ -307,25 +312,28 @@ fn from(wanted: &Meaning, found: Option<&(Scope, Meaning)>, (of, to): (&Plan, &P
         scope: *scope,
         at: found.at,
         symbols: is_symbol.then(|| of.symbols.texts().iter().map(|text| to.symbols.number(text)).collect()),
-        other_matters: is_symbol && knows_more(wanted, of, to, placement),
+        other_matters: is_symbol && knows_more((in_row, wanted.at), of, to, placement),
         default: wanted.default.unwrap_or(f64::NAN),
         doubtful: found.default.filter(|_| !same_default),
     }
 }
 
 /// Whether a module of the other release can tell a text that the recorded numbers cannot.
-fn knows_more(wanted: &Meaning, of: &Plan, to: &Plan, placement: &Placement) -> bool {
-    let maps =
-        placement.calls.iter().flat_map(|call| call.shared.iter().chain(&call.candidate)).filter_map(
-            |pick| match pick {
-                Pick::Symbol { from, map } | Pick::SymbolDefault { from, map, .. } | Pick::SymbolMust { from, map } => {
-                    (*from == wanted.at).then_some(map)
-                }
-                Pick::Run { .. } | Pick::Default { .. } | Pick::Must { .. } => None,
-            },
-        );
+fn knows_more((scope, at): (Scope, usize), of: &Plan, to: &Plan, placement: &Placement) -> bool {
     let is_new = |text: &String| of.symbols.number(text) < 0.0;
-    maps.into_iter().any(|map| to.symbols.texts().iter().zip(map).any(|(text, number)| *number >= 0.0 && is_new(text)))
+    placement.calls.iter().any(|call| {
+        let picks = if scope == Scope::Shared { &call.shared } else { &call.candidate };
+        picks.iter().any(|pick| match pick {
+            Pick::Symbol { from, map } | Pick::SymbolDefault { from, map, .. } | Pick::SymbolMust { from, map } => {
+                let told = to.symbols.texts().iter().zip(map).filter(|(_, number)| **number >= 0.0);
+                *from == at && told.into_iter().any(|(text, _)| is_new(text))
+            }
+            // The release's numbers are the module's own.
+            Pick::Run { from, n } | Pick::Default { from, n, .. } | Pick::Must { from, n } => {
+                (*from..from + n).contains(&at) && to.symbols.texts().iter().any(is_new)
+            }
+        })
+    })
 }
 
 /// The candidates as the other release considers them, and the recorded row of each.
