@@ -6,7 +6,8 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use selvedge_decision::TimeUs;
+use selvedge_decision::{Record, TimeUs};
+use selvedge_node::events::Event;
 use selvedge_node::events::rfc3339;
 use selvedge_node::link::nats::events::{BlockMessages, BlockQuery, BlocksFrom};
 use selvedge_node::outbox::Lane;
@@ -55,8 +56,10 @@ pub(crate) struct Wanted {
 /// One thing that was found.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// What was told.
-    Item(Item),
+    /// A decision.
+    Record(Box<Record>),
+    /// An event that names one.
+    Event(Box<Event>),
     /// What cannot be read, and why.
     Broken(String),
 }
@@ -177,14 +180,13 @@ impl Recorded {
     }
 
     fn take(&mut self, item: Item) {
-        let is_wanted = match &item {
-            Item::Record(record) => self.wanted.days.have(record.time_us),
-            Item::Event(event) => {
-                self.wanted.events && event.decision_id.is_some_and(|id| self.wanted.days.have(id.time_us()))
+        let Wanted { days, events } = self.wanted;
+        match item {
+            Item::Record(record) if days.have(record.time_us) => self.ready.push_back(Found::Record(Box::new(record))),
+            Item::Event(event) if events && event.decision_id.is_some_and(|id| days.have(id.time_us())) => {
+                self.ready.push_back(Found::Event(Box::new(event)));
             }
-        };
-        if is_wanted {
-            self.ready.push_back(Found::Item(item));
+            Item::Record(_) | Item::Event(_) => {}
         }
     }
 }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use selvedge_decision::Record;
 use selvedge_decision::policy::Contests;
 use selvedge_decision::replay::{CannotReplay, replay};
-use selvedge_node::outbox::reader::Item;
 use serde::Serialize;
 
 use crate::core::{CoreArgs, block_on};
@@ -66,8 +65,8 @@ impl Args {
             let mut recorded = self.source.read(&self.core, wanted).await?;
             while let Some(found) = recorded.next().await? {
                 match found {
-                    Found::Item(Item::Record(record)) => report.count(&mut releases, &record, output).await,
-                    Found::Item(Item::Event(_)) => {}
+                    Found::Record(record) => report.count(&mut releases, &record, output).await,
+                    Found::Event(_) => {}
                     Found::Broken(why) => report.broken(&why, output),
                 }
             }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use selvedge_decision::{DecisionId, Record};
 use selvedge_node::events::Event;
-use selvedge_node::outbox::reader::Item;
 
 use self::told::Told;
 use crate::core::{CoreArgs, block_on};
@@ -60,9 +59,9 @@ impl Args {
         let (mut record, mut brought) = (None, Vec::new());
         while let Some(found) = recorded.next().await? {
             match found {
-                Found::Item(Item::Record(found)) if found.id == self.decision => record = Some(found),
-                Found::Item(Item::Event(event)) if event.decision_id == Some(self.decision) => brought.push(event),
-                Found::Item(_) => {}
+                Found::Record(found) if found.id == self.decision => record = Some(*found),
+                Found::Event(event) if event.decision_id == Some(self.decision) => brought.push(*event),
+                Found::Record(_) | Found::Event(_) => {}
                 Found::Broken(why) => output.talk(format_args!("skipped: {why}")),
             }
         }

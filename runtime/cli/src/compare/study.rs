@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use selvedge_decision::{CORE_VERSION, Digest, Reason, Record};
-use selvedge_node::outbox::reader::Item;
 
 use super::changes::{Changes, Comparison, Skipped};
 use super::earned::{Earned, Wish, person};
@@ -66,8 +65,8 @@ impl<'o> Study<'o> {
     pub(crate) async fn read(mut self, mut recorded: Recorded, wishes: &[Wish]) -> anyhow::Result<Comparison> {
         while let Some(found) = recorded.next().await? {
             match found {
-                Found::Item(Item::Record(record)) => self.record(&record).await?,
-                Found::Item(Item::Event(event)) => self.earned.add(event)?,
+                Found::Record(record) => self.record(&record).await?,
+                Found::Event(event) => self.earned.add(*event)?,
                 Found::Broken(why) => {
                     self.skipped.broken += 1;
                     if self.skipped.broken == 1 {
