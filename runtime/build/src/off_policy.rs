@@ -18,6 +18,8 @@
 mod interval;
 mod model;
 
+use std::collections::BTreeSet;
+
 pub use interval::Interval;
 use interval::{Ratio, interval};
 pub use model::Means;
@@ -49,6 +51,8 @@ pub struct Limits {
     pub max_unsupported: f64,
     /// The fewest draws with a reward and a weight.
     pub min_rewarded: u64,
+    /// The fewest persons: of a few, neither a spread nor a bootstrap says how the next ones will be.
+    pub min_persons: u64,
 }
 
 /// What a policy is worth on a log, a decision.
@@ -56,6 +60,8 @@ pub struct Limits {
 pub struct Worth {
     /// Draws.
     pub decisions: u64,
+    /// Of how many persons.
+    pub persons: u64,
     /// Draws with a reward and a weight.
     pub rewarded: u64,
     /// Inverse propensity weighting.
@@ -122,6 +128,14 @@ pub enum Lack {
         /// [`Limits::min_rewarded`].
         limit: u64,
     },
+    /// Hardly anybody was asked.
+    #[error("decisions of {found} persons (at least {limit})")]
+    Persons {
+        /// How many.
+        found: u64,
+        /// [`Limits::min_persons`].
+        limit: u64,
+    },
 }
 
 /// An effective sample size below which intervals are widened by a bootstrap.
@@ -134,7 +148,7 @@ const WEIGHT_LEAST: f64 = 0.05;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { min_ess: 100.0, max_unsupported: 0.01, min_rewarded: 10 }
+        Self { min_ess: 100.0, max_unsupported: 0.01, min_rewarded: 10, min_persons: 30 }
     }
 }
 
@@ -168,6 +182,7 @@ impl Worth {
         };
         Self {
             decisions: draws.len() as u64,
+            persons: draws.iter().map(|draw| draw.person).collect::<BTreeSet<_>>().len() as u64,
             rewarded: draws.iter().filter(|draw| draw.weight > 0.0 && draw.reward != 0.0).count() as u64,
             ipw: of(Draw::ipw),
             snips: of(Draw::snips),
@@ -202,6 +217,9 @@ impl Worth {
         }
         if self.rewarded < limits.min_rewarded {
             lacks.push(Lack::Rewarded { found: self.rewarded, limit: limits.min_rewarded });
+        }
+        if self.persons < limits.min_persons {
+            lacks.push(Lack::Persons { found: self.persons, limit: limits.min_persons });
         }
         lacks
     }

@@ -100,5 +100,13 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
     let mut findings = Findings::default();
     findings.count(number("replayed")?, number("different")?, || format!("replay says {said}"));
     findings.check(number("replayed")? == decisions as u64, || format!("{decisions} decisions, replay says {said}"));
+    // A release compared with itself: faults and arms are what they were.
+    let args = ["diff".as_ref(), file.as_os_str(), file.as_os_str(), "--replay".as_ref(), "nats".as_ref()];
+    let same = rig.cli.json(args).await?;
+    let placed = &same["placements"]["plp-rank"];
+    let is_same = placed["compared"] == decisions
+        && placed["changed"] == 0
+        && placed["before"]["faults"] == placed["after"]["faults"];
+    findings.check(is_same, || format!("{decisions} decisions, diff says {same}"));
     Ok(findings)
 }

@@ -64,6 +64,10 @@ fn what_cannot_be_concluded_says_why() {
     check(&good.iter().map(|of| Draw { weight: 2.0, ..*of }).collect::<Vec<_>>(), &["the mean weight is 2.000"]);
     let one_counts = |of: &Draw| Draw { weight: if of.person == 0 { 1_990.0 } else { 0.005 }, ..*of };
     check(&good.iter().map(one_counts).collect::<Vec<_>>(), &["an effective sample size of 1.0"]);
+    check(
+        &good.iter().map(|of| Draw { person: of.person % 29, ..*of }).collect::<Vec<_>>(),
+        &["decisions of 29 persons"],
+    );
     check(&good.iter().map(|of| Draw { reward: 0.0, ..*of }).collect::<Vec<_>>(), &["0 decisions with a reward"]);
 }
 
