@@ -233,7 +233,8 @@ fn shop(folder: PathBuf, wish: &Wish) -> Result<Shop> {
     let model = format!(
         "link = \"logistic\"\nintercept = {}\n[[input]]\nname = \"item.price\"\nscope = \"candidate\"\ntype = \"number\"\nweight = {price}\n\
          [[input]]\nname = \"item.category\"\nscope = \"candidate\"\ntype = \"symbol\"\nweights = {{ shoes = {shoes} }}\n\
-         [[input]]\nname = \"user.value\"\nscope = \"shared\"\ntype = \"number\"\nweight = {value}\n{}",
+         [[input]]\nname = \"user.value\"\nscope = \"shared\"\ntype = \"number\"\nweight = {value}\n\
+         [[input]]\nname = \"context.provoke\"\nscope = \"shared\"\ntype = \"number\"\nweight = 0.0\n{}",
         wish.intercept, wish.model
     );
     shop.model(wish.scorer, &model)?;

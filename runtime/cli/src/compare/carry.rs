@@ -75,6 +75,14 @@ pub(crate) struct Rows {
     unknown: BTreeSet<Place>,
 }
 
+#[cfg(test)]
+impl Rows {
+    /// Of candidates without a column.
+    pub(super) fn of(ids: Vec<Arc<str>>) -> Self {
+        Self { ids, ..Self::default() }
+    }
+}
+
 // === impl Carry ===
 
 impl Carry {

@@ -191,3 +191,71 @@ fn weight(record: &Record, ran: &Ran) -> Option<Weight> {
     let unsupported = if is_certain { 1.0 - probability } else { 0.0 };
     Some(Weight { weight: probability / logged_propensity, unsupported })
 }
+
+#[cfg(test)]
+mod tests {
+    use selvedge_decision::record::ChoiceRecord;
+    use selvedge_decision::settle::Outcome;
+    use selvedge_decision::{Digest, Reason};
+
+    use super::super::carry::Rows;
+    use super::*;
+
+    const IDS: [&str; 3] = ["a", "b", "c"];
+
+    fn choices(of: &[(u32, f64)]) -> Vec<ChoiceRecord> {
+        let choice = |(slot, (candidate, propensity)): (usize, &(u32, f64))| ChoiceRecord {
+            candidate: *candidate,
+            slot: slot as u32,
+            score: 0.0,
+            propensity: *propensity,
+        };
+        of.iter().enumerate().map(choice).collect()
+    }
+
+    #[test]
+    fn what_was_logged_weighs_by_its_probability_under_a_release() {
+        let check = |logged: &[(u32, f64)], chosen: &[(u32, f64)], expected: Option<(f64, f64)>| {
+            let ids: Vec<Arc<str>> = IDS.iter().map(|id| Arc::from(*id)).collect();
+            let record = Record {
+                id: DecisionId::new(0, 1, 2),
+                time_us: 0,
+                seed: 0,
+                release: Digest::of(b"r"),
+                core: 1,
+                placement: "p".into(),
+                subject: None,
+                session: None,
+                buckets: vec![],
+                slots: 2,
+                candidates: ids.clone(),
+                choices: choices(logged),
+                values: vec![],
+                reason: Reason::Scored,
+                arm: None,
+                faults: vec![],
+                max_lag_ms: 0,
+                session_seq: 0,
+                inputs: None,
+            };
+            let rows = Rows::of(ids);
+            let outcome = Outcome { choices: choices(chosen), ..Outcome::default() };
+            let found = weight(&record, &Ran { rows, outcome, cpu_ns: 0 });
+            let expected = expected.map(|(weight, unsupported)| Weight { weight, unsupported });
+            assert_eq!(found, expected, "{logged:?} {chosen:?}");
+        };
+        check(&[(0, 1.0)], &[(0, 1.0)], Some((1.0, 0.0)));
+        check(&[(0, 1.0)], &[(1, 1.0)], Some((0.0, 1.0)));
+        check(&[(0, 1.0)], &[(0, 0.75)], Some((0.75, 0.25)));
+        check(&[(0, 0.5)], &[(0, 1.0)], Some((2.0, 0.0)));
+        check(&[(0, 0.5)], &[(1, 1.0)], Some((0.0, 0.0)));
+        // What else it might have chosen is not told.
+        check(&[(0, 0.5)], &[(1, 0.75)], None);
+        check(&[(0, 0.0)], &[(0, 1.0)], Some((0.0, 1.0)));
+        check(&[(0, f64::NAN)], &[(0, 1.0)], Some((0.0, 1.0)));
+        check(&[(0, 0.5), (1, 0.5)], &[(0, 1.0), (1, 0.5)], Some((2.0, 0.0)));
+        check(&[(0, 0.5), (1, 0.5)], &[(0, 0.5), (2, 1.0)], Some((0.0, 0.0)));
+        check(&[(0, 1.0)], &[], Some((0.0, 1.0)));
+        check(&[], &[], Some((1.0, 0.0)));
+    }
+}
