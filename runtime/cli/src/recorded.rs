@@ -182,7 +182,7 @@ impl Recorded {
     fn take(&mut self, item: Item) {
         let Wanted { days, events } = self.wanted;
         match item {
-            Item::Record(record) if days.have(record.time_us) => self.ready.push_back(Found::Record(Box::new(record))),
+            Item::Record(record) if days.have(record.time_us) => self.ready.push_back(Found::Record(record)),
             Item::Event(event) if events && event.decision_id.is_some_and(|id| days.have(id.time_us())) => {
                 self.ready.push_back(Found::Event(Box::new(event)));
             }

@@ -1,6 +1,8 @@
 //! The decision record: the answer and how it came about. Owns its canonical bytes, of which a replay says "the same";
 //! how records travel and rest together is the outbox's block format.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -155,6 +157,37 @@ pub enum Reason {
     Assigned,
     /// The ladder scored the candidates.
     Scored,
+}
+
+// === impl Rung ===
+
+impl fmt::Display for Rung {
+    /// As records are shown: `ladder:0`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rules(at) => write!(f, "rules:{at}"),
+            Self::Ladder(at) => write!(f, "ladder:{at}"),
+            Self::Target(at) => write!(f, "experiment:{at}"),
+            Self::Shadow(at) => write!(f, "shadow:{at}"),
+        }
+    }
+}
+
+impl FromStr for Rung {
+    type Err = ();
+
+    /// Reads what is shown.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (kind, at) = text.split_once(':').ok_or(())?;
+        let at = at.parse().map_err(drop)?;
+        match kind {
+            "rules" => Ok(Self::Rules(at)),
+            "ladder" => Ok(Self::Ladder(at)),
+            "experiment" => Ok(Self::Target(at)),
+            "shadow" => Ok(Self::Shadow(at)),
+            _ => Err(()),
+        }
+    }
 }
 
 // === impl Reason ===

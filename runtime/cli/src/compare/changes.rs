@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvedge_decision::plan::Placement;
-use selvedge_decision::record::Rung;
 use selvedge_decision::settle::Outcome;
 use selvedge_decision::{Digest, Reason};
 use serde::Serialize;

@@ -67,6 +67,7 @@ fn of_view(plan: &Plan, placement: &Placement, used: &ViewUse, column: &Column) 
             field(view, *cell)
         }
         CellOp::Text { cell, to, test } if *to == column.at => Some(format!("{test:?} of {}", field(view, *cell)?)),
+        CellOp::SymbolId { cell, to } if *to == column.at => Some(format!("identity of {}", field(view, *cell)?)),
         CellOp::Age { cell, to } if *to == column.at => Some(format!("age of {}", field(view, *cell)?)),
         CellOp::Includes { cell, to, id, .. } if *to == column.at => {
             let id = match id {
@@ -114,9 +115,8 @@ fn of_request(placement: &Placement, scope: Scope, column: &Column) -> Option<St
             RequestOp::CandidateId { to } => (*to, CANDIDATE_ID.to_owned()),
         })
     };
-    let is_of = |op: &&RequestOp| matches!(op, RequestOp::CandidateId { .. }) == (scope == Scope::Candidate);
-    let found = placement.request.iter().filter(is_of).filter_map(said).filter(|(to, _)| *to == column.at);
-    found.map(|(_, key)| key).next()
+    let of_row = placement.request.iter().filter(|(of, _)| *of == scope).map(|(_, op)| op);
+    of_row.filter_map(said).find(|(to, _)| *to == column.at).map(|(_, key)| key)
 }
 
 /// The candidate's id, which every record has.

@@ -207,6 +207,7 @@ mod tests {
         let choice = |(slot, (candidate, propensity)): (usize, &(u32, f64))| ChoiceRecord {
             candidate: *candidate,
             slot: slot as u32,
+            draw: slot as u32,
             score: 0.0,
             propensity: *propensity,
         };
@@ -226,16 +227,18 @@ mod tests {
                 placement: "p".into(),
                 subject: None,
                 session: None,
-                buckets: vec![],
+                lots: vec![],
                 slots: 2,
                 candidates: ids.clone(),
                 choices: choices(logged),
                 values: vec![],
                 reason: Reason::Scored,
+                experiment: None,
                 arm: None,
                 faults: vec![],
                 max_lag_ms: 0,
                 session_seq: 0,
+                shadows: vec![],
                 inputs: None,
             };
             let rows = Rows::of(ids);

@@ -22,8 +22,8 @@ const READ: [&str; 10] =
     ["received", "time", "event", "message_id", "subject", "session", "item", "decision_id", "properties", "joined"];
 
 /// The events of a lake, in blocks, one part in memory at a time.
-pub struct Events<'a> {
-    items: Items<'a>,
+pub struct Events {
+    items: Items,
     erased: Erased,
     until: TimeUs,
     /// Read ahead: the first event that is not of the block before it.
@@ -47,9 +47,9 @@ pub enum EventsError {
 
 // === impl Events ===
 
-impl<'a> Events<'a> {
+impl Events {
     /// The events that nodes received up to `until`.
-    pub async fn of(store: &'a Store, until: TimeUs) -> Result<Self, EventsError> {
+    pub async fn of(store: &Store, until: TimeUs) -> Result<Self, EventsError> {
         let erased = Erased::read(store).await?;
         let items = Items::of_days(store, Lane::Events, Day::of(until), &READ).await?;
         Ok(Self { items, erased, until, ahead: VecDeque::new(), passed_by: 0 })

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, Rung, RungFault, ShadowRecord};
+use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, RungFault, ShadowRecord};
 use selvedge_decision::{Fault, Reason, Record};
 use selvedge_node::events::Event;
 use selvedge_node::outbox::Lane;
@@ -187,15 +187,7 @@ fn decision_row(record: &Record) -> [Cell; 30] {
         Cell::list(choices.iter().map(|choice| Cell::number(choice.score))),
         Cell::list(choices.iter().map(|choice| Cell::number(choice.propensity))),
         Cell::list(record.values.iter().map(|value| Cell::number(*value))),
-        Cell::list(record.faults.iter().map(|fault| {
-            let (rung, index) = match fault.rung {
-                Rung::Rules(index) => ("rules", index),
-                Rung::Ladder(index) => ("ladder", index),
-                Rung::Target(index) => ("experiment", index),
-                Rung::Shadow(index) => ("shadow", index),
-            };
-            Cell::text(format!("{rung}:{index} {}", fault.fault.as_str()))
-        })),
+        Cell::list(record.faults.iter().map(|fault| Cell::text(format!("{} {}", fault.rung, fault.fault.as_str())))),
         Cell::Whole(record.max_lag_ms.into()),
         whole(record.session_seq),
         Cell::Whole(record.seed.cast_signed()),
@@ -316,15 +308,7 @@ fn record(row: &[Cell]) -> Option<Record> {
 /// A fault such as `ladder:0 deadline`.
 fn fault(text: &str) -> Option<RungFault> {
     let (call, fault) = text.split_once(' ')?;
-    let (kind, index) = call.split_once(':')?;
-    let index = index.parse().ok()?;
-    let rung = match kind {
-        "rules" => Rung::Rules(index),
-        "ladder" => Rung::Ladder(index),
-        "experiment" => Rung::Target(index),
-        "shadow" => Rung::Shadow(index),
-        _ => return None,
-    };
+    let rung = call.parse().ok()?;
     Some(RungFault { rung, fault: Fault::ALL.into_iter().find(|known| known.as_str() == fault)? })
 }
 
@@ -349,6 +333,7 @@ fn whole(number: u64) -> Cell {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use selvedge_decision::record::Rung;
     use selvedge_decision::{DecisionId, Digest, Epoch};
 
     use super::*;

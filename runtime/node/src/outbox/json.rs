@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, Rung, RungFault, ShadowRecord};
+use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, RungFault, ShadowRecord};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -151,13 +151,7 @@ fn choice_line<'a>(choice: &ChoiceRecord, candidates: &'a [Arc<str>]) -> ChoiceL
 }
 
 fn fault_line(fault: &RungFault) -> FaultLine {
-    let rung = match fault.rung {
-        Rung::Rules(index) => format!("rules:{index}"),
-        Rung::Ladder(index) => format!("ladder:{index}"),
-        Rung::Target(index) => format!("experiment:{index}"),
-        Rung::Shadow(index) => format!("shadow:{index}"),
-    };
-    FaultLine { rung, fault: fault.fault.as_str() }
+    FaultLine { rung: fault.rung.to_string(), fault: fault.fault.as_str() }
 }
 
 fn display<S: Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

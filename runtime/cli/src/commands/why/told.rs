@@ -4,6 +4,7 @@ use std::fmt;
 
 use selvedge_decision::Record;
 use selvedge_decision::plan::Placement;
+use selvedge_decision::policy::Contests;
 use selvedge_decision::record::Rung;
 use selvedge_decision::replay::replay;
 use selvedge_node::events::{Event, rfc3339};
@@ -163,10 +164,7 @@ impl Told {
             propensity: choice.propensity,
         });
         let faults = record.faults.iter().map(|fault| Faulted {
-            call: match fault.rung {
-                Rung::Rules(at) => format!("rules:{at}"),
-                Rung::Ladder(at) => format!("ladder:{at}"),
-            },
+            call: fault.rung.to_string(),
             module: None,
             fault: fault.fault.as_str(),
         });

@@ -29,6 +29,7 @@ fn plan(features: &str, placement: &str, inputs: &[(&str, &str, &str)]) -> Plan 
         features: definitions::features(features).unwrap(),
         placements: BTreeMap::from([(KEY.to_owned(), definitions::placement("p.toml", &placement).unwrap())]),
         modules: BTreeMap::from([("m".to_owned(), serde_json::from_str(&manifest).unwrap())]),
+        tables: BTreeMap::new(),
     };
     Plan::compile(&definition).unwrap()
 }
