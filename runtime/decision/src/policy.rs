@@ -44,10 +44,13 @@ pub struct Contests {
     known: Vec<(Vec<Beta>, Arc<Contest>, Vec<f64>)>,
 }
 
+/// What the quadratures of one decision may cost, in steps of some nanoseconds: with many candidates and places, later draws go by the
+/// odds of the last that was computed.
+const MOST_COST: usize = 400_000;
 /// Distributions that are kept: a node's thread sees few placements at once.
 const KEPT: usize = 16;
 
-/// A contest and the odds of its first place.
+/// A contest and the odds that were computed last, those of the first place to begin with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Odds {
     contest: Arc<Contest>,
@@ -63,9 +66,11 @@ pub(crate) struct Draws<'a> {
     left: Vec<u32>,
     /// How many of them the best-first order has given away.
     taken: usize,
-    /// By row: its weight in a softmax.
-    weights: Vec<f64>,
+    /// By row: its score, for a softmax.
+    scores: Vec<f64>,
     odds: Option<Odds>,
+    /// What quadratures may still cost.
+    cost: usize,
     random: Random,
     drawn: u32,
 }
@@ -97,7 +102,7 @@ impl Policy {
 
     /// Whether it ever chooses another than the best.
     pub fn explores(&self) -> bool {
-        !matches!(self.kind, PolicyKind::Argmax) || self.floor > 0.0
+        self.floor > 0.0 || (self.budget > 0.0 && !matches!(self.kind, PolicyKind::Argmax))
     }
 }
 
@@ -139,14 +144,10 @@ impl<'a> Draws<'a> {
         seed: u64,
     ) -> Self {
         let explores = explores && policy.explores();
-        let weights = match policy.kind {
-            PolicyKind::Softmax(temperature) if explores => {
-                let top = order.first().map_or(0.0, |row| scores[*row as usize]);
-                scores.iter().map(|score| libm::exp((score - top) / temperature)).collect()
-            }
-            _ => Vec::new(),
-        };
-        Self { policy, explores, left: order, taken: 0, weights, odds, random: Random(seed), drawn: 0 }
+        let is_softmax = explores && matches!(policy.kind, PolicyKind::Softmax(_));
+        let scores = if is_softmax { scores.to_vec() } else { Vec::new() };
+        let random = Random(seed);
+        Self { policy, explores, left: order, taken: 0, scores, odds, cost: MOST_COST, random, drawn: 0 }
     }
 
     /// The next, until none is left.
@@ -184,19 +185,30 @@ impl<'a> Draws<'a> {
     }
 
     /// The policy's own.
-    fn own(&self) -> Vec<f64> {
+    fn own(&mut self) -> Vec<f64> {
         let n = self.left.len();
-        let mut of = match (self.policy.kind, &self.odds) {
+        let mut of = match (self.policy.kind, &mut self.odds) {
             (PolicyKind::Epsilon(epsilon), _) => {
                 let mut of = vec![epsilon / n as f64; n];
                 of[0] += 1.0 - epsilon;
                 return of;
             }
-            (PolicyKind::Softmax(_), _) => self.left.iter().map(|row| self.weights[*row as usize]).collect(),
-            (PolicyKind::Thompson, Some(odds)) if self.drawn == 1 => {
+            (PolicyKind::Softmax(temperature), _) => {
+                // By the best of those left: by the first of all, those left may all be nothing beside it.
+                let score = |row: &u32| self.scores[*row as usize];
+                let top = score(&self.left[0]);
+                self.left.iter().map(|row| libm::exp((score(row) - top) / temperature)).collect()
+            }
+            (PolicyKind::Thompson, Some(odds)) => {
+                let cost = odds.contest.cost(n);
+                if self.drawn > 1 && cost <= self.cost {
+                    self.cost -= cost;
+                    for (row, odd) in self.left.iter().zip(odds.contest.odds(&self.left)) {
+                        odds.first[*row as usize] = odd;
+                    }
+                }
                 self.left.iter().map(|row| odds.first[*row as usize]).collect()
             }
-            (PolicyKind::Thompson, Some(odds)) => odds.contest.odds(&self.left),
             (PolicyKind::Thompson, None) | (PolicyKind::Argmax, _) => vec![0.0; n],
         };
         let sum: f64 = of.iter().sum();
@@ -272,6 +284,27 @@ mod tests {
         let e = [0.0, -0.3, -0.6, -0.8].map(|z: f64| libm::exp(z / 0.5));
         let sum: f64 = e.iter().sum();
         check(PolicyKind::Softmax(0.5), 0.0, 1.0, e.map(|e| e / sum));
+        check(PolicyKind::Epsilon(0.2), 0.02, 0.03, [0.97 * 0.92 + 0.02, 0.0292, 0.0292, 0.0292]);
+    }
+
+    #[test]
+    fn the_rest_of_a_softmax_is_told_apart_when_the_first_is_gone() {
+        let policy = policy(PolicyKind::Softmax(0.1), 0.0, 1.0);
+        let scores = [1_000.0, 1.0, 0.99, 0.98];
+        let mut draws = Draws::new(&policy, true, vec![0, 1, 2, 3], &scores, None, 1);
+        assert_eq!(draws.next().unwrap().row, 0);
+        let found = draws.probabilities();
+        assert!(found.windows(2).all(|pair| pair[0] > pair[1] && pair[1] > 0.2), "{found:?}");
+    }
+
+    #[test]
+    fn later_draws_are_of_the_best_among_those_left() {
+        let policy = policy(PolicyKind::Thompson, 0.0, 1.0);
+        let values = [(900.0, 100.0), (5.0, 95.0), (5.0, 95.0)].map(|(a, b)| Beta { a, b, scale: 1.0 });
+        let odds = Contests::default().between(values.to_vec(), 2);
+        let mut draws = Draws::new(&policy, true, vec![0, 1, 2], &[0.9, 0.05, 0.05], Some(odds), 1);
+        assert_eq!(draws.next().unwrap().row, 0);
+        assert!((draws.next().unwrap().propensity - 0.5).abs() < 1e-9);
     }
 
     /// Draws as often as the propensities say: chi-square of the first two places over many seeds.

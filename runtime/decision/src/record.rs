@@ -92,13 +92,16 @@ pub struct ChoiceRecord {
     pub candidate: u32,
     /// The slot it ended up in, from 0.
     pub slot: u32,
-    /// The how-manieth draw brought it, from 0; limits may have refused some before. Of a pinned one its slot.
+    /// The how-manieth draw brought it, from 0; limits may have refused some before. [`NOT_DRAWN`] for a pinned one.
     pub draw: u32,
     /// Its score after boosts; NaN when nothing scored it.
     pub score: f64,
     /// The probability of this choice in its draw, given the draws before it; 1 for a pinned one.
     pub propensity: f64,
 }
+
+/// The number of the draw of what was pinned and not drawn.
+pub const NOT_DRAWN: u32 = u32::MAX;
 
 /// A module call that did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +160,33 @@ pub enum Reason {
     Assigned,
     /// The ladder scored the candidates.
     Scored,
+}
+
+// === impl Lot ===
+
+impl Lot {
+    /// Where arms begin among numbers.
+    const FIRST_ARM: i64 = 100_000;
+
+    /// As records are shown: a slot as it is, -1 out, -2 held out, from 100,000 on an arm.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Out => -1,
+            Self::Holdout => -2,
+            Self::Slot(slot) => i64::from(slot),
+            Self::Arm(arm) => Self::FIRST_ARM + i64::from(arm),
+        }
+    }
+
+    /// Of a number that [`Lot::number`] gave.
+    pub fn from_number(number: i64) -> Option<Self> {
+        match number {
+            -1 => Some(Self::Out),
+            -2 => Some(Self::Holdout),
+            Self::FIRST_ARM.. => u16::try_from(number - Self::FIRST_ARM).ok().map(Self::Arm),
+            slot => u16::try_from(slot).ok().map(Self::Slot),
+        }
+    }
 }
 
 // === impl Rung ===

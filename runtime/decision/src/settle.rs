@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::Fault;
 use crate::choose::{self, Slate};
 use crate::contest::Beta;
-use crate::limits::{self, Places, Table};
+use crate::limits::{self, Filled, Places, Table};
 use crate::manifest::{Output, Role, Scope};
 use crate::plan::{Arm, Call, Experiment, FallbackPlan, Placement, Shadow, Way};
 use crate::policy::{Contests, Draws, Odds};
@@ -145,19 +145,25 @@ impl Basis {
 }
 
 impl Slate {
-    /// Scores the candidates by what was learned of them, and tells the odds of each to be the best. A boost multiplies what
-    /// a candidate is worth.
-    fn learn(&mut self, known: &[[f64; 2]], prior: [f64; 2], places: usize, contests: &mut Contests) -> Odds {
-        let values = known.iter().enumerate().map(|(row, [rewards, misses])| Beta {
-            a: prior[0] + rewards,
-            b: prior[1] + misses,
-            scale: if self.eligible[row] { self.boosts[row] } else { 0.0 },
+    /// Scores the candidates by what was learned of them, and tells the odds of each to be the best of those that are drawn. A
+    /// boost multiplies what a candidate is worth. Without contests there is nothing to draw.
+    fn learn(
+        &mut self,
+        known: &[[f64; 2]],
+        prior: [f64; 2],
+        (places, contenders): (usize, usize),
+        contests: Option<&mut Contests>,
+    ) -> Odds {
+        let values = known.iter().enumerate().map(|(row, [rewards, misses])| {
+            let takes_part = self.eligible[row] && !self.has_pin(row as u32, places);
+            let scale = if takes_part { self.boosts[row] } else { 0.0 };
+            Beta { a: prior[0] + rewards, b: prior[1] + misses, scale }
         });
         let values: Vec<Beta> = values.collect();
         for (score, (value, boost)) in self.scores.iter_mut().zip(values.iter().zip(&self.boosts)) {
             *score = value.a / (value.a + value.b) * boost;
         }
-        contests.between(values, places)
+        contests.map(|contests| contests.between(values, contenders)).unwrap_or_default()
     }
 }
 
@@ -194,7 +200,16 @@ pub fn settle(
         (true, Some(bandit)) => {
             let known = learned.learned(bandit, facts.ids);
             outcome.learned = known.iter().flatten().copied().collect();
-            Basis::Learned(slate.learn(&known, way.policy.prior, places, learned.contests()))
+            // Who is kept from a place by limits of a kind makes room for others: then any may win one.
+            let is_open = placement.limits.iter().any(|limit| !limit.kind.is_single());
+            let contenders = if is_open { count } else { places };
+            let explores = facts.explores && way.policy.explores();
+            Basis::Learned(slate.learn(
+                &known,
+                way.policy.prior,
+                (places, contenders),
+                explores.then(|| learned.contests()),
+            ))
         }
         (true, None) => caller.basis(way),
     };
@@ -219,10 +234,10 @@ pub fn settle(
     let explores = facts.explores && !matches!(basis, Basis::Fallback);
     let (odds, basis) = basis.with_odds();
     let mut draws = Draws::new(&way.policy, explores, order, &slate.scores, odds, facts.seed);
-    let filling = Places::new(&placement.limits, table, facts.slots, &mut outcome.trace.limited);
-    let (choices, explored) = filling.fill(&slate, &mut draws);
-    outcome.choices = choices;
-    outcome.reason = Some(reason(&outcome.choices, &slate, &basis, explored, assigned.is_some()));
+    let filling = Places::new(&placement.limits, table, places, &mut outcome.trace.limited);
+    let filled = filling.fill(&slate, &mut draws);
+    outcome.reason = Some(reason(&filled, &basis, assigned.is_some()));
+    outcome.choices = filled.choices;
     if let Some(first) = outcome.choices.first() {
         let row = first.candidate as usize;
         let scorers = match &basis {
@@ -263,14 +278,13 @@ fn admitted(placement: &Placement, facts: Facts<'_>) -> Slate {
     slate
 }
 
-fn reason(choices: &[ChoiceRecord], slate: &Slate, basis: &Basis, explored: bool, assigned: bool) -> Reason {
-    let pinned = |choice: &ChoiceRecord| slate.pinned(choice.slot) == Some(choice.candidate);
+fn reason(filled: &Filled, basis: &Basis, assigned: bool) -> Reason {
     match basis {
-        _ if choices.is_empty() => Reason::Empty,
+        _ if filled.choices.is_empty() => Reason::Empty,
         Basis::Fallback => Reason::Fallback,
-        _ if explored => Reason::Explored,
+        _ if filled.explored => Reason::Explored,
         Basis::Ruled => Reason::Ruled,
-        _ if choices.iter().all(pinned) => Reason::Ruled,
+        _ if filled.is_pinned => Reason::Ruled,
         _ if assigned => Reason::Assigned,
         Basis::Static => Reason::Ruled,
         Basis::Scored(..) | Basis::Learned(_) => Reason::Scored,

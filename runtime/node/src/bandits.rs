@@ -39,6 +39,10 @@ use crate::outbox::{Follower, Lane};
 
 /// How often a node asks what the core has learned.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often what is known changes for decisions, in microseconds.
+const WEIGH_EVERY_US: i64 = 50_000;
+/// How often a node looks whether something is to be weighed.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Decisions of one bandit that a node remembers for their rewards.
 const MOST_DECISIONS: usize = 100_000;
 /// Gains of one bandit that wait for the core to have them; of more the oldest go, and come back with what the core learned.
@@ -77,6 +81,7 @@ struct State {
     own: VecDeque<Gain>,
     tally: Tally,
     changed: bool,
+    weighed_us: i64,
 }
 
 // === impl Bandits ===
@@ -137,10 +142,17 @@ impl Bandits {
     pub async fn run(self, link: Link, mut stop: watch::Receiver<bool>) {
         let mut every = tokio::time::interval(ASK_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut known, mut told) = (0, String::new());
         loop {
             tokio::select! {
                 _ = every.tick() => {}
+                _ = looks.tick() => {
+                    let now_us = self.shared.clock.now_us();
+                    lock(&self.shared.learners).iter().for_each(|learner| learner.weigh_soon(now_us));
+                    continue;
+                }
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             let now_us = self.shared.clock.now_us();
@@ -175,8 +187,11 @@ impl Bandits {
     fn hear(&self, learners: &[Arc<Learner>], values: &[(String, Option<bytes::Bytes>)]) {
         for (key, json) in values {
             if key == crate::link::nats::bandits::OFF {
-                let off: BTreeSet<String> =
-                    json.as_ref().and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+                let read = json.as_ref().map_or(Some(BTreeSet::new()), |json| serde_json::from_slice(json).ok());
+                let Some(off) = read else {
+                    tracing::warn!("where exploring is switched off cannot be read: it stays as it was");
+                    continue;
+                };
                 if **self.shared.off.load() != off {
                     tracing::info!(placements = ?off, "exploring is switched off there and nowhere else");
                     self.shared.off.store(Arc::new(off));
@@ -196,7 +211,7 @@ impl Bandits {
             let before = lock(&learner.state).ledger.counts();
             learner.take(&mut take);
             self.shared.metrics.count(before, lock(&learner.state).ledger.counts());
-            learner.weigh(now_us);
+            learner.weigh_soon(now_us);
         }
     }
 }
@@ -212,16 +227,18 @@ impl Follower for Bandits {
         if events.iter().all(|event| event.decision_id.is_none()) {
             return;
         }
+        let now_us = self.shared.clock.now_us();
         self.each(|ledger| {
             let place = |at: usize| Origin { lane, seq: first_seq + at as u64, is_old: false };
-            events.iter().enumerate().filter_map(|(at, event)| ledger.event(event, place(at))).collect()
+            events.iter().enumerate().filter_map(|(at, event)| ledger.event(event, place(at), now_us)).collect()
         });
     }
 
     fn recorded(&self, first_seq: u64, records: &[Record]) {
+        let now_us = self.shared.clock.now_us();
         self.each(|ledger| {
             let place = |at: usize| Origin { lane: Lane::Decisions, seq: first_seq + at as u64, is_old: false };
-            records.iter().enumerate().flat_map(|(at, record)| ledger.decision(record, place(at))).collect()
+            records.iter().enumerate().flat_map(|(at, record)| ledger.decision(record, place(at), now_us)).collect()
         });
     }
 }
@@ -237,6 +254,7 @@ impl Learner {
             own: VecDeque::new(),
             tally: Tally::default(),
             changed: false,
+            weighed_us: i64::MIN,
         };
         Self { spec, known: ArcSwap::from_pointee(known), asked: AtomicBool::new(false), state: Mutex::new(state) }
     }
@@ -275,7 +293,8 @@ impl Learner {
         if snapshot.stream_us == state.snapshot.stream_us && snapshot.at < state.snapshot.at {
             return;
         }
-        let has = |lane: Lane, seq: u64| snapshot.run(node, epoch, lane).is_some_and(|run| run.seen.has(seq));
+        let runs = Lane::ALL.map(|lane| snapshot.run(node, epoch, lane).map(|run| run.seen.clone()));
+        let has = |lane: Lane, seq: u64| runs[lane as usize].as_ref().is_some_and(|seen| seen.has(seq));
         let is_in =
             |gain: &Gain| has(Lane::Decisions, gain.decision) && gain.reward.is_none_or(|(lane, seq)| has(lane, seq));
         let (gone, own): (VecDeque<Gain>, VecDeque<Gain>) = std::mem::take(&mut state.own).into_iter().partition(is_in);
@@ -285,9 +304,18 @@ impl Learner {
         state.changed = true;
     }
 
+    /// As [`Learner::weigh`], at most every [`WEIGH_EVERY_US`]: other numbers are other distributions, to be computed anew.
+    fn weigh_soon(&self, now_us: i64) {
+        let is_time = now_us.saturating_sub(lock(&self.state).weighed_us) >= WEIGH_EVERY_US;
+        if is_time {
+            self.weigh(now_us);
+        }
+    }
+
     /// Publishes what is known now, when something changed or fades.
     fn weigh(&self, now_us: i64) {
         let mut state = lock(&self.state);
+        state.weighed_us = now_us;
         if !std::mem::take(&mut state.changed) && self.spec.half_life_us.is_none() {
             return;
         }

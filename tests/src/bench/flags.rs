@@ -29,7 +29,7 @@ struct Measured {
 
 pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
     let (one, all) = kind(effort, "").await?;
-    let split = "[[experiment]]\nkey = \"KEY\"\nunit = \"subject\"\narms = [{ name = \"a\", weight = 1 }, { name = \"b\", weight = 1 }]\n";
+    let split = "[[experiment]]\nkey = \"KEY\"\nunit = \"subject\"\narms = [{ name = \"a\", weight = 50 }, { name = \"b\", weight = 50 }]\n";
     let (split_one, split_all) = kind(effort, split).await?;
     let (one_us, all_us) = (one.cpu_us(), all.cpu_us());
     let what = format!("CPU a request: {all_us:.1} us; bar: {TIMES} x that of one flag {one_us:.1} us");

@@ -108,11 +108,13 @@ fn bad(at: usize, random: &mut Random) -> (&'static str, Wish) {
             Wish { rules: Some("item.price: number,> eligible\n> 0,false\n,false\n"), ..wish },
         ),
         6 => {
+            let share = 50 + 12 * random.below(3);
             let placement = format!(
-                "{}\n[[experiment]]\nkey = \"half\"\nunit = \"session\"\narms = [{{ name = \"a\", weight = 1 }}, \
+                "{}\n[[experiment]]\nkey = \"half\"\nunit = \"session\"\narms = [{{ name = \"a\", weight = {} }}, \
                  {{ name = \"b\", weight = {}, ladder = [\"trap\"] }}]\n",
                 wish.placement,
-                1 + random.below(3)
+                100 - share,
+                share
             );
             ("an arm that traps", Wish { placement, hostile: Some("trap"), ..wish })
         }
@@ -146,10 +148,12 @@ fn harmless(at: usize, random: &mut Random) -> (&'static str, Wish) {
             Wish { rules: Some("item.price: number,> eligible\n> -1,true\n,true\n"), ..wish },
         ),
         6 => {
+            let share = 50 + 12 * random.below(3);
             let placement = format!(
-                "{}\n[[experiment]]\nkey = \"none\"\nunit = \"session\"\narms = [{{ name = \"a\", weight = 1 }}, {{ name = \"b\", weight = {} }}]\n",
+                "{}\n[[experiment]]\nkey = \"none\"\nunit = \"session\"\narms = [{{ name = \"a\", weight = {} }}, {{ name = \"b\", weight = {} }}]\n",
                 wish.placement,
-                1 + random.below(3)
+                100 - share,
+                share
             );
             ("an experiment between the same", Wish { placement, ..wish })
         }

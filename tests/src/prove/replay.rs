@@ -26,7 +26,7 @@ record = { inputs = 1.0 }
 [[experiment]]
 key = "order"
 unit = "session"
-arms = [{ name = "both", weight = 2 }, { name = "rank", weight = 1, ladder = ["rank"] }, { name = "none", weight = 1, ladder = ["trap"] }]
+arms = [{ name = "both", weight = 50 }, { name = "rank", weight = 25, ladder = ["rank"] }, { name = "none", weight = 25, ladder = ["trap"] }]
 "#;
 
 const MODEL: &str = r#"

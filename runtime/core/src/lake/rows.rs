@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, RungFault, ShadowRecord};
+use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, NOT_DRAWN, RungFault, ShadowRecord};
 use selvedge_decision::{Fault, Reason, Record};
 use selvedge_node::events::Event;
 use selvedge_node::outbox::Lane;
@@ -106,9 +106,6 @@ pub(super) fn weight(item: &Item) -> usize {
     }
 }
 
-/// Where arms begin among the numbers of lots.
-const FIRST_ARM: i64 = 100_000;
-
 /// What a scorer that ran beside made of it: JSON has no number that is none, so that stands as null.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Beside {
@@ -183,7 +180,10 @@ fn decision_row(record: &Record) -> [Cell; 30] {
         Cell::list(record.candidates.iter().map(Cell::text)),
         Cell::list(chosen),
         Cell::list(choices.iter().map(|choice| Cell::Whole(choice.slot.into()))),
-        Cell::list(choices.iter().map(|choice| Cell::Whole(choice.draw.into()))),
+        Cell::list(choices.iter().map(|choice| match choice.draw {
+            NOT_DRAWN => Cell::Null,
+            draw => Cell::Whole(draw.into()),
+        })),
         Cell::list(choices.iter().map(|choice| Cell::number(choice.score))),
         Cell::list(choices.iter().map(|choice| Cell::number(choice.propensity))),
         Cell::list(record.values.iter().map(|value| Cell::number(*value))),
@@ -191,14 +191,7 @@ fn decision_row(record: &Record) -> [Cell; 30] {
         Cell::Whole(record.max_lag_ms.into()),
         whole(record.session_seq),
         Cell::Whole(record.seed.cast_signed()),
-        Cell::list(record.lots.iter().map(|lot| {
-            Cell::Whole(match lot {
-                Lot::Out => -1,
-                Lot::Holdout => -2,
-                Lot::Slot(slot) => i64::from(*slot),
-                Lot::Arm(arm) => FIRST_ARM + i64::from(*arm),
-            })
-        })),
+        Cell::list(record.lots.iter().map(|lot| Cell::Whole(lot.number()))),
         Cell::maybe((!record.shadows.is_empty()).then(|| {
             let shadows: Vec<Beside> = record.shadows.iter().map(Beside::from).collect();
             serde_json::to_string(&shadows).unwrap_or_default()
@@ -254,16 +247,11 @@ fn record(row: &[Cell]) -> Option<Record> {
     let small = |cell: &Cell| u32::try_from(cell.as_whole()?).ok();
     let choices = places.map(|((id, (slot, draw)), (score, propensity))| {
         let candidate = candidates.iter().position(|known| id.as_text() == Some(known))?;
-        let (candidate, slot, draw) = (u32::try_from(candidate).ok()?, small(slot)?, small(draw)?);
+        let draw = if matches!(draw, Cell::Null) { NOT_DRAWN } else { small(draw)? };
+        let (candidate, slot) = (u32::try_from(candidate).ok()?, small(slot)?);
         Some(ChoiceRecord { candidate, slot, draw, score: number(score), propensity: number(propensity) })
     });
     let choices = choices.collect::<Option<_>>()?;
-    let lot = |cell: &Cell| match cell.as_whole()? {
-        -1 => Some(Lot::Out),
-        -2 => Some(Lot::Holdout),
-        arm @ FIRST_ARM.. => u16::try_from(arm - FIRST_ARM).ok().map(Lot::Arm),
-        slot => u16::try_from(slot).ok().map(Lot::Slot),
-    };
     let shadows: Option<Vec<Beside>> = shadows.as_text().map(serde_json::from_str).transpose().ok()?;
     let inputs = match rate.as_number() {
         None => None,
@@ -289,7 +277,7 @@ fn record(row: &[Cell]) -> Option<Record> {
         placement: placement.as_text()?.into(),
         subject: maybe(subject),
         session: maybe(session),
-        lots: lots.elements().iter().map(lot).collect::<Option<_>>()?,
+        lots: lots.elements().iter().map(|cell| Lot::from_number(cell.as_whole()?)).collect::<Option<_>>()?,
         slots: slots.as_whole()?.try_into().ok()?,
         candidates,
         choices,
@@ -378,7 +366,7 @@ mod tests {
             candidates: vec!["a".into(), "b".into()],
             choices: vec![
                 ChoiceRecord { candidate: 1, slot: 0, draw: 2, score: f64::NAN, propensity: 0.25 },
-                ChoiceRecord { candidate: 0, slot: 1, draw: 1, score: -0.0, propensity: 1.0 },
+                ChoiceRecord { candidate: 0, slot: 1, draw: NOT_DRAWN, score: -0.0, propensity: 1.0 },
             ],
             values: vec![f64::NAN, 3.0],
             reason: Reason::Fallback,

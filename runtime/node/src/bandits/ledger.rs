@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use selvedge_decision::plan::Bandit;
+use selvedge_decision::record::NOT_DRAWN;
 use selvedge_decision::{DecisionId, Reason, Record, TimeUs};
 
 use crate::events::names::DECISION;
@@ -18,7 +19,7 @@ pub struct Ledger {
     spec: Bandit,
     most: usize,
     decisions: HashMap<DecisionId, Decided, FixedState>,
-    /// Decisions in the order they came.
+    /// Decisions in the order they came, and when that was.
     by_age: VecDeque<(TimeUs, DecisionId)>,
     /// Rewards whose decision did not come yet.
     early: HashMap<DecisionId, Vec<Early>, FixedState>,
@@ -68,6 +69,8 @@ pub struct Counts {
     pub unclear: u64,
     /// Decisions that were let go of for want of room before their time was over.
     pub forgotten: u64,
+    /// Rewards of decisions that did not come.
+    pub unknown: u64,
 }
 
 #[derive(Debug)]
@@ -93,8 +96,8 @@ struct Early {
     origin: Origin,
 }
 
-/// How long a reward waits for its decision: they come by different lanes.
-const EARLY_US: i64 = 10 * 60 * 1_000_000;
+/// How long a reward waits for its decision: they come by different lanes, and after a cut one may be far ahead of the other.
+const EARLY_US: i64 = 3_600 * 1_000_000;
 
 /// How long a time bucket of a bandit is, in microseconds: an eighth of its half-life; 0 when nothing fades.
 pub(super) fn bucket_us(spec: &Bandit) -> i64 {
@@ -128,8 +131,8 @@ impl Ledger {
         self.counts
     }
 
-    /// Takes a decision.
-    pub fn decision(&mut self, record: &Record, origin: Origin) -> Vec<Gain> {
+    /// Takes a decision that came at `now_us`, by the clock of whoever keeps the ledger: nodes' clocks may be anything.
+    pub fn decision(&mut self, record: &Record, origin: Origin, now_us: TimeUs) -> Vec<Gain> {
         let is_drawn = matches!(record.reason, Reason::Explored | Reason::Assigned | Reason::Scored);
         if !is_drawn
             || !self.spec.learns_from(&record.placement, record.experiment.as_deref(), record.arm.as_deref())
@@ -137,8 +140,9 @@ impl Ledger {
         {
             return Vec::new();
         }
-        self.let_go(record.time_us);
-        let choices = record.choices.iter().filter_map(|choice| record.candidates.get(choice.candidate as usize));
+        self.let_go(now_us);
+        let drawn = record.choices.iter().filter(|choice| choice.draw != NOT_DRAWN);
+        let choices = drawn.filter_map(|choice| record.candidates.get(choice.candidate as usize));
         let bucket = match bucket_us(&self.spec) {
             0 => 0,
             length => record.time_us.div_euclid(length),
@@ -157,27 +161,29 @@ impl Ledger {
             gains.extend(choices.iter().map(trial));
         }
         self.decisions.insert(record.id, Decided { time_us: record.time_us, bucket, origin, choices });
-        self.by_age.push_back((record.time_us, record.id));
+        self.by_age.push_back((self.now_us, record.id));
         for early in self.early.remove(&record.id).into_iter().flatten() {
             gains.extend(self.reward(record.id, early.item.as_deref(), early.received_us, early.origin));
         }
         gains
     }
 
-    /// Takes an event.
-    pub fn event(&mut self, event: &Event, origin: Origin) -> Option<Gain> {
+    /// Takes an event that came at `now_us`, by the same clock.
+    pub fn event(&mut self, event: &Event, origin: Origin, now_us: TimeUs) -> Option<Gain> {
         let id = event.decision_id?;
         if event.name == DECISION || reward::kind(&event.name, Some(&event.properties)) != self.spec.reward {
             return None;
         }
-        self.let_go(event.received_us);
+        self.let_go(now_us);
         if self.decisions.contains_key(&id) {
             return self.reward(id, event.item.as_deref(), event.received_us, origin);
         }
         if self.early_by_age.len() < self.most {
             let early = Early { item: event.item.clone(), received_us: event.received_us, origin };
             self.early.entry(id).or_default().push(early);
-            self.early_by_age.push_back((event.received_us, id));
+            self.early_by_age.push_back((self.now_us, id));
+        } else {
+            self.counts.unknown += 1;
         }
         None
     }
@@ -222,10 +228,10 @@ impl Ledger {
     fn let_go(&mut self, now_us: TimeUs) {
         self.now_us = self.now_us.max(now_us);
         let over = |time_us: TimeUs, after_us: i64| self.now_us.saturating_sub(time_us) > after_us;
-        // As long again: a node's clock may be behind another's, and a reward of the last moment is told late.
+        // A reward of the last moment is told late.
         let window_us = self.spec.window_us.saturating_add(EARLY_US);
-        while let Some((time_us, id)) = self.by_age.front().copied() {
-            let is_over = over(time_us, window_us);
+        while let Some((came_us, id)) = self.by_age.front().copied() {
+            let is_over = over(came_us, window_us);
             if !is_over && self.by_age.len() < self.most {
                 break;
             }
@@ -233,9 +239,9 @@ impl Ledger {
             self.decisions.remove(&id);
             self.counts.forgotten += u64::from(!is_over);
         }
-        while let Some((_, id)) = self.early_by_age.front().copied().filter(|(time_us, _)| over(*time_us, EARLY_US)) {
+        while let Some((_, id)) = self.early_by_age.front().copied().filter(|(came_us, _)| over(*came_us, EARLY_US)) {
             self.early_by_age.pop_front();
-            self.early.remove(&id);
+            self.counts.unknown += self.early.remove(&id).map_or(0, |early| early.len() as u64);
         }
     }
 }

@@ -90,7 +90,6 @@ pub(super) struct Block {
     pub(super) epoch: Epoch,
     pub(super) lane: Lane,
     pub(super) first_seq: u64,
-    pub(super) sealed_us: TimeUs,
     pub(super) items: Items,
 }
 
@@ -100,6 +99,8 @@ pub(super) struct Merging {
     pub(super) snapshot: Snapshot,
     /// What was in it when this began.
     began: BTreeMap<String, Run>,
+    /// Behind which sequence of the stream.
+    pub(super) begin: u64,
     revision: u64,
     changed: bool,
 }
@@ -162,14 +163,13 @@ async fn turn(
     let mut blocks = nats.blocks(query(BlocksFrom::Start)).await?;
     let stream_us = blocks.stream_created_us();
     let last = blocks.last_sequence();
-    let begin = |merging: &Merging| merging.snapshot.begin(stream_us);
-    let after = merging.iter().map(begin).min().unwrap_or(0).min(last);
+    for merging in &mut merging {
+        merging.snapshot.go_on(stream_us);
+        merging.begin = merging.snapshot.begin(stream_us).min(last);
+    }
+    let after = merging.iter().map(|merging| merging.begin).min().unwrap_or(0);
     if after > 0 {
         blocks = nats.blocks(query(BlocksFrom::After(after))).await?;
-    }
-    for merging in merging.iter_mut().filter(|merging| merging.snapshot.stream_us != stream_us) {
-        merging.snapshot.stream_us = stream_us;
-        merging.snapshot.marks.clear();
     }
     tell(Did::Began { bandits: bandits.iter().map(|spec| spec.key.clone()).collect(), after });
     let mut turns = tokio::time::interval(GATHER);
@@ -192,7 +192,10 @@ async fn turn(
             block = blocks.next() => {
                 let Some(message) = block? else { return Ok(()) };
                 match Block::read(&message.bytes) {
-                    Ok(block) => merging.iter_mut().for_each(|merging| merging.take(&block, message.sequence)),
+                    Ok(block) => {
+                        let (at, stored_us) = (message.sequence, message.stored_us);
+                        merging.iter_mut().for_each(|merging| merging.take(&block, at, stored_us));
+                    }
                     // It will be no other the next time: what can be read behind it counts.
                     Err(why) => tell(Did::Failed { why: format!("block {} is passed by: {why}", message.sequence) }),
                 }
@@ -218,7 +221,7 @@ impl Block {
     fn read(bytes: &[u8]) -> Result<Self, block::BadBlock> {
         let (header, items) = block::decode(bytes)?;
         let (node, epoch, lane) = (header.node, header.epoch, header.lane);
-        Ok(Self { node, epoch, lane, first_seq: header.first_seq, sealed_us: header.sealed_us, items })
+        Ok(Self { node, epoch, lane, first_seq: header.first_seq, items })
     }
 
     fn count(&self) -> u64 {
@@ -234,12 +237,16 @@ impl Block {
 impl Merging {
     pub(super) fn new(spec: &Bandit, snapshot: Snapshot, most: usize, revision: u64) -> Self {
         let began = snapshot.seen.clone();
-        Self { ledger: Ledger::new(spec.clone(), most), snapshot, began, revision, changed: false }
+        Self { ledger: Ledger::new(spec.clone(), most), snapshot, began, begin: 0, revision, changed: false }
     }
 
-    /// Takes a block, which has sequence `at` of the stream.
-    pub(super) fn take(&mut self, block: &Block, at: u64) {
-        let Block { node, epoch, lane, first_seq, sealed_us, items } = block;
+    /// Takes a block, which the stream took at `now_us` and gave sequence `at`. One from before where this began is read for another
+    /// bandit: of such this one may have forgotten what is in it.
+    pub(super) fn take(&mut self, block: &Block, at: u64, now_us: TimeUs) {
+        if at <= self.begin {
+            return;
+        }
+        let Block { node, epoch, lane, first_seq, items } = block;
         let began = self.began.get(&snapshot::name(node, *epoch, *lane)).map(|run| &run.seen);
         let seen = self.snapshot.run(node, *epoch, *lane).map(|run| run.seen.clone()).unwrap_or_default();
         // What came since the beginning and comes again has nothing new; what was there then is read again to be known.
@@ -252,12 +259,14 @@ impl Merging {
         match items {
             Items::Records(records) => {
                 for (place, record) in records.iter().enumerate() {
-                    gains.extend(origin(place).into_iter().flat_map(|origin| self.ledger.decision(record, origin)));
+                    gains.extend(
+                        origin(place).into_iter().flat_map(|origin| self.ledger.decision(record, origin, now_us)),
+                    );
                 }
             }
             Items::Events(events) => {
                 for (place, event) in events.iter().enumerate() {
-                    gains.extend(origin(place).and_then(|origin| self.ledger.event(event, origin)));
+                    gains.extend(origin(place).and_then(|origin| self.ledger.event(event, origin, now_us)));
                 }
             }
         }
@@ -265,8 +274,8 @@ impl Merging {
         gains.iter().for_each(|gain| self.snapshot.tally.add(gain, 1));
         let run = self.snapshot.run_mut(node, *epoch, *lane);
         run.seen.take(*first_seq..first_seq + block.count());
-        run.sealed_us = run.sealed_us.max(*sealed_us);
-        self.snapshot.pass(at.max(self.snapshot.at), *sealed_us);
+        (run.at, run.stored_us) = (run.at.max(at), run.stored_us.max(now_us));
+        self.snapshot.pass(at, now_us);
     }
 
     fn did(&self) -> Did {

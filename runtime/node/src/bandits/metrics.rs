@@ -26,7 +26,7 @@ impl Metrics {
         registry.register(
             "selvedge_bandit_rewards",
             "Rewards of decisions that this node remembers: counted, again (a further one of the same choice), late, unclear \
-             (of which choice)",
+             (of which choice); and unknown, of decisions that did not come",
             self.rewards.clone(),
         );
         registry.register(
@@ -42,6 +42,7 @@ impl Metrics {
             ("again", before.again, now.again),
             ("late", before.late, now.late),
             ("unclear", before.unclear, now.unclear),
+            ("unknown", before.unknown, now.unknown),
         ] {
             if now > before {
                 self.rewards.get_or_create(&Outcome { outcome }).inc_by(now - before);

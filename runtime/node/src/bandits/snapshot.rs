@@ -40,14 +40,15 @@ pub struct Run {
     /// Its items.
     #[serde(flatten)]
     pub seen: Seen,
-    /// When its newest block was sealed.
-    pub sealed_us: TimeUs,
+    /// The sequence of its newest block, and when the stream took it.
+    pub at: u64,
+    pub stored_us: TimeUs,
 }
 
-/// How long a run is remembered after its last block: longer than any stream is read again for.
-const REMEMBERED_US: i64 = 35 * 86_400_000_000;
-/// Runs that are remembered.
-const MOST_RUNS: usize = 12_288;
+/// How long a run is remembered at least after its last block, which a node that had no answer may send once more.
+const REMEMBERED_US: i64 = 7 * 86_400_000_000;
+/// Lanes of runs that are remembered: as many as fit into one message with the tallies.
+const MOST_RUNS: usize = 4_096;
 /// Marks of a window.
 const MARKS: i64 = 16;
 
@@ -100,20 +101,30 @@ impl Snapshot {
         self.seen.entry(name(node, epoch, lane)).or_default()
     }
 
-    /// Notes that the stream is read up to `at`, by blocks sealed at `now_us`, and forgets what is never read again.
+    /// Notes that the stream is read up to `at`, which it took at `now_us`, and forgets what is never read again.
     pub fn pass(&mut self, at: u64, now_us: TimeUs) {
-        self.at = at;
+        self.at = self.at.max(at);
         if self.marks.last().is_none_or(|(last_us, _)| now_us.saturating_sub(*last_us) >= self.window_us / MARKS) {
             self.marks.push((now_us, at));
             // The newest that lies before the window stays.
             let start_us = now_us.saturating_sub(self.window_us).saturating_sub(2 * self.window_us / MARKS);
             let keep = self.marks.iter().rposition(|(mark_us, _)| *mark_us < start_us).unwrap_or(0);
             self.marks.drain(..keep);
-            self.seen.retain(|_, run| now_us.saturating_sub(run.sealed_us) < REMEMBERED_US);
+            let begin = self.marks.first().map_or(0, |(_, at)| *at);
+            self.seen.retain(|_, run| run.at >= begin || now_us.saturating_sub(run.stored_us) < REMEMBERED_US);
             while self.seen.len() > MOST_RUNS {
-                let oldest = self.seen.iter().min_by_key(|(_, run)| run.sealed_us).map(|(name, _)| name.clone());
+                let oldest = self.seen.iter().min_by_key(|(_, run)| run.stored_us).map(|(name, _)| name.clone());
                 oldest.and_then(|name| self.seen.remove(&name));
             }
+        }
+    }
+
+    /// Goes on with the stream that was made at `stream_us`: another begins anew, and what is in the tally stays.
+    pub fn go_on(&mut self, stream_us: TimeUs) {
+        if self.stream_us != stream_us {
+            (self.stream_us, self.at) = (stream_us, 0);
+            self.marks.clear();
+            self.seen.values_mut().for_each(|run| run.at = 0);
         }
     }
 

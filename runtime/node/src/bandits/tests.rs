@@ -56,7 +56,7 @@ fn click(n: u32, decided: &Record, item: Option<&str>, after_us: i64) -> Event {
 
 fn told(node: usize, lane: Lane, first_seq: u64, items: Items) -> Block {
     let (node, epoch) = (format!("edge-{node}").parse().unwrap(), Epoch::new(1, node as u32));
-    Block { node, epoch, lane, first_seq, sealed_us: START_US, items }
+    Block { node, epoch, lane, first_seq, items }
 }
 
 prop_compose! {
@@ -109,7 +109,7 @@ fn is_own(block: &Block) -> bool {
 fn batch(told: &[Block]) -> Tally {
     let mut merging = Merging::new(&spec(), Snapshot::new(&spec()), 1_000_000, 0);
     for (at, told) in (1..).zip(told) {
-        merging.take(told, at);
+        merging.take(told, at, START_US);
     }
     merging.snapshot.tally
 }
@@ -125,13 +125,13 @@ proptest! {
         let every = order.iter().map(|(which, turn)| (which.get(&told), *turn)).chain(told.iter().map(|told| (told, 0)));
         for (block, turn) in every {
             came.push(block);
-            merging.take(block, came.len() as u64);
+            merging.take(block, came.len() as u64, START_US);
             if turn == 7 {
                 // It ends, by force perhaps, and begins anew with what was published; the stream is read once more.
                 let published = Snapshot::read(&merging.snapshot.to_json()).unwrap();
                 merging = Merging::new(&spec(), published, 1_000_000, 0);
                 for (at, again) in (1..).zip(&came) {
-                    merging.take(again, at);
+                    merging.take(again, at, START_US);
                 }
             }
         }
@@ -158,7 +158,7 @@ proptest! {
                 4..6 => {
                     let block = which.get(&told);
                     if !is_own(block) || known.iter().any(|known| (known.lane, known.first_seq) == (block.lane, block.first_seq)) {
-                        merging.take(block, at);
+                        merging.take(block, at, START_US);
                         if !is_own(block) {
                             known.push(block);
                         }
@@ -202,10 +202,10 @@ fn gains(ledger: &mut Ledger, told: &Block) -> Vec<Gain> {
     let origin = |at: usize| Origin { lane: told.lane, seq: told.first_seq + at as u64, is_old: false };
     match &told.items {
         Items::Records(records) => {
-            records.iter().enumerate().flat_map(|(at, record)| ledger.decision(record, origin(at))).collect()
+            records.iter().enumerate().flat_map(|(at, record)| ledger.decision(record, origin(at), START_US)).collect()
         }
         Items::Events(events) => {
-            events.iter().enumerate().filter_map(|(at, event)| ledger.event(event, origin(at))).collect()
+            events.iter().enumerate().filter_map(|(at, event)| ledger.event(event, origin(at), START_US)).collect()
         }
     }
 }
@@ -216,10 +216,11 @@ fn a_reward_counts_once_in_its_time_for_its_choice() {
         let mut ledger = Ledger::new(spec(), 10);
         let decided = decision(0, slate);
         let origin = Origin { lane: Lane::Decisions, seq: 1, is_old: false };
-        assert_eq!(ledger.decision(&decided, origin).len(), if slate { 3 } else { 1 });
-        assert!(ledger.decision(&decided, origin).is_empty(), "once");
+        assert_eq!(ledger.decision(&decided, origin, 0).len(), if slate { 3 } else { 1 });
+        assert!(ledger.decision(&decided, origin, 0).is_empty(), "once");
         let place = Origin { lane: Lane::Events, ..origin };
-        let gains = clicks.iter().filter_map(|(item, after)| ledger.event(&click(0, &decided, *item, *after), place));
+        let gains =
+            clicks.iter().filter_map(|(item, after)| ledger.event(&click(0, &decided, *item, *after), place, 0));
         assert_eq!(gains.map(|gain| gain.rewards).sum::<i64>(), expected, "{clicks:?}");
         assert_eq!(ledger.counts(), counts, "{clicks:?}");
     };
@@ -244,19 +245,88 @@ fn what_was_not_drawn_is_no_trial() {
         (Reason::Empty, 0),
     ] {
         let mut ledger = Ledger::new(spec(), 10);
-        assert_eq!(ledger.decision(&Record { reason, ..decision(1, false) }, origin).len(), expected, "{reason:?}");
+        assert_eq!(ledger.decision(&Record { reason, ..decision(1, false) }, origin, 0).len(), expected, "{reason:?}");
     }
     let mut ledger = Ledger::new(spec(), 10);
     let other = Record { placement: "plp-rank".into(), ..decision(1, false) };
     let arm = Record { experiment: Some("e".into()), arm: Some("a".into()), ..decision(1, false) };
-    assert!(ledger.decision(&other, origin).is_empty() && ledger.decision(&arm, origin).is_empty());
+    assert!(ledger.decision(&other, origin, 0).is_empty() && ledger.decision(&arm, origin, 0).is_empty());
 }
 
 #[test]
 fn there_is_room_for_so_many_decisions() {
     let mut ledger = Ledger::new(spec(), 3);
     for n in 0..5 {
-        ledger.decision(&decision(n, false), Origin { lane: Lane::Decisions, seq: u64::from(n) + 1, is_old: false });
+        ledger.decision(&decision(n, false), Origin { lane: Lane::Decisions, seq: u64::from(n) + 1, is_old: false }, 0);
     }
     assert_eq!(ledger.counts().forgotten, 2);
+}
+
+fn place(lane: Lane, seq: u64) -> Origin {
+    Origin { lane, seq, is_old: false }
+}
+
+/// One click of a node whose clock was an hour ahead let go of every decision there was.
+#[test]
+fn a_clock_that_is_ahead_takes_nothing_from_others() {
+    let mut ledger = Ledger::new(spec(), 1_000);
+    let decided: Vec<Record> = (0..20).map(|n| decision(n, false)).collect();
+    for (seq, record) in (1..).zip(&decided) {
+        ledger.decision(record, place(Lane::Decisions, seq), START_US);
+    }
+    let ahead = Event { decision_id: Some(DecisionId::new(9, 9, 9)), ..click(0, &decided[0], None, 3_600_000_000) };
+    ledger.event(&ahead, place(Lane::Events, 1), START_US);
+    let clicks =
+        decided.iter().filter_map(|record| ledger.event(&click(0, record, None, 1), place(Lane::Events, 2), START_US));
+    assert_eq!(clicks.count(), 20);
+}
+
+/// What a node that was cut off tells comes lane after lane: rewards waited for their decisions by when they happened.
+#[test]
+fn rewards_of_a_node_that_was_cut_off_find_their_decisions() {
+    let mut ledger = Ledger::new(spec(), 10_000);
+    let now_us = START_US + 7_200_000_000;
+    let decided: Vec<Record> = (0..2_000).map(|n| decision(n, false)).collect();
+    for record in &decided {
+        assert!(ledger.event(&click(0, record, None, 1), place(Lane::Events, 1), now_us).is_none());
+    }
+    let gains =
+        decided.iter().flat_map(|record| ledger.decision(record, place(Lane::Decisions, 1), now_us + 1_000_000));
+    assert_eq!(gains.map(|gain| gain.rewards).sum::<i64>(), 2_000);
+    // One whose decision never comes is counted, and let go of.
+    ledger.event(
+        &Event { decision_id: Some(DecisionId::new(1, 2, 3)), ..click(0, &decided[0], None, 1) },
+        place(Lane::Events, 9),
+        now_us,
+    );
+    ledger.decision(&decision(9_999, false), place(Lane::Decisions, 9), now_us + 7_200_000_000);
+    assert_eq!(ledger.counts().unknown, 1);
+}
+
+/// A bandit that comes later is learned from the start of the stream: for the others that is behind where they began.
+#[test]
+fn what_is_read_for_another_bandit_does_not_count_again() {
+    let block = told(0, Lane::Decisions, 1, Items::Records((0..10).map(|n| decision(n, false)).collect()));
+    let mut first = Merging::new(&spec(), Snapshot::new(&spec()), 100, 0);
+    first.take(&block, 7, START_US);
+    let mut known = first.snapshot.clone();
+    // The run is forgotten, and the stream is read from before it.
+    known.seen.clear();
+    let mut again = Merging::new(&spec(), known, 100, 0);
+    again.begin = 7;
+    again.take(&block, 7, START_US);
+    assert_eq!(again.snapshot.tally, first.snapshot.tally);
+}
+
+/// A stream made anew begins with 1; what was read of the one before says nothing of it.
+#[test]
+fn another_stream_is_read_from_its_start_and_then_from_where_it_was() {
+    let mut snapshot = Snapshot::new(&spec());
+    snapshot.go_on(1);
+    snapshot.pass(1_000, START_US);
+    assert_eq!(snapshot.begin(1), 1_000);
+    snapshot.go_on(2);
+    assert_eq!((snapshot.at, snapshot.begin(2)), (0, 0));
+    snapshot.pass(20, START_US);
+    assert_eq!((snapshot.at, snapshot.begin(2), snapshot.begin(3)), (20, 20, 0));
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, RungFault, ShadowRecord};
+use selvedge_decision::record::{ChoiceRecord, Inputs, NOT_DRAWN, RungFault, ShadowRecord};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -61,7 +61,7 @@ struct RecordLine<'a> {
     placement: &'a str,
     subject: Option<&'a str>,
     session: Option<&'a str>,
-    lots: &'a [Lot],
+    lots: Vec<i64>,
     slots: u32,
     candidates: &'a [Arc<str>],
     choices: Vec<ChoiceLine<'a>>,
@@ -80,7 +80,8 @@ struct RecordLine<'a> {
 struct ChoiceLine<'a> {
     id: Option<&'a str>,
     slot: u32,
-    draw: u32,
+    /// Null for what was pinned.
+    draw: Option<u32>,
     score: f64,
     propensity: f64,
 }
@@ -115,7 +116,7 @@ pub fn write_line(entry: &Entry, to: &mut Vec<u8>) -> io::Result<()> {
             placement: &record.placement,
             subject: record.subject.as_deref(),
             session: record.session.as_deref(),
-            lots: &record.lots,
+            lots: record.lots.iter().map(|lot| lot.number()).collect(),
             slots: record.slots,
             candidates: &record.candidates,
             choices: record.choices.iter().map(|choice| choice_line(choice, &record.candidates)).collect(),
@@ -144,7 +145,7 @@ fn choice_line<'a>(choice: &ChoiceRecord, candidates: &'a [Arc<str>]) -> ChoiceL
     ChoiceLine {
         id: candidates.get(choice.candidate as usize).map(|id| &**id),
         slot: choice.slot,
-        draw: choice.draw,
+        draw: Some(choice.draw).filter(|draw| *draw != NOT_DRAWN),
         score: choice.score,
         propensity: choice.propensity,
     }

@@ -34,7 +34,7 @@ fn message(node: &str, first: u64, last: u64, sequence: u64) -> BlockMessage {
     let node = node.parse().unwrap();
     let stamp = Stamp { lane: Lane::Events, node, epoch: Epoch::new(1, 2), first_seq: first, sealed_us: 0 };
     let items = BlockItems::Events((first..=last).map(event).collect());
-    BlockMessage { bytes: encode(&stamp, &items).unwrap().into(), sequence, pending: 0 }
+    BlockMessage { bytes: encode(&stamp, &items).unwrap().into(), sequence, pending: 0, stored_us: 0 }
 }
 
 fn limits(rows: usize) -> Limits {
@@ -168,7 +168,7 @@ async fn what_the_store_refused_is_written_under_the_same_name() {
 async fn a_block_that_cannot_be_read_is_kept_and_passed() {
     let place = Place::new();
     let mut lander = place.open(5).await;
-    let broken = BlockMessage { bytes: "no block".into(), sequence: 3, pending: 0 };
+    let broken = BlockMessage { bytes: "no block".into(), sequence: 3, pending: 0, stored_us: 0 };
     lander.take(&broken, Instant::now()).await.unwrap();
     lander.finish().await.unwrap();
     assert_eq!((lander.landed().broken, lander.position()), (1, 3));

@@ -30,10 +30,10 @@ pub(super) fn check_release(definition: &Definition, problems: &mut Problems) {
     }
     for (name, mut parts) in parts {
         parts.sort_unstable();
-        for pair in parts.windows(2) {
-            let [(_, end, _, one), (start, _, placement, other)] = pair else { continue };
+        for (at, (start, _, placement, other)) in parts.iter().enumerate() {
             // One experiment in several placements is one experiment.
-            if end > start && one != other {
+            let before = parts[..at].iter().filter(|(_, end, _, one)| end > start && one != other);
+            if let Some((_, end, _, one)) = before.max_by_key(|(_, end, _, _)| *end) {
                 let why = format!(
                     "experiment {other:?}: its part of the group {name:?} begins at {start}, but that of {one:?} ends at {end}: \
                      parts of a group must not overlap"
@@ -138,6 +138,22 @@ impl Compiler<'_> {
             if !names.contains(&arm.as_str()) {
                 add(format!("overrides.{unit}: {}", unknown("arm", arm, names.iter().copied())));
             }
+        }
+        // Units that fall alike in two draws are all in one part of the other.
+        let salt = def.salt.as_ref().unwrap_or(&def.key);
+        let holdout = self.world.definition.release.holdout.as_ref().map(|holdout| &holdout.salt);
+        let group_name = def.group.as_ref().map(|group| &group.name);
+        for (one, other, what) in [
+            (Some(salt), group_name, "its salt is the name of its group"),
+            (Some(salt), holdout, "its salt is that of the holdout"),
+            (group_name, holdout, "its group is called as the salt of the holdout"),
+        ] {
+            if one.is_some() && one == other {
+                add(format!("{what}: units would fall alike in both; say another `salt`"));
+            }
+        }
+        if def.key.contains('/') || names.iter().any(|name| name.contains('/')) {
+            add("a key and an arm's name have no `/`, which stands between them where something is learned".into());
         }
         if let Some(group) = &def.group
             && (group.name.is_empty() || group.from >= group.to || u32::from(group.to) > SLOTS)

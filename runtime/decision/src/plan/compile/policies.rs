@@ -10,6 +10,8 @@ use crate::policy::{Policy, PolicyKind};
 
 /// The longest time after its decision at which a reward may count: what came about must be remembered so long.
 const MAX_WINDOW: Span = Span::from_us(30 * 86_400_000_000);
+/// The most actions of a policy that learns: who of them is the best is computed while somebody waits.
+const MAX_LEARNED: usize = 200;
 /// Half-lives are counted in eighths of whole minutes.
 const SHORTEST_HALF_LIFE: Span = Span::from_us(8 * 60_000_000);
 
@@ -54,9 +56,6 @@ impl Compiler<'_> {
         let actions = self.def.actions.len();
         if actions > 0 && floor * actions as f64 > 1.0 {
             add(format!("floor is {floor} for each of {actions} actions: together more than 1"));
-        } else if actions > 0 && floor * (actions - 1) as f64 > budget {
-            let others = floor * (actions - 1) as f64;
-            add(format!("budget is {budget}, but floor gives {others} to others than the best"));
         }
         let kind = match def.policy {
             PolicyName::Argmax => PolicyKind::Argmax,
@@ -101,6 +100,10 @@ impl Compiler<'_> {
             }
             PolicyKind::Thompson if self.def.actions.is_empty() => {
                 add("thompson learns about actions, and this placement ranks items: choose another policy");
+            }
+            PolicyKind::Thompson if self.def.actions.len() > MAX_LEARNED => {
+                let found = self.def.actions.len();
+                add(&format!("thompson learns about at most {MAX_LEARNED} actions, and these are {found}"));
             }
             PolicyKind::Softmax(_) if parts.ladder.is_empty() && parts.rules.is_empty() => {
                 add("softmax needs scores: add a `ladder`, or rules that say `boost`");

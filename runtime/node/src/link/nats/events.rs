@@ -120,6 +120,8 @@ pub struct BlockMessage {
     pub sequence: u64,
     /// Blocks that waited behind it when it was sent.
     pub pending: u64,
+    /// When the stream took it, by the server's clock.
+    pub stored_us: TimeUs,
 }
 
 /// What the stream is and holds.
@@ -383,7 +385,8 @@ impl BlockMessages {
             }
             self.delivered = delivered;
             self.next = sequence + 1;
-            self.ready.push_back(BlockMessage { bytes: message.message.payload, sequence, pending });
+            let stored_us = (info.published.unix_timestamp_nanos() / 1_000) as TimeUs;
+            self.ready.push_back(BlockMessage { bytes: message.message.payload, sequence, pending, stored_us });
             if pending == 0 {
                 break;
             }
