@@ -133,6 +133,28 @@ fn what_nodes_learn_is_merged_once_and_comes_back() -> Result<()> {
         })
         .await?;
 
+        // One that is started without the core knows what was learned, and keeps to the switch.
+        rig.cli.run(["bandits", "off", "hero"]).await?;
+        until("the switch on the other node", LIMIT, async || {
+            let decision = decide(&nodes[1], "hero", "u-5").await.ok()?;
+            (decision["choices"][0]["propensity"] == 1.0).then_some(())
+        })
+        .await?;
+        let (mut spec, _) = nodes.remove(1).terminate().await?;
+        let nats = std::mem::replace(&mut spec.nats, "nats://127.0.0.1:1".to_owned());
+        let mut alone = Node::start(spec).await?;
+        alone.runs(&release, LIMIT).await?;
+        let decision = decide(&alone, "hero", "u-6").await?;
+        let choice = &decision["choices"][0];
+        ensure!(choice["id"] == "b" && choice["propensity"] == 1.0, "{decision}");
+        ensure!(choice["score"].as_f64().is_some_and(|score| score > 0.6), "{decision}");
+        let (mut spec, _) = alone.terminate().await?;
+        spec.nats = nats;
+        alone = Node::start(spec).await?;
+        alone.runs(&release, LIMIT).await?;
+        nodes.push(alone);
+        rig.cli.run(["bandits", "on"]).await?;
+
         // Decided again from the records: the same, draws and assignments included.
         for at in 0..50 {
             decide(&nodes[at % 2], "flag", &format!("u-{at}")).await?;

@@ -8,6 +8,7 @@
 //! **Whole numbers, whatever the order.** A trial or a reward belongs to the time bucket of its decision. So what comes out is
 //! the same for one reader of everything and for many nodes that are cut off, started again and told everything twice.
 
+mod kept;
 mod ledger;
 mod merge;
 mod metrics;
@@ -18,15 +19,17 @@ mod tally;
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use selvedge_decision::plan::Bandit;
 use selvedge_decision::{Epoch, NodeId, Plan, Record};
 use tokio::sync::watch;
 
+use self::kept::Kept;
 pub use self::ledger::{Counts, Gain, Ledger, Origin};
 pub use self::merge::{Did, learn};
 pub use self::seen::Seen;
@@ -34,11 +37,15 @@ pub use self::snapshot::Snapshot;
 pub use self::tally::Tally;
 use crate::clock::Clock;
 use crate::events::Event;
+use crate::link::nats::bandits::OFF;
 use crate::link::{Link, LinkState};
 use crate::outbox::{Follower, Lane};
+use crate::releases::write_durably;
 
 /// How often a node asks what the core has learned.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often what the core said is written down, at most.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often what is known changes for decisions, in microseconds.
 const WEIGH_EVERY_US: i64 = 50_000;
 /// How often a node looks whether something is to be weighed.
@@ -61,6 +68,7 @@ struct Shared {
     learners: Mutex<Vec<Arc<Learner>>>,
     /// Placements that may not explore, `*` for all.
     off: ArcSwap<BTreeSet<String>>,
+    kept: Mutex<Kept>,
     metrics: metrics::Metrics,
 }
 
@@ -87,14 +95,18 @@ struct State {
 // === impl Bandits ===
 
 impl Bandits {
-    /// Of this run of a node.
-    pub fn new(node: NodeId, epoch: Epoch, clock: Clock) -> Self {
+    /// Of this run of a node, which keeps at `path` what the core said.
+    pub fn new(node: NodeId, epoch: Epoch, clock: Clock, path: PathBuf) -> Self {
+        let kept = Kept::read(path);
+        let off: BTreeSet<String> =
+            kept.value(OFF).and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
         let shared = Shared {
             node,
             epoch,
             clock,
             learners: Mutex::default(),
-            off: ArcSwap::default(),
+            off: ArcSwap::from_pointee(off),
+            kept: Mutex::new(kept),
             metrics: metrics::Metrics::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -124,6 +136,11 @@ impl Bandits {
                 state.own.clone_from(&before.own);
                 state.tally = before.tally.clone();
                 state.changed = true;
+            } else if let Some(said) = lock(&self.shared.kept).value(&spec.key).and_then(Snapshot::read)
+                && said.is_of(spec)
+            {
+                let mut state = lock(&learner.state);
+                (state.snapshot, state.changed) = (said, true);
             }
             learner.weigh(self.shared.clock.now_us());
             learners.push(Arc::clone(&learner));
@@ -144,7 +161,7 @@ impl Bandits {
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut known, mut told) = (0, String::new());
+        let (mut known, mut told, mut kept_at) = (0, String::new(), Instant::now());
         loop {
             tokio::select! {
                 _ = every.tick() => {}
@@ -153,7 +170,14 @@ impl Bandits {
                     lock(&self.shared.learners).iter().for_each(|learner| learner.weigh_soon(now_us));
                     continue;
                 }
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => {
+                    self.keep().await;
+                    return;
+                }
+            }
+            if kept_at.elapsed() >= KEEP_EVERY {
+                self.keep().await;
+                kept_at = Instant::now();
             }
             let now_us = self.shared.clock.now_us();
             let learners: Vec<Arc<Learner>> = lock(&self.shared.learners).clone();
@@ -168,6 +192,7 @@ impl Bandits {
                         known = last;
                         learners.iter().for_each(|learner| learner.asked.store(true, Ordering::Relaxed));
                         self.hear(&learners, &values);
+                        lock(&self.shared.kept).note(&values);
                         told.clear();
                     }
                     Err(error) => {
@@ -186,7 +211,7 @@ impl Bandits {
 
     fn hear(&self, learners: &[Arc<Learner>], values: &[(String, Option<bytes::Bytes>)]) {
         for (key, json) in values {
-            if key == crate::link::nats::bandits::OFF {
+            if key == OFF {
                 let read = json.as_ref().map_or(Some(BTreeSet::new()), |json| serde_json::from_slice(json).ok());
                 let Some(off) = read else {
                     tracing::warn!("where exploring is switched off cannot be read: it stays as it was");
@@ -203,6 +228,18 @@ impl Bandits {
                 learner.hear(snapshot.clone(), &self.shared.node, self.shared.epoch);
             }
         }
+    }
+
+    /// Writes down what the core said, if it was something new.
+    async fn keep(&self) {
+        let Some((path, bytes)) = lock(&self.shared.kept).changed() else { return };
+        let written = tokio::task::spawn_blocking(move || write_durably(&path, &bytes)).await;
+        let error = match written {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(error, "what the core learned is not on disk: after a start without the core it is not known");
     }
 
     fn each(&self, mut take: impl FnMut(&mut Ledger) -> Vec<Gain>) {

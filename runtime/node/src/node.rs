@@ -161,7 +161,7 @@ impl Node {
             features.slots(),
         );
         sessions.register(&mut registry);
-        let bandits = Bandits::new(config.node.name.clone(), epoch, clock.clone());
+        let bandits = Bandits::new(config.node.name.clone(), epoch, clock.clone(), data.join("bandits.json"));
         bandits.register(&mut registry);
         if !outbox.follow(vec![Arc::new(sessions.clone()), Arc::new(bandits.clone())]) {
             tracing::error!("the outbox is followed twice");

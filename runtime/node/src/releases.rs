@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 pub use self::follow::Follow;
 use self::guard::{GuardWatch, Tripped};
 pub use self::journal::Quarantine;
+pub(crate) use self::journal::write_durably;
 pub use self::metrics::Metrics;
 pub use self::report::{NodeReport, ReportedRefusal, Versions};
 pub use self::status::{Refusal, RefusalCode, Running, Status};

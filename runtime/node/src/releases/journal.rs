@@ -128,7 +128,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Writes a file whole or not at all: beside it, synced, renamed over it, folder synced.
-pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("tmp");
     let mut file = File::create(&beside)?;
     file.write_all(bytes)?;
