@@ -95,6 +95,9 @@ fn what_nodes_learn_is_merged_once_and_comes_back() -> Result<()> {
                 core = rig.core_bandits(&format!("bandits-{round}")).await?;
             }
             if round == 120 {
+                // What is answered 202 is on disk, and all that was decided before with it.
+                let event = json!({"name": "view_item", "subject": "u-1", "item": "sku-1"});
+                nodes[0].client().post("/v1/events", &event).await?.ok()?;
                 let spec = nodes.remove(0).kill()?;
                 nodes.insert(0, Node::start(spec).await?);
                 nodes[0].runs(&release, LIMIT).await?;

@@ -11,14 +11,15 @@ use bytes::Bytes;
 use selvedge_decision::plan::Bandit;
 use selvedge_decision::{Epoch, NodeId, TimeUs};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::snapshot::{self, Run};
 use super::{Ledger, Origin, Snapshot};
 use crate::link::LinkState;
 use crate::link::nats::NatsLink;
 use crate::link::nats::aggregates::NotWritten;
-use crate::link::nats::events::{BlockQuery, BlocksFrom, ReadFailure};
+use crate::link::nats::events::{BlockMessage, BlockMessages, BlockQuery, BlocksFrom, ReadFailure};
 use crate::link::nats::releases::CoreError;
 use crate::outbox::Lane;
 use crate::outbox::block::{self, Items};
@@ -27,6 +28,8 @@ use crate::outbox::block::{self, Items};
 const GATHER: Duration = Duration::from_millis(500);
 /// How often it is published how far the reading is when nothing changes, and told.
 const PROVE_EVERY: Duration = Duration::from_secs(10);
+/// Blocks that wait to be taken.
+const BLOCKS: usize = 32;
 /// How long to wait after a failure, and for a stream that is not there.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -172,6 +175,10 @@ async fn turn(
         blocks = nats.blocks(query(BlocksFrom::After(after))).await?;
     }
     tell(Did::Began { bandits: bandits.iter().map(|spec| spec.key.clone()).collect(), after });
+    // On a task of its own: what is given up half way begins anew, and would never end on a slow link.
+    let (send, mut blocks_come) = mpsc::channel(BLOCKS);
+    let mut reading = JoinSet::new();
+    reading.spawn(read(blocks, send));
     let mut turns = tokio::time::interval(GATHER);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut proven = Instant::now();
@@ -189,8 +196,8 @@ async fn turn(
                     merging.iter().for_each(|merging| tell(merging.did()));
                 }
             }
-            block = blocks.next() => {
-                let Some(message) = block? else { return Ok(()) };
+            block = blocks_come.recv() => {
+                let Some(message) = block.transpose()? else { return Ok(()) };
                 match Block::read(&message.bytes) {
                     Ok(block) => {
                         let (at, stored_us) = (message.sequence, message.stored_us);
@@ -200,6 +207,15 @@ async fn turn(
                     Err(why) => tell(Did::Failed { why: format!("block {} is passed by: {why}", message.sequence) }),
                 }
             }
+        }
+    }
+}
+
+async fn read(mut blocks: BlockMessages, send: mpsc::Sender<Result<BlockMessage, ReadFailure>>) {
+    while let Some(next) = blocks.next().await.transpose() {
+        let failed = next.is_err();
+        if send.send(next).await.is_err() || failed {
+            return;
         }
     }
 }
