@@ -149,8 +149,8 @@ fn what_nodes_learn_is_merged_once_and_comes_back() -> Result<()> {
         alone.runs(&release, LIMIT).await?;
         let decision = decide(&alone, "hero", "u-6").await?;
         let choice = &decision["choices"][0];
+        // By the prior alone all are alike, and "a" is the first.
         ensure!(choice["id"] == "b" && choice["propensity"] == 1.0, "{decision}");
-        ensure!(choice["score"].as_f64().is_some_and(|score| score > 0.6), "{decision}");
         let (mut spec, _) = alone.terminate().await?;
         spec.nats = nats;
         alone = Node::start(spec).await?;

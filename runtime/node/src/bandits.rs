@@ -170,7 +170,7 @@ impl Bandits {
                     lock(&self.shared.learners).iter().for_each(|learner| learner.weigh_soon(now_us));
                     continue;
                 }
-                _ = stop.wait_for(|stop| *stop) => {
+                () = stopped(&mut stop) => {
                     self.keep().await;
                     return;
                 }
@@ -368,6 +368,11 @@ impl Learner {
             self.known.store(Arc::new(known));
         }
     }
+}
+
+/// Waits for the word to stop; who would give it may be gone, which is the same.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    stop.wait_for(|stop| *stop).await.ok();
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::snapshot::{self, Run};
-use super::{Ledger, Origin, Snapshot};
+use super::{Ledger, Origin, Snapshot, stopped};
 use crate::link::LinkState;
 use crate::link::nats::NatsLink;
 use crate::link::nats::aggregates::NotWritten;
@@ -140,11 +140,6 @@ pub async fn learn(
 
 async fn connected(state: &mut watch::Receiver<LinkState>) {
     state.wait_for(LinkState::is_connected).await.ok();
-}
-
-/// Waits for the word to stop; who would give it may be gone, which is the same.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    stop.wait_for(|stop| *stop).await.ok();
 }
 
 /// From the bucket on, until it is to stop or something fails.
