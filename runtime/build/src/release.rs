@@ -225,7 +225,7 @@ fn check_path(path: &str) -> Result<(), String> {
         return Err(format!("a path has at most {} bytes", archive::MAX_PATH_BYTES));
     }
     let known = match path.split_once('/') {
-        None => matches!(path, "release.toml" | "features.toml"),
+        None => matches!(path, "release.toml" | "features.toml" | contents::ASSIGNMENTS),
         Some((folder, file)) => [("placements", ".toml"), ("modules", ".wasm"), ("tests", ".test.json")]
             .iter()
             .any(|(name, end)| folder == *name && file.strip_suffix(end).is_some_and(is_stem)),
@@ -233,7 +233,7 @@ fn check_path(path: &str) -> Result<(), String> {
     match known {
         true => Ok(()),
         false => {
-            Err("is not a file of a release: release.toml, features.toml, placements/KEY.toml, modules/NAME.wasm or \
+            Err("is not a file of a release: release.toml, features.toml, assignments.json, placements/KEY.toml, modules/NAME.wasm or \
                       tests/NAME.test.json, with names of a-z A-Z 0-9 . _ -"
                 .into())
         }
