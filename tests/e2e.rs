@@ -3,6 +3,7 @@
 
 mod aggregates;
 mod bandits;
+mod canary;
 mod examples;
 mod lake;
 mod models;

@@ -37,8 +37,13 @@ pub fn release(text: &str) -> Result<ReleaseDef, BadFile> {
     if !printable {
         return Err(at(file, text, &["name"], "a name has 1 to 100 bytes and no control characters"));
     }
-    if !(0.0..=1.0).contains(&def.guard.max_fault_rate) {
-        return Err(at(file, text, &["guard", "max_fault_rate"], "a share from 0 to 1 was expected"));
+    let shares =
+        [("max_fault_rate", def.guard.max_fault_rate), ("max_fallback_increase", def.guard.max_fallback_increase)];
+    if let Some((key, _)) = shares.iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
+        return Err(at(file, text, &["guard", key], "a share from 0 to 1 was expected"));
+    }
+    if !(1.0..=1e6).contains(&def.guard.max_p99_ratio) {
+        return Err(at(file, text, &["guard", "max_p99_ratio"], "a number from 1 to 1000000 was expected"));
     }
     if def.guard.window.us() <= 0 {
         return Err(at(file, text, &["guard", "window"], "a time above 0 was expected"));
@@ -250,6 +255,14 @@ mod tests {
         check(
             release("name = \"a\"\n[guard]\nmax_fault_rate = 2").unwrap_err(),
             "release.toml:3: guard.max_fault_rate: a share from 0 to 1 was expected",
+        );
+        check(
+            release("name = \"a\"\n[guard]\nmax_fallback_increase = -0.1").unwrap_err(),
+            "release.toml:3: guard.max_fallback_increase: a share from 0 to 1 was expected",
+        );
+        check(
+            release("name = \"a\"\n[guard]\nmax_p99_ratio = 0.5").unwrap_err(),
+            "release.toml:3: guard.max_p99_ratio: a number from 1 to 1000000 was expected",
         );
     }
 

@@ -6,7 +6,7 @@ use selvedge_decision::definition::Span;
 
 use crate::commands::{
     bandits, bench, build, check, completions, core, deploy, dev, diff, doctor, erase, eval, features, ids, node,
-    release, replay, rollback, status, tail, test, why,
+    promote, release, replay, rollback, status, tail, test, why,
 };
 use crate::output::{Outcome, Output};
 
@@ -41,7 +41,9 @@ pub(crate) enum Command {
     Release(release::Command),
     /// Point a channel to a release.
     Deploy(deploy::Args),
-    /// Point a channel back to the release it pointed to before.
+    /// Make a channel's canary its release.
+    Promote(promote::Args),
+    /// Drop a channel's canary, or point the channel back to the release before.
     Rollback(rollback::Args),
     /// Show the channels and what every node runs.
     Status(status::Args),
@@ -91,6 +93,7 @@ impl Command {
             Self::Build(args) => args.run(output),
             Self::Release(command) => command.run(output),
             Self::Deploy(args) => args.run(output),
+            Self::Promote(args) => args.run(output),
             Self::Rollback(args) => args.run(output),
             Self::Status(args) => args.run(output),
             Self::Features(command) => command.run(output),
@@ -175,6 +178,14 @@ mod tests {
         check("selvedge build", false);
         check("selvedge bench m.wasm --rows rows.jsonl --candidates 200 --json", true);
         check("selvedge bench m.wasm --candidates 0", false);
+        let to = "--to prod --key ops.key";
+        check(&format!("selvedge deploy shop {to} --share 5% --where region=eu --where zone=b --salt a --wait"), true);
+        check(&format!("selvedge deploy shop {to} --share 0%"), false);
+        check(&format!("selvedge deploy shop {to} --share 0.05"), false);
+        check(&format!("selvedge deploy shop {to} --where region=eu"), false);
+        check(&format!("selvedge deploy shop {to} --share 5% --where region"), false);
+        check(&format!("selvedge promote {to} --wait --json"), true);
+        check("selvedge promote --to prod", false);
         check("selvedge completions zsh", true);
         check("selvedge completions cmd", false);
         check("selvedge check hero.jdm.json boost.csv shop m.wasm --json -v", true);

@@ -15,6 +15,7 @@ pub(crate) mod eval;
 pub(crate) mod features;
 pub(crate) mod ids;
 pub(crate) mod node;
+pub(crate) mod promote;
 pub(crate) mod release;
 pub(crate) mod replay;
 pub(crate) mod rollback;

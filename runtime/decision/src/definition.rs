@@ -36,7 +36,8 @@ pub struct HoldoutDef {
     pub share: f64,
 }
 
-/// When a node rolls a release back by itself.
+/// When a node rolls a release back by itself. The last two are for a canary, which is compared with the release it runs beside:
+/// there `max_fault_rate` is how much larger its share of decisions with a fault may be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guard {
@@ -46,6 +47,10 @@ pub struct Guard {
     pub max_fault_rate: f64,
     /// How many decisions it waits for before it judges.
     pub min_decisions: u64,
+    /// How much larger the share of decisions that fall back may be than that of the running release, from 0 to 1.
+    pub max_fallback_increase: f64,
+    /// How many times as long as with the running release a decision may take in the 99th percentile; at least 1.
+    pub max_p99_ratio: f64,
 }
 
 /// `features.toml`.
@@ -560,7 +565,13 @@ pub struct ArmDef {
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { window: Span::from_us(300_000_000), max_fault_rate: 0.2, min_decisions: 200 }
+        Self {
+            window: Span::from_us(300_000_000),
+            max_fault_rate: 0.2,
+            min_decisions: 200,
+            max_fallback_increase: 0.2,
+            max_p99_ratio: 3.0,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use selvedge_build::channel::{self, Labels};
 use selvedge_decision::NodeId;
 use selvedge_decision::definition::Span;
 use serde::Deserialize;
@@ -46,6 +47,7 @@ pub struct Node {
     pub data: PathBuf,
     pub channel: String,
     pub trust: Vec<PathBuf>,
+    pub labels: Labels,
     pub stop_within: Span,
 }
 
@@ -256,6 +258,9 @@ impl Config {
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(BadConfig::value(key, "must be above 0"));
+        }
+        if let Some(why) = channel::labels_problem(&self.node.labels) {
+            return Err(BadConfig::value("node.labels", why));
         }
         if self.releases.keep < 2 {
             return Err(BadConfig::value(

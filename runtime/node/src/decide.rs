@@ -22,7 +22,7 @@ use selvedge_decision::gather::Rows;
 use selvedge_decision::plan::Placement;
 use selvedge_decision::policy::Contests;
 use selvedge_decision::settle::Learned;
-use selvedge_decision::{BadRequest, Decision, DecisionId, Moment, TimeUs, World, decide};
+use selvedge_decision::{BadRequest, Decision, DecisionId, Moment, Reason, TimeUs, World, decide};
 
 pub use active::{Active, ModuleConfig, Stager};
 pub use answer::Answer;
@@ -118,7 +118,7 @@ impl Decider {
 
     /// Decides one placement and hands the record to the outbox. Waits for nothing: what is not held gets its default.
     pub fn decide(&self, wire: &Wire<'_>) -> Result<Answer, Refused> {
-        let (active, time_us) = self.begin()?;
+        let (active, time_us) = self.begin(wire.unit())?;
         let decided = self.one(&Page { active, time_us, snapshot: None, waited: Duration::ZERO }, wire, &[])?;
         Ok(self.conclude(decided, Answer::new))
     }
@@ -132,7 +132,7 @@ impl Decider {
     /// Decides several placements of one page, on one release and one view of the features, after one wait for all; with
     /// `distinct`, no choice stands twice on the page.
     pub async fn decide_batch(&self, batch: &Batch<'_>) -> Result<Vec<Answer>, (usize, Refused)> {
-        let (active, time_us) = self.begin().map_err(|refused| (0, refused))?;
+        let (active, time_us) = self.begin(batch.unit()).map_err(|refused| (0, refused))?;
         let waits =
             batch.placements.iter().any(|part| first_sight::waiting(&active, part.placement.as_str()).is_some());
         let page = Page { active, time_us, snapshot: Some(Snapshot::default()), waited: Duration::ZERO };
@@ -151,9 +151,9 @@ impl Decider {
         Ok(decisions.into_iter().map(|decided| self.conclude(decided, Answer::new)).collect())
     }
 
-    /// The release and the time of a decision, from its first step to its last.
-    fn begin(&self) -> Result<(Arc<Active>, TimeUs), Refused> {
-        let active = Option::as_ref(&self.releases.active()).map(Arc::clone).ok_or(Refused::NotReady)?;
+    /// The release and the time of a decision, from its first step to its last. Whom it is for says whether a canary decides.
+    fn begin(&self, unit: Option<&str>) -> Result<(Arc<Active>, TimeUs), Refused> {
+        let active = self.releases.of(unit).ok_or(Refused::NotReady)?;
         Ok((active, self.clock.now_us()))
     }
 
@@ -165,7 +165,7 @@ impl Decider {
     }
 
     async fn one_in_time(&self, wire: &Wire<'_>) -> Result<Decided, Refused> {
-        let (active, time_us) = self.begin()?;
+        let (active, time_us) = self.begin(wire.unit())?;
         let waits = first_sight::waiting(&active, wire.placement.as_str()).is_some();
         let page = Page { active, time_us, snapshot: None, waited: Duration::ZERO };
         let page = if waits { self.after_wait(page, std::iter::once(wire)).await } else { page };
@@ -217,7 +217,8 @@ impl Decider {
     fn count(&self, decided: &Decided) {
         let record = &decided.decision.record;
         self.metrics.decided(record, decided.overdue, decided.took);
-        decided.active.count(record.faults.iter().any(|fault| fault.fault.is_the_modules_own()));
+        let faulted = record.faults.iter().any(|fault| fault.fault.is_the_modules_own());
+        decided.active.counters.count(decided.took, faulted, record.reason == Reason::Fallback);
     }
 }
 

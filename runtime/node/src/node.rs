@@ -293,7 +293,7 @@ async fn until(end: Instant, what: &str, step: impl Future<Output = ()>) {
     }
 }
 
-/// Tells the release's guard once a second what the release did.
+/// Tells the guards once a second what the running release did, then what the canary did.
 async fn watch_guard(releases: Releases<Active>, mut stop: watch::Receiver<bool>) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -301,10 +301,9 @@ async fn watch_guard(releases: Releases<Active>, mut stop: watch::Receiver<bool>
             _ = every.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        let active = Option::as_ref(&releases.active()).map(Arc::clone);
-        if let Some(active) = active {
-            let (decisions, faults) = active.take_counts();
-            releases.observe(active.digest, decisions, faults);
+        let running = Option::as_ref(&releases.active()).map(Arc::clone);
+        for active in running.into_iter().chain(releases.canary()) {
+            releases.observe(active.digest, &active.counters.take());
         }
     }
 }
@@ -477,6 +476,7 @@ fn releases_config(config: &Config, epoch: Epoch) -> ReleasesConfig {
         fetch_timeout: duration(config.releases.fetch_timeout),
         keep_files: config.releases.keep,
         report_every: duration(config.releases.report_every),
+        labels: config.node.labels.clone(),
         node: config.node.name.clone(),
         epoch,
     }

@@ -1,8 +1,10 @@
 //! Release in: a channel's pointer is followed, the release it names fetched, verified, staged, journalled and swapped in
-//! with one pointer; the one before is kept warm. Owns which release runs and why another does not. What a release is made
+//! with one pointer; the one before is kept warm, and a canary may decide for a share of the subjects beside it. Owns which release
+//! runs, for whom, and why another does not. What a release is made
 //! into is the caller's: see [`Stage`]. Nothing here is on the request path but [`Releases::active`].
 
 mod cache;
+mod counts;
 mod follow;
 mod guard;
 mod journal;
@@ -16,17 +18,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard as Borrowed};
+use selvedge_build::channel::{Canary, Labels};
 use selvedge_build::release::{Limits, ReleaseFiles};
 use selvedge_decision::{Digest, Epoch, NodeId};
 use tokio::sync::{mpsc, watch};
 
+pub use self::counts::{Counters, Counts};
 pub use self::follow::Follow;
-use self::guard::{GuardWatch, Tripped};
+use self::guard::{CanaryWatch, GuardWatch, Tripped};
 pub use self::journal::Quarantine;
 pub(crate) use self::journal::write_durably;
 pub use self::metrics::Metrics;
-pub use self::report::{NodeReport, ReportedRefusal, Versions};
-pub use self::status::{Refusal, RefusalCode, Running, Status};
+pub use self::report::{NodeReport, ReportedDrop, ReportedRefusal, Versions};
+pub use self::status::{Refusal, RefusalCode, Running, RunningCanary, Status};
 use crate::clock::Clock;
 use crate::link::Link;
 
@@ -49,6 +53,8 @@ pub struct ReleasesConfig {
     pub keep_files: usize,
     /// How often the node reports itself to the core, beside when something changes.
     pub report_every: Duration,
+    /// What is said of this node, by which a canary finds it.
+    pub labels: Labels,
     /// This node.
     pub node: NodeId,
     /// This run of it.
@@ -111,11 +117,20 @@ pub struct Releases<A> {
 #[derive(Debug)]
 struct Shared<A> {
     active: ArcSwapOption<A>,
+    canary: ArcSwapOption<Beside<A>>,
     status: watch::Sender<Arc<Status>>,
     guard: Mutex<Option<GuardWatch>>,
+    canary_guard: Mutex<Option<CanaryWatch>>,
     tripped: mpsc::Sender<(Digest, Tripped)>,
     clock: Clock,
     metrics: Metrics,
+}
+
+/// A canary, and for whom it decides.
+#[derive(Debug)]
+struct Beside<A> {
+    canary: Canary,
+    active: Arc<A>,
 }
 
 /// Opens the journal and gives the two halves: what others look at, and the task that follows the link. The task first
@@ -129,8 +144,10 @@ pub fn open<S: Stage>(
     let (tripped, trips) = mpsc::channel(1);
     let shared = Arc::new(Shared {
         active: ArcSwapOption::empty(),
+        canary: ArcSwapOption::empty(),
         status: watch::Sender::new(Arc::default()),
         guard: Mutex::new(None),
+        canary_guard: Mutex::new(None),
         tripped,
         clock,
         metrics: Metrics::default(),
@@ -142,7 +159,23 @@ pub fn open<S: Stage>(
 // === impl Releases ===
 
 impl<A> Releases<A> {
-    /// The release that runs now. A request borrows it once and uses it from start to end.
+    /// The release that decides for `unit`, a subject or else a session: the canary where it has them, what runs where not, and for
+    /// nobody. A request asks once and uses it from start to end.
+    pub fn of(&self, unit: Option<&str>) -> Option<Arc<A>> {
+        if let (Some(beside), Some(unit)) = (&*self.shared.canary.load(), unit)
+            && beside.canary.has(unit)
+        {
+            return Some(Arc::clone(&beside.active));
+        }
+        Option::as_ref(&self.active()).map(Arc::clone)
+    }
+
+    /// The canary, where there is one.
+    pub fn canary(&self) -> Option<Arc<A>> {
+        Option::as_ref(&self.shared.canary.load()).map(|beside| Arc::clone(&beside.active))
+    }
+
+    /// The release that runs now, for all that have no part in a canary.
     pub fn active(&self) -> Borrowed<Option<Arc<A>>> {
         self.shared.active.load()
     }
@@ -157,17 +190,22 @@ impl<A> Releases<A> {
         self.shared.status.subscribe()
     }
 
-    /// Tells what `release` did lately: how many decisions, and how many of them with a fault. To be called about once a
-    /// second; a release that faults more than its guard allows in its first minutes is taken back.
-    pub fn observe(&self, release: Digest, decisions: u64, faults: u64) {
+    /// Tells what `release` did lately. To be called about once a second, for what runs before the canary: a release that faults more
+    /// than its guard allows in its first minutes is taken back, and a canary that is worse than what runs is dropped.
+    pub fn observe(&self, release: Digest, counts: &Counts) {
         let now_us = self.shared.clock.now_us();
-        let mut guard = self.shared.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Err(tripped)) = guard.as_mut().map(|watch| watch.count(release, decisions, faults, now_us)) else {
-            return;
-        };
-        // There is room for one: as long as the follower has not acted on it, the guard stays and trips again.
+        self.act_on(release, &self.shared.guard, |watch| {
+            watch.count(release, counts.decisions(), counts.faults, now_us)
+        });
+        self.act_on(release, &self.shared.canary_guard, |watch| watch.count(release, counts, now_us));
+    }
+
+    fn act_on<W>(&self, release: Digest, watch: &Mutex<Option<W>>, count: impl FnOnce(&mut W) -> Result<(), Tripped>) {
+        let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Err(tripped)) = watch.as_mut().map(count) else { return };
+        // There is room for one: as long as the follower has not acted on it, the watch stays and trips again.
         if self.shared.tripped.try_send((release, tripped)).is_ok() {
-            *guard = None;
+            *watch = None;
         }
     }
 

@@ -83,7 +83,7 @@ pub(crate) async fn plan_of_channel(nats: &NatsLink, name: &str) -> anyhow::Resu
 }
 
 /// The plan of a release at the core; with `trust` one of its keys has to have signed it.
-async fn fetch_plan(nats: &NatsLink, wanted: &Digest, trust: Option<&TrustStore>) -> anyhow::Result<Plan> {
+pub(crate) async fn fetch_plan(nats: &NatsLink, wanted: &Digest, trust: Option<&TrustStore>) -> anyhow::Result<Plan> {
     let limits = Limits::default();
     let bytes = nats.fetch_release(wanted, limits.max_total_bytes, FETCH_WITHIN).await?;
     let files = release::open(&bytes, &limits)?;

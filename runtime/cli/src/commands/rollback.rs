@@ -1,21 +1,22 @@
-//! `selvedge rollback`: points a channel back. The nodes hold the release before the one they run, so they swap at once.
+//! `selvedge rollback`: drops a channel's canary, or points the channel back. The nodes hold the release before the one they run, so
+//! they swap at once.
 
 use selvedge_build::channel::Pointer;
 use selvedge_decision::Digest;
 
-use super::deploy::ChannelArgs;
+use super::deploy::{ChannelArgs, Pointed};
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Without --release it goes to the newest release in the channel's history that is not the one it \
+    after_help = "Where there is a canary, it is dropped and the release stays. Else, without --release, it goes to the newest release in the channel's history that is not the one it \
     points to now; twice in a row therefore goes back and forth."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
     to: ChannelArgs,
-    /// The release to go back to.
+    /// The release to go back to; a canary ends.
     #[arg(long, value_name = "DIGEST")]
     release: Option<Digest>,
     #[command(flatten)]
@@ -30,9 +31,12 @@ impl Args {
         block_on(0, async {
             let nats = self.core.connect().await?;
             let channel = self.to.channel();
-            let release = match self.release {
-                Some(release) => release,
-                None => {
+            let now = self.to.now(&nats).await?;
+            let tries = now.pointer.as_ref().filter(|pointer| pointer.canary.is_some());
+            let release = match (self.release, tries) {
+                (Some(release), _) => release,
+                (None, Some(pointer)) => pointer.release,
+                (None, None) => {
                     let history = nats.channel_history(channel).await?;
                     let values = history.iter().map(|value| &value.bytes[..]);
                     before(channel, values).ok_or_else(|| {
@@ -40,7 +44,7 @@ impl Args {
                     })?
                 }
             };
-            self.to.point(&nats, &key, release, output).await
+            self.to.point(&nats, &key, now, Pointed { release, canary: None }, output).await
         })
     }
 }

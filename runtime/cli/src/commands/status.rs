@@ -1,6 +1,6 @@
 //! `selvedge status`: where the channels point, and what every node runs or refuses.
 
-use selvedge_build::channel::{Pointer, time_text};
+use selvedge_build::channel::{Canary, Pointer, labels_text, time_text};
 use selvedge_node::clock::Clock;
 use selvedge_node::link::NatsLink;
 use selvedge_node::releases::NodeReport;
@@ -31,6 +31,8 @@ struct Channel {
     channel: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<Canary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     counter: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,10 +65,12 @@ pub(super) async fn read_reports(nats: &NatsLink) -> anyhow::Result<Vec<NodeRepo
 }
 
 fn channel(name: &str, value: &[u8], now_us: i64) -> Channel {
-    let channel = Channel { channel: name.to_owned(), release: None, counter: None, expires: None, problem: None };
+    let (release, canary, counter, expires, problem) = (None, None, None, None, None);
+    let channel = Channel { channel: name.to_owned(), release, canary, counter, expires, problem };
     match Pointer::read(name, value) {
         Ok(pointer) => Channel {
             release: Some(pointer.release.to_string()),
+            canary: pointer.canary,
             counter: Some(pointer.counter),
             expires: Some(time_text(pointer.expires_us)),
             problem: (pointer.expires_us <= now_us).then(|| "expired; deploy again".to_owned()),
@@ -76,23 +80,38 @@ fn channel(name: &str, value: &[u8], now_us: i64) -> Channel {
     }
 }
 
+/// A canary in few words: the release, its share, and where.
+fn canary_text(canary: &Canary) -> String {
+    let on = if canary.on.is_empty() { String::new() } else { format!(" where {}", canary.labels_text()) };
+    format!("{} {}{on}", short(&canary.release.to_string()), canary.share_text())
+}
+
 fn text(report: &Report, now_us: i64) -> String {
     let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
-    let mut channels = Table::new(&["channel", "release", "counter", "expires", "problem"]);
+    let mut channels = Table::new(&["channel", "release", "canary", "counter", "expires", "problem"]);
     for channel in &report.channels {
         let counter = channel.counter.map_or("-".to_owned(), |counter| counter.to_string());
         let release = channel.release.as_deref().map_or("-".to_owned(), short);
         let (expires, problem) = (or_dash(channel.expires.as_deref()), or_dash(channel.problem.as_deref()));
-        channels.row([channel.channel.clone(), release, counter, expires, problem]);
+        let canary = channel.canary.as_ref().map_or("-".to_owned(), canary_text);
+        channels.row([channel.channel.clone(), release, canary, counter, expires, problem]);
     }
-    let mut nodes = Table::new(&["node", "channel", "runs", "name", "counter", "version", "reported", "refuses"]);
+    let head = ["node", "labels", "channel", "runs", "name", "canary", "counter", "version", "reported", "refuses"];
+    let mut nodes = Table::new(&head);
     for node in &report.nodes {
         let refuses =
             node.refused.as_ref().map_or("-".to_owned(), |refused| format!("{}: {}", refused.code, refused.why));
         let runs = node.release.as_deref().map_or("-".to_owned(), short);
         let (name, counter) = (or_dash(node.name.as_deref()), node.counter.to_string());
         let (version, reported) = (node.versions.runtime.clone(), ago(now_us, node.time_us));
-        nodes.row([node.node.to_string(), node.channel.clone(), runs, name, counter, version, reported, refuses]);
+        let labels = Some(labels_text(&node.labels)).filter(|labels| !labels.is_empty());
+        let canary = match (&node.canary, &node.canary_dropped) {
+            (Some(canary), _) => short(canary),
+            (None, Some(dropped)) => format!("dropped {}", short(&dropped.release)),
+            (None, None) => "-".to_owned(),
+        };
+        let (node, channel, labels) = (node.node.to_string(), node.channel.clone(), or_dash(labels.as_deref()));
+        nodes.row([node, labels, channel, runs, name, canary, counter, version, reported, refuses]);
     }
     let channels = if report.channels.is_empty() { "no channel yet".to_owned() } else { channels.to_string() };
     let nodes = if report.nodes.is_empty() { "no node has reported yet".to_owned() } else { nodes.to_string() };

@@ -129,6 +129,12 @@ impl Layers {
         }
         let bad = |why: &str| BadConfig::value(key, format!("{text:?} from {source_name} {why}"));
         let value = match table.get(leaf) {
+            Some(Value::Table(_)) if is_open(&self.known, key) => {
+                let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+                let pairs = pairs.map(|pair| pair.split_once('=').ok_or_else(|| bad("is not of the form a=b,c=d")));
+                let pairs = pairs.map(|pair| pair.map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned().into())));
+                Value::Table(pairs.collect::<Result<Table, _>>()?)
+            }
             None | Some(Value::Table(_)) => return Err(unknown()),
             Some(Value::Integer(_)) => Value::Integer(text.parse().map_err(|_| bad("is not a whole number"))?),
             Some(Value::Float(_)) => Value::Float(text.parse().map_err(|_| bad("is not a number"))?),
@@ -163,6 +169,7 @@ fn merge(into: &mut Table, from: Table, known: &Table, source_name: &str, at: &s
     for (key, value) in from {
         let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
         match (into.get_mut(&key), known.get(&key), value) {
+            (Some(slot), Some(Value::Table(known)), Value::Table(from)) if known.is_empty() => *slot = from.into(),
             (Some(Value::Table(inner)), Some(Value::Table(known)), Value::Table(from)) => {
                 merge(inner, from, known, source_name, &path)?;
             }
@@ -180,6 +187,14 @@ fn merge(into: &mut Table, from: Table, known: &Table, source_name: &str, at: &s
     Ok(())
 }
 
+/// Whether a setting is a table whose keys are whoever writes them to choose: its default is empty.
+fn is_open(known: &Table, key: &str) -> bool {
+    let mut parts = key.split('.');
+    let first = parts.next().and_then(|part| known.get(part));
+    let found = parts.try_fold(first, |value, part| Some(value?.as_table()?.get(part)));
+    found.flatten().and_then(Value::as_table).is_some_and(Table::is_empty)
+}
+
 /// The environment's name of a key.
 fn variable(key: &str) -> String {
     format!("SELVEDGE_{}", key.replace('.', "_").to_uppercase())
@@ -191,7 +206,7 @@ fn leaves(table: &Table, at: &str) -> Vec<String> {
     table
         .iter()
         .flat_map(|(key, value)| match value {
-            Value::Table(inner) => leaves(inner, &path(key)),
+            Value::Table(inner) if !inner.is_empty() => leaves(inner, &path(key)),
             _ => vec![path(key)],
         })
         .collect()
@@ -208,12 +223,18 @@ fn nearest(key: &str, known: impl Iterator<Item = String>) -> Option<String> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use selvedge_build::channel;
+
     use super::*;
 
     fn written(text: &str) -> Result<Config, BadConfig> {
+        layers(text)?.finish()
+    }
+
+    fn layers(text: &str) -> Result<Layers, BadConfig> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        Layers::new()?.file(file.path())?.finish()
+        Layers::new()?.file(file.path())
     }
 
     fn check(text: &str, expected: &str) {
@@ -241,6 +262,9 @@ mod tests {
         check("[outbox]\nblock = \"64KiB\"", "twice outbox.max_event");
         check("[releases]\nkeep = 1", "at least 2");
         check("[node", "is not TOML");
+        check("[node]\nlabels = \"eu\"", "is a section, not a value");
+        check("[node]\nlabels = { region = 3 }", "setting `node.labels.region`");
+        check("[node]\nlabels = { region = \"e u\" }", "setting `node.labels`: label \"e u\": expected 1 to 64");
     }
 
     #[test]
@@ -248,6 +272,20 @@ mod tests {
         let variable = [("SELVEDGE_HTTP_LISTN".to_owned(), "x".to_owned())].into_iter();
         let message = Layers::new().unwrap().environment(variable).unwrap_err().to_string();
         assert!(message.contains("did you mean `SELVEDGE_HTTP_LISTEN`"), "{message}");
+    }
+
+    #[test]
+    fn labels_are_whatever_is_written() {
+        let config = written("[node]\nlabels = { region = \"eu\", zone = \"b\" }").unwrap();
+        assert_eq!(channel::labels_text(&config.node.labels), "region=eu,zone=b");
+        let written = || layers("[node.labels]\nregion = \"eu\"\nzone = \"b\"").unwrap();
+        assert_eq!(channel::labels_text(&written().finish().unwrap().node.labels), "region=eu,zone=b");
+        let config = written().flag("node.labels=region=us, disk=nvme").unwrap().finish().unwrap();
+        assert_eq!(channel::labels_text(&config.node.labels), "disk=nvme,region=us", "all of them are said at once");
+        let variable = [("SELVEDGE_NODE_LABELS".to_owned(), String::new())].into_iter();
+        assert!(written().environment(variable).unwrap().finish().unwrap().node.labels.is_empty());
+        let message = written().flag("node.labels=eu").unwrap_err().to_string();
+        assert!(message.contains("not of the form a=b,c=d"), "{message}");
     }
 
     #[test]

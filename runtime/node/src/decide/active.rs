@@ -1,7 +1,6 @@
 //! A release ready to decide with: its plan, its modules compiled, its views bound, its symbols numbered. Owns staging: all
 //! that can fail about a release fails here, before the swap.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use super::breaker::{Breaker, BreakerConfig};
 use super::flags::Flags;
 use crate::bandits::{Bandits, Learner};
 use crate::features::{Features, Symbols, View};
-use crate::releases::{Releases, Stage, StageError};
+use crate::releases::{Counters, Releases, Stage, StageError};
 use crate::sessions::{self, SessionView, Sessions};
 
 /// A release that can decide.
@@ -34,8 +33,8 @@ pub struct Active {
     /// A node's symbol to the release's number.
     numbers: Vec<f64>,
     flags: OnceLock<Flags>,
-    decisions: AtomicU64,
-    faulted: AtomicU64,
+    /// What it did, for its guard.
+    pub counters: Counters,
 }
 
 /// Where a view's rows are.
@@ -148,8 +147,7 @@ impl Stage for Stager {
             symbols: Arc::clone(&self.symbols),
             numbers,
             flags: OnceLock::new(),
-            decisions: AtomicU64::new(0),
-            faulted: AtomicU64::new(0),
+            counters: Counters::default(),
         }))
     }
 }
@@ -261,19 +259,6 @@ impl Active {
     /// Its placements as flags, looked at when somebody asks for all of them first.
     pub(super) fn flags(&self) -> &Flags {
         self.flags.get_or_init(|| Flags::new(self))
-    }
-
-    /// Counts a decision.
-    pub(super) fn count(&self, faulted: bool) {
-        self.decisions.fetch_add(1, Ordering::Relaxed);
-        if faulted {
-            self.faulted.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Decisions since the last call of this, and those of them with a fault: what the release's guard watches.
-    pub fn take_counts(&self) -> (u64, u64) {
-        (self.decisions.swap(0, Ordering::Relaxed), self.faulted.swap(0, Ordering::Relaxed))
     }
 }
 

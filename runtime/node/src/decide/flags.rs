@@ -126,7 +126,7 @@ impl Decider {
         known: impl Fn(&str) -> bool,
         failed: impl Fn(&str, Refused) -> Vec<u8>,
     ) -> Result<AllFlags, Refused> {
-        let (active, time_us) = self.begin()?;
+        let (active, time_us) = self.begin(wire.unit())?;
         let flags = active.flags();
         let wires = || flags.decided.iter().map(|key| Wire { placement: Text::from(&**key), ..wire.clone() });
         let page =

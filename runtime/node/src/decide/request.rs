@@ -150,6 +150,11 @@ impl Wire<'_> {
         hash_ids(&mut self.subject, &mut self.session, ids);
         self
     }
+
+    /// Whom a canary may have: the subject, or the session where there is none.
+    pub(super) fn unit(&self) -> Option<&str> {
+        unit(self.subject.as_ref(), self.session.as_ref())
+    }
 }
 
 // === impl Batch ===
@@ -160,6 +165,11 @@ impl<'a> Batch<'a> {
     pub fn known_as(mut self, ids: &Ids) -> Self {
         hash_ids(&mut self.subject, &mut self.session, ids);
         self
+    }
+
+    /// As [`Wire::unit`].
+    pub(super) fn unit(&self) -> Option<&str> {
+        unit(self.subject.as_ref(), self.session.as_ref())
     }
 
     /// Each part as a request of its own.
@@ -175,6 +185,10 @@ impl<'a> Batch<'a> {
             tz_offset_min: self.tz_offset_min,
         })
     }
+}
+
+fn unit<'u>(subject: Option<&'u Text<'_>>, session: Option<&'u Text<'_>>) -> Option<&'u str> {
+    subject.or(session).map(Text::as_str)
 }
 
 /// The request as the core takes it; candidates that are `taken` elsewhere on the page are left out.

@@ -1,13 +1,15 @@
-//! The follower: from a pointer, or from a packed folder, to the release that runs. Owns the order of the steps and the two
+//! The follower: from a pointer, or from a packed folder, to the release that runs. Owns the order of the steps and the
 //! releases held: nothing is announced before the journal says it, and nothing that fails touches what runs.
 
 mod back;
+mod canary;
 mod obtain;
+mod pointer;
 mod sources;
 
 use std::sync::{Arc, PoisonError};
 
-use selvedge_build::channel::{self, BadPointer, Pointer};
+use selvedge_build::channel::{self, Pointer};
 use selvedge_build::definitions;
 use selvedge_build::keys::TrustStore;
 use selvedge_build::release::ReleaseFiles;
@@ -15,9 +17,10 @@ use selvedge_decision::definition::Guard;
 use selvedge_decision::{Digest, TimeUs};
 use tokio::sync::{Mutex, mpsc, watch};
 
+use self::canary::HeldCanary;
 use super::cache::Cache;
 use super::guard::{GuardWatch, Tripped};
-use super::journal::{Journal, Quarantine, Ran, Seen, State};
+use super::journal::{Journal, Quarantine, Ran, State};
 use super::metrics::RefusedLabels;
 use super::status::{Refusal, RefusalCode, Running, Status};
 use super::{OpenError, ReleasesConfig, Shared, Stage, StageError, report};
@@ -37,7 +40,10 @@ pub struct Follow<S: Stage> {
     cache: Cache,
     active: Option<Held<S::Active>>,
     previous: Option<Held<S::Active>>,
+    canary: Option<HeldCanary<S::Active>>,
     quarantine: Option<Quarantine>,
+    /// A canary that was dropped, as `quarantine` is of what ran.
+    dropped: Option<Quarantine>,
     /// The value that was followed or refused for good, and the trusted keys' version then.
     done: Option<(Vec<u8>, u64)>,
     /// What ran last could not be staged yet, and nothing runs.
@@ -87,11 +93,11 @@ impl<S: Stage> Follow<S> {
         let counter = state.seen.get(&config.channel).map_or(0, |seen| seen.counter);
         shared.status.send_modify(|status| {
             let channel = if journal.is_some() { config.channel.clone() } else { String::new() };
-            *Arc::make_mut(status) =
-                Status { channel, counter, quarantined: state.quarantine.clone(), ..Status::default() };
+            let (quarantined, canary_dropped) = (state.quarantine.clone(), state.dropped.clone());
+            *Arc::make_mut(status) = Status { channel, counter, quarantined, canary_dropped, ..Status::default() };
         });
         shared.metrics.counter.set(counter);
-        let quarantine = state.quarantine;
+        let (quarantine, dropped) = (state.quarantine, state.dropped);
         let (active, previous, done, resume_again) = (None, None, None, false);
         Ok(Self {
             config,
@@ -104,7 +110,9 @@ impl<S: Stage> Follow<S> {
             cache,
             active,
             previous,
+            canary: None,
             quarantine,
+            dropped,
             done,
             resume_again,
         })
@@ -127,22 +135,24 @@ impl<S: Stage> Follow<S> {
     }
 
     fn reports(&self) -> impl Future<Output = ()> + Send + use<S> {
-        let (node, epoch, every) = (self.config.node.clone(), self.config.epoch, self.config.report_every);
+        let ReleasesConfig { node, labels, epoch, report_every: every, .. } = self.config.clone();
+        let who = report::Who { node, labels, epoch };
         let (changes, clock) = (self.shared.status.subscribe(), self.shared.clock.clone());
         let metrics = self.shared.metrics.clone();
         let link = self.link.clone();
         async move {
             match link {
-                Link::Nats(nats) => report::report(&nats, node, epoch, changes, clock, every, metrics).await,
+                Link::Nats(nats) => report::report(&nats, who, changes, clock, every, metrics).await,
                 Link::Local(_) => {}
             }
         }
     }
 
-    /// Stages what the journal says ran last; when that cannot be staged any more, what ran before it. Their bytes must
-    /// still be what their digests say. A key that was withdrawn since does not take away what already runs.
+    /// Stages what the journal says ran last, and the canary beside it; when that cannot be staged any more, what ran before it.
+    /// Their bytes must still be what their digests say. A key that was withdrawn since does not take away what already runs.
     async fn resume(&mut self) {
-        let Some(State { active, previous, .. }) = self.journal.as_ref().map(Journal::state).cloned() else { return };
+        let Some(state) = self.journal.as_ref().map(Journal::state).cloned() else { return };
+        let State { active, previous, canary, .. } = state;
         let mut held = Vec::new();
         let mut again = false;
         for ran in [active, previous].into_iter().flatten() {
@@ -168,6 +178,9 @@ impl<S: Stage> Follow<S> {
         let mut held = held.into_iter();
         (self.active, self.previous) = (held.next(), held.next());
         self.tell_held();
+        if let Some(canary) = canary {
+            self.resume_canary(canary).await;
+        }
     }
 
     /// Follows a channel's value. What fails for good is not tried again until the value or the trusted keys change.
@@ -177,7 +190,7 @@ impl<S: Stage> Follow<S> {
             return;
         }
         let outcome = match self.believe(value).await {
-            Ok(pointer) => self.go_to(pointer.release, pointer.counter).await,
+            Ok(pointer) => self.go_by(pointer).await,
             Err(refused) => Err(refused),
         };
         let again = outcome.as_ref().is_err_and(|refused| refused.code.is_tried_again());
@@ -185,29 +198,17 @@ impl<S: Stage> Follow<S> {
         self.conclude(outcome);
     }
 
-    /// The pointer, when it may be followed. Its counter is durable from then on.
-    async fn believe(&mut self, value: &[u8]) -> Result<Pointer, Refused> {
-        let channel = &self.config.channel;
-        let now_us = self.shared.clock.now_us();
-        let seen = self.journal.as_ref().and_then(|journal| journal.state().seen.get(channel).copied());
-        let highest = seen.map_or(0, |seen| seen.counter);
-        let pointer = Pointer::verify(channel, value, &self.trust, now_us, highest)?;
-        if let Some(seen) = seen.filter(|seen| seen.counter == pointer.counter && seen.release != pointer.release) {
-            let why = format!(
-                "channel {channel}: counter {highest} pointed to {} before and now points to {}; deploy again",
-                seen.release, pointer.release
-            );
-            return Err(Refused { code: RefusalCode::PlayedBack, release: Some(pointer.release), why });
+    /// Runs what a pointer says, and beside it the canary, where this node takes part. A canary that is not wanted any more ends
+    /// first, whatever becomes of the release.
+    async fn go_by(&mut self, pointer: Pointer) -> Result<(), Refused> {
+        let Pointer { release, canary, counter, .. } = pointer;
+        let canary = canary.filter(|canary| canary.release != release && canary.fits(&self.config.labels));
+        let wanted = canary.as_ref().map(|canary| canary.release);
+        if self.beside().is_some_and(|beside| Some(beside) != wanted && beside != release) {
+            self.end_canary().await?;
         }
-        let seen = Seen { counter: pointer.counter, release: pointer.release };
-        let channel = channel.clone();
-        self.record(|state| {
-            state.seen.insert(channel, seen);
-        })
-        .await?;
-        self.tell(|status| status.counter = seen.counter);
-        self.shared.metrics.counter.set(seen.counter);
-        Ok(pointer)
+        self.go_to(release, counter).await?;
+        self.go_beside(canary, counter).await
     }
 
     /// Makes `release` the one that runs, if it does not yet.
@@ -225,11 +226,11 @@ impl<S: Stage> Follow<S> {
         }
     }
 
-    /// Whether `release` runs without being made ready: it does already, or it is the previous one and does again.
+    /// Whether `release` runs without being made ready: it does already, or it is the canary or the previous one and does now.
     async fn is_back_to(&mut self, release: Digest, counter: u64) -> Result<bool, Refused> {
         self.check_quarantine(release, counter).await?;
         let runs = self.active.as_ref().is_some_and(|active| active.ran.release == release);
-        Ok(runs || self.go_back_to(release, counter).await?)
+        Ok(runs || self.promote(release, counter).await? || self.go_back_to(release, counter).await?)
     }
 
     /// What `work` makes, unless the guard trips before: then `work` is dropped, and what is wrong must be taken back first.
@@ -275,6 +276,7 @@ impl<S: Stage> Follow<S> {
         let written = self.record(|state| {
             state.active = Some(next);
             state.previous = before;
+            state.canary.take_if(|beside| beside.canary.release == next.release);
         });
         written.await.map_err(|refused| Refused { release: Some(next.release), ..refused })
     }
@@ -283,6 +285,7 @@ impl<S: Stage> Follow<S> {
     async fn install(&mut self, next: Held<S::Active>, watched_since_us: Option<TimeUs>) {
         self.announce(&next, watched_since_us);
         self.previous = self.active.replace(next);
+        self.watch_canary(self.shared.clock.now_us());
         self.tell_held();
         self.prune().await;
     }
@@ -342,6 +345,15 @@ impl<S: Stage> Follow<S> {
     }
 }
 
+// === impl Held ===
+
+impl<A> Held<A> {
+    /// The same, as it runs by another pointer.
+    fn again(&self, ran: Ran) -> Self {
+        Self { ran, name: self.name.clone(), guard: self.guard, active: Arc::clone(&self.active) }
+    }
+}
+
 // === impl RefusalCode ===
 
 impl RefusalCode {
@@ -352,17 +364,6 @@ impl RefusalCode {
 }
 
 // === impl Refused ===
-
-impl From<BadPointer> for Refused {
-    fn from(bad: BadPointer) -> Self {
-        let code = match &bad {
-            BadPointer::Text { .. } | BadPointer::Canary { .. } | BadPointer::Signature { .. } => RefusalCode::Pointer,
-            BadPointer::Expired { .. } => RefusalCode::Expired,
-            BadPointer::PlayedBack { .. } => RefusalCode::PlayedBack,
-        };
-        Self { code, release: None, why: bad.to_string() }
-    }
-}
 
 impl From<StageError> for Refused {
     fn from(error: StageError) -> Self {

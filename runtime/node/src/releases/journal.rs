@@ -1,4 +1,4 @@
-//! The journal: which release runs, which ran before, and the highest counter seen of each channel. Owns its file, written
+//! The journal: which release runs, which ran before, which is the canary, and the highest counter seen of each channel. Owns its file, written
 //! whole and atomically before a swap is announced, so that a node starts with what it ran and an old pointer stays
 //! refused after a restart.
 
@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use selvedge_build::channel::Canary;
 use selvedge_decision::{Digest, TimeUs};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,23 @@ pub(super) struct State {
     /// The release this node took back by itself.
     #[serde(default)]
     pub(super) quarantine: Option<Quarantine>,
+    /// The canary beside what runs.
+    #[serde(default)]
+    pub(super) canary: Option<RanBeside>,
+    /// The canary this node dropped by itself.
+    #[serde(default)]
+    pub(super) dropped: Option<Quarantine>,
+}
+
+/// A canary that this node ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RanBeside {
+    /// The release, and for whom.
+    pub(super) canary: Canary,
+    /// The pointer's counter by which it came.
+    pub(super) counter: u64,
+    /// Since when.
+    pub(super) since_us: TimeUs,
 }
 
 /// A release that this node ran.
@@ -44,13 +62,16 @@ pub(super) struct Ran {
 }
 
 /// The highest pointer seen of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
     /// Its counter.
     pub(super) counter: u64,
     /// Where it points.
     #[serde(with = "text")]
     pub(super) release: Digest,
+    /// And its canary, all of it as text.
+    #[serde(default)]
+    pub(super) canary: Option<String>,
 }
 
 /// A release that this node took back by itself; it is not run again until the channel's counter changes.
@@ -157,7 +178,7 @@ mod tests {
     use super::*;
 
     fn seen(counter: u64) -> Seen {
-        Seen { counter, release: Digest::of(b"r") }
+        Seen { counter, release: Digest::of(b"r"), canary: None }
     }
 
     #[tokio::test]
@@ -169,6 +190,9 @@ mod tests {
             .write(|state| {
                 state.active = Some(Ran { release: Digest::of(b"r"), counter: 7, since_us: 9 });
                 state.seen.insert("prod".into(), seen(7));
+                let (release, salt) = (Digest::of(b"next"), "next".to_owned());
+                let canary = Canary { release, share_bp: 500, salt, on: [("region".into(), "eu".into())].into() };
+                state.canary = Some(RanBeside { canary, counter: 7, since_us: 9 });
             })
             .await
             .unwrap();

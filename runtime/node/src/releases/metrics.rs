@@ -23,6 +23,7 @@ pub struct Metrics {
     pub(super) stage_seconds: Histogram,
     pub(super) counter: Gauge<u64, AtomicU64>,
     pub(super) since: Gauge,
+    pub(super) canary_share_bp: Gauge<u64, AtomicU64>,
     pub(super) reports_failed: Counter,
 }
 
@@ -42,6 +43,7 @@ impl Default for Metrics {
             stage_seconds: Histogram::new(STAGE_SECONDS),
             counter: Gauge::default(),
             since: Gauge::default(),
+            canary_share_bp: Gauge::default(),
             reports_failed: Counter::default(),
         }
     }
@@ -52,7 +54,10 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let sub = registry.sub_registry_with_prefix("selvedge_release");
         sub.register("swaps", "Releases that began to run, the first after a start among them", self.swaps.clone());
-        sub.register("taken_back", "Releases this node took back by itself", self.taken_back.clone());
+        let taken_back = "Releases this node took back by itself, canaries among them";
+        sub.register("taken_back", taken_back, self.taken_back.clone());
+        let share = "The share of subjects that the canary decides for, in hundredths of a percent; 0 without one";
+        sub.register("canary_share_bp", share, self.canary_share_bp.clone());
         sub.register("refused", "Tries to follow the channel that failed, by reason", self.refused.clone());
         sub.register("stage_seconds", "Time to make a release ready", self.stage_seconds.clone());
         sub.register("channel_counter", "The highest counter seen of the channel", self.counter.clone());

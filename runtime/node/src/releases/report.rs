@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use selvedge_build::channel::Labels;
 use selvedge_build::release::RUNTIME;
 use selvedge_decision::{CORE_VERSION, Epoch, NodeId, TimeUs};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct NodeReport {
     pub node: NodeId,
     /// Its run, 16 hex digits.
     pub epoch: String,
+    /// What is said of it, by which a canary finds it.
+    #[serde(default)]
+    pub labels: Labels,
     /// The channel it follows.
     pub channel: String,
     /// The highest counter it has seen of it.
@@ -36,12 +40,29 @@ pub struct NodeReport {
     pub refused: Option<ReportedRefusal>,
     /// The release it took back by itself.
     pub quarantined: Option<String>,
+    /// The release that decides for a share of the subjects.
+    #[serde(default)]
+    pub canary: Option<String>,
+    /// The canary it dropped by itself, and why.
+    #[serde(default)]
+    pub canary_dropped: Option<ReportedDrop>,
     /// How it reaches the core.
     pub link: String,
     /// What it is made of.
     pub versions: Versions,
     /// When it wrote this.
     pub time_us: TimeUs,
+}
+
+/// A canary that was dropped, as reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedDrop {
+    /// The release.
+    pub release: String,
+    /// The reason.
+    pub why: String,
+    /// Since when.
+    pub since_us: TimeUs,
 }
 
 /// A refusal as reported.
@@ -69,7 +90,7 @@ pub struct Versions {
 // === impl NodeReport ===
 
 impl NodeReport {
-    fn new(node: NodeId, epoch: Epoch, status: &Status, time_us: TimeUs) -> Self {
+    fn new(who: &Who, status: &Status, time_us: TimeUs) -> Self {
         let refused = status.refusal.as_ref().map(|refusal| ReportedRefusal {
             code: refusal.code.as_str().to_owned(),
             release: refusal.release.clone(),
@@ -77,8 +98,9 @@ impl NodeReport {
             since_us: refusal.since_us,
         });
         Self {
-            node,
-            epoch: epoch.to_string(),
+            node: who.node.clone(),
+            epoch: who.epoch.to_string(),
+            labels: who.labels.clone(),
             channel: status.channel.clone(),
             counter: status.counter,
             release: status.active.as_ref().map(|active| active.release.clone()),
@@ -86,6 +108,12 @@ impl NodeReport {
             previous: status.previous.as_ref().map(|previous| previous.release.clone()),
             refused,
             quarantined: status.quarantined.as_ref().map(|quarantine| quarantine.release.to_string()),
+            canary: status.canary.as_ref().map(|canary| canary.running.release.clone()),
+            canary_dropped: status.canary_dropped.as_ref().map(|dropped| ReportedDrop {
+                release: dropped.release.to_string(),
+                why: dropped.why.clone(),
+                since_us: dropped.since_us,
+            }),
             link: "nats".to_owned(),
             versions: Versions { runtime: RUNTIME.to_owned(), core: CORE_VERSION },
             time_us,
@@ -93,11 +121,18 @@ impl NodeReport {
     }
 }
 
+/// Who reports.
+#[derive(Debug, Clone)]
+pub(super) struct Who {
+    pub(super) node: NodeId,
+    pub(super) labels: Labels,
+    pub(super) epoch: Epoch,
+}
+
 /// Reports for ever: every `every`, when the status changes, and when the core is back.
 pub(super) async fn report(
     nats: &NatsLink,
-    node: NodeId,
-    epoch: Epoch,
+    who: Who,
     mut changes: watch::Receiver<Arc<Status>>,
     clock: Clock,
     every: Duration,
@@ -116,10 +151,10 @@ pub(super) async fn report(
             continue;
         }
         let status = changes.borrow_and_update().clone();
-        let report = NodeReport::new(node.clone(), epoch, &status, clock.now_us());
+        let report = NodeReport::new(&who, &status, clock.now_us());
         // Text and numbers only: writing them cannot fail.
         let report = serde_json::to_vec(&report).unwrap_or_default();
-        if let Err(error) = nats.write_report(&node, report).await {
+        if let Err(error) = nats.write_report(&who.node, report).await {
             metrics.reports_failed.inc();
             tracing::debug!(%error, "this node's report did not reach the core");
         }

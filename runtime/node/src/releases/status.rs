@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use selvedge_build::channel::{Canary, Labels};
 use selvedge_decision::TimeUs;
 use serde::Serialize;
 
@@ -22,6 +23,8 @@ pub struct Status {
     pub active: Option<Running>,
     /// The one before it, kept warm for a rollback.
     pub previous: Option<Running>,
+    /// The release that decides for a share of the subjects instead.
+    pub canary: Option<RunningCanary>,
     /// Why what the channel points to does not run; none when it does.
     pub refusal: Option<Refusal>,
     /// Why the channel cannot be read, or that it has no pointer yet.
@@ -30,6 +33,23 @@ pub struct Status {
     pub refused: VecDeque<Refusal>,
     /// The release this node took back by itself.
     pub quarantined: Option<Quarantine>,
+    /// The canary this node dropped by itself.
+    pub canary_dropped: Option<Quarantine>,
+}
+
+/// A canary that decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunningCanary {
+    /// The release.
+    #[serde(flatten)]
+    pub running: Running,
+    /// The share of subjects in hundredths of a percent.
+    pub share_bp: u16,
+    /// What subjects are hashed with.
+    pub salt: String,
+    /// The labels it asks for.
+    #[serde(rename = "where")]
+    pub on: Labels,
 }
 
 /// A release that runs, or is kept ready to.
@@ -160,6 +180,15 @@ impl Status {
 impl Running {
     pub(super) fn new(ran: &Ran, name: &str) -> Self {
         Self { release: ran.release.to_string(), name: name.to_owned(), since_us: ran.since_us }
+    }
+}
+
+// === impl RunningCanary ===
+
+impl RunningCanary {
+    pub(super) fn new(ran: &Ran, name: &str, canary: &Canary) -> Self {
+        let (running, Canary { share_bp, salt, on, .. }) = (Running::new(ran, name), canary.clone());
+        Self { running, share_bp, salt, on }
     }
 }
 

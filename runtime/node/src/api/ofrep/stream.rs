@@ -1,5 +1,5 @@
-//! `GET /ofrep/v1/events`: server-sent events that tell a provider to evaluate its flags again when another release runs. Owns what a
-//! client that was away is told: one event, when it comes back to another release than it knew.
+//! `GET /ofrep/v1/events`: server-sent events that tell a provider to evaluate its flags again when another release runs, or another
+//! canary beside it. Owns what a client that was away is told: one event, when it comes back to others than it knew.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::super::Public;
-use crate::releases::Status;
+use crate::releases::{Running, Status};
 
 /// Where it is.
 pub(in super::super) const PATH: &str = "/ofrep/v1/events";
@@ -29,7 +29,7 @@ const DIGEST: &str = "sha256:";
 struct Told {
     changes: watch::Receiver<Arc<Status>>,
     stop: watch::Receiver<bool>,
-    /// The digest of the release that the client evaluated with, or is being told of.
+    /// What ran when the client evaluated, or what it is being told of.
     knows: String,
     _place: OwnedSemaphorePermit,
     _counted: Counted,
@@ -52,8 +52,15 @@ pub(in super::super) async fn open(State(api): State<Arc<Public>>, request: Requ
     // A browser sends what it was told last when it comes back; before, it is what its flags were evaluated with.
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let asked = request.uri().query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("release=")));
-    let knows = last.filter(|last| !last.is_empty()).or_else(|| asked.map(str::to_owned));
-    let knows = knows.unwrap_or_else(|| running(&changes.borrow_and_update()).map_or_else(String::new, |(id, _)| id));
+    let status = changes.borrow_and_update().clone();
+    // Whoever evaluated with one of those that run knows both: the subject says which of them it is.
+    let is_current = |asked: &str| {
+        let running = status.active.as_ref().into_iter().chain(status.canary.as_ref().map(|canary| &canary.running));
+        running.map(|running| running.release.trim_start_matches(DIGEST)).any(|digest| digest == asked)
+    };
+    let asked = asked.filter(|asked| !is_current(asked)).map(str::to_owned);
+    let knows = last.filter(|last| !last.is_empty()).or(asked);
+    let knows = knows.unwrap_or_else(|| running(&status).map_or_else(String::new, |(id, _)| id));
     changes.mark_changed();
     let counted = Counted::new(api.metrics.streams());
     let told = Told { changes, stop: api.stop.clone(), knows, _place: place, _counted: counted };
@@ -89,10 +96,18 @@ impl Told {
     }
 }
 
-/// The digest of the release that runs, and since when, in seconds.
+/// What runs, and since when, in seconds: the digest of the release, and the canary's with its share where there is one.
 fn running(status: &Status) -> Option<(String, i64)> {
-    let running = status.active.as_ref()?;
-    Some((running.release.trim_start_matches(DIGEST).to_owned(), running.since_us / 1_000_000))
+    let digest = |running: &Running| running.release.trim_start_matches(DIGEST).to_owned();
+    let active = status.active.as_ref()?;
+    let (id, since_us) = match &status.canary {
+        Some(canary) => {
+            let (running, share_bp) = (&canary.running, canary.share_bp);
+            (format!("{}.{}.{share_bp}", digest(active), digest(running)), running.since_us.max(active.since_us))
+        }
+        None => (digest(active), active.since_us),
+    };
+    Some((id, since_us / 1_000_000))
 }
 
 // === impl Counted ===

@@ -3,10 +3,11 @@
 
 use selvedge_decision::Digest;
 
+use super::canary::was_dropped;
 use super::{Follow, Held, Refused};
 use crate::releases::Stage;
 use crate::releases::guard::Tripped;
-use crate::releases::journal::{Journal, Quarantine, Ran};
+use crate::releases::journal::{Quarantine, Ran};
 use crate::releases::status::RefusalCode;
 
 impl<S: Stage> Follow<S> {
@@ -26,21 +27,29 @@ impl<S: Stage> Follow<S> {
 
     /// Whether `release` may run by the pointer with `counter`; another counter ends a quarantine.
     pub(super) async fn check_quarantine(&mut self, release: Digest, counter: u64) -> Result<(), Refused> {
-        match &self.quarantine {
-            Some(held) if held.counter == counter && held.release == release => Err(quarantined(held)),
-            Some(held) if held.counter != counter => {
-                self.quarantine = None;
-                self.record(|state| state.quarantine = None).await?;
-                self.tell(|status| status.quarantined = None);
-                Ok(())
-            }
-            Some(_) | None => Ok(()),
+        let is_over = |held: &Option<Quarantine>| held.as_ref().is_some_and(|held| held.counter != counter);
+        if is_over(&self.quarantine) {
+            self.record(|state| state.quarantine = None).await?;
+            self.quarantine = None;
+            self.tell(|status| status.quarantined = None);
         }
+        if is_over(&self.dropped) {
+            self.record(|state| state.dropped = None).await?;
+            self.dropped = None;
+            self.tell(|status| status.canary_dropped = None);
+        }
+        if let Some(held) = self.quarantine.as_ref().filter(|held| held.release == release) {
+            return Err(quarantined(held));
+        }
+        self.dropped.as_ref().filter(|held| held.release == release).map_or(Ok(()), |held| Err(was_dropped(held)))
     }
 
-    /// Takes the running release back: it faulted more than its guard allows. It stays away while the channel's counter is
-    /// the highest that was seen, which may have gone up since the release came.
+    /// Takes the running release back, or the canary: it is worse than its guard allows. It stays away while the channel's counter
+    /// is the highest that was seen, which may have gone up since the release came.
     pub(super) async fn take_back(&mut self, release: Digest, tripped: &Tripped) {
+        if self.beside() == Some(release) && self.active.as_ref().is_none_or(|active| active.ran.release != release) {
+            return self.drop_canary(tripped).await;
+        }
         let Some(bad) = self.active.take_if(|active| active.ran.release == release) else { return };
         let since_us = self.shared.clock.now_us();
         let Some(mut good) = self.previous.take() else {
@@ -52,14 +61,13 @@ impl<S: Stage> Follow<S> {
             return;
         };
         tracing::error!(%release, back_to = %good.ran.release, why = %tripped, "release taken back");
-        let state = self.journal.as_ref().map(Journal::state);
-        let seen = state.and_then(|state| state.seen.get(&self.config.channel)).map_or(0, |seen| seen.counter);
-        let counter = bad.ran.counter.max(seen);
+        let counter = bad.ran.counter.max(self.seen_counter());
         let quarantine = Quarantine { release, counter, why: tripped.to_string(), since_us };
         good.ran.since_us = since_us;
         let ran = good.ran;
         self.announce(&good, None);
         self.active = Some(good);
+        self.watch_canary(since_us);
         self.quarantine = Some(quarantine.clone());
         self.shared.metrics.taken_back.inc();
         self.tell(|status| status.quarantined = Some(quarantine.clone()));

@@ -80,9 +80,10 @@ impl<S: Stage> Follow<S> {
         Ok(files)
     }
 
-    /// Keeps what runs and what ran before on disk, and a few more.
+    /// Keeps what runs, what ran before and the canary on disk, and a few more.
     pub(super) async fn prune(&self) {
-        let keep: Vec<_> = [&self.active, &self.previous].into_iter().flatten().map(|held| held.ran.release).collect();
+        let held = [&self.active, &self.previous].into_iter().flatten().map(|held| held.ran.release);
+        let keep: Vec<_> = held.chain(self.beside()).collect();
         let (cache, count) = (self.cache.clone(), self.config.keep_files);
         if let Err(error) = blocking(move || cache.prune(&keep, count)).await {
             tracing::warn!(%error, dir = %self.config.dir.display(), "old release files cannot be removed");

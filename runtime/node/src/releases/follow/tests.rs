@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Weak;
 use std::time::Duration;
 
+use selvedge_build::channel::{Canary, Labels};
 use selvedge_build::keys::SigningKey;
 use selvedge_build::release::{self, Limits, PackedRelease};
 use selvedge_decision::{Epoch, NodeId};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-use super::super::{Releases, open};
+use super::super::{Counts, Releases, open};
 use super::*;
 use crate::clock::Clock;
 use crate::link::{LocalLink, NatsConfig, NatsLink};
@@ -56,6 +57,11 @@ struct Bench {
     follow: Follow<ByName>,
 }
 
+/// What a release did: decisions, and those of them with a fault.
+fn did(decisions: u64, faults: u64) -> Counts {
+    Counts { faults, ..Counts::of(decisions, Duration::from_micros(50)) }
+}
+
 /// Writes the smallest folder that is a release.
 fn save(dir: &Path, release_toml: &str) {
     fs::create_dir_all(dir.join("placements")).unwrap();
@@ -84,6 +90,7 @@ async fn start(dir: &Path, clock: &Clock) -> (Releases<Named>, Follow<ByName>) {
         fetch_timeout: Duration::from_millis(20),
         keep_files: 8,
         report_every: Duration::from_secs(5),
+        labels: [("region".to_owned(), "eu".to_owned())].into(),
         node: NodeId::try_from("edge-1".to_owned()).unwrap(),
         epoch: Epoch::new(1, 1),
     };
@@ -127,6 +134,37 @@ impl Bench {
         self.follow.follow_value(&value).await;
     }
 
+    /// The channel now points to `release`, and to `name` for half of the subjects on the nodes of a region.
+    async fn point_beside(&mut self, release: Digest, name: &str, region: &str, counter: u64) -> Digest {
+        let next = self.cached(name);
+        let on = Labels::from([("region".to_owned(), region.to_owned())]);
+        let canary = Some(Canary { release: next, share_bp: 5_000, salt: "s".into(), on });
+        let value = Pointer { canary, ..self.pointer(release, counter) }.sign("prod", &self.key);
+        self.follow.follow_value(&value).await;
+        next
+    }
+
+    /// The release that decides for each of a few subjects, and for nobody.
+    fn deciding(&self) -> Vec<String> {
+        let units = (0..8).map(|i| format!("u-{i}")).collect::<Vec<_>>();
+        let of = |unit: Option<&str>| self.releases.of(unit).unwrap().0.clone();
+        units.iter().map(|unit| of(Some(unit))).chain([of(None)]).collect()
+    }
+
+    /// Whether `canary` decides for some, as the status says, and `runs` for the others and nobody; or for all without one.
+    fn check_beside(&self, runs: &str, canary: Option<&str>, refused: Option<RefusalCode>) {
+        self.check(runs, refused);
+        let status = self.releases.status();
+        assert_eq!(status.canary.as_ref().map(|canary| &*canary.running.name), canary, "{status:?}");
+        let deciding = self.deciding();
+        let of = |name: &str| deciding.iter().filter(|of| **of == name).count();
+        assert_eq!(deciding.last().map(String::as_str), Some(runs));
+        match canary {
+            Some(canary) => assert!(of(canary) > 0 && of(runs) > 1 && of(canary) + of(runs) == 9, "{deciding:?}"),
+            None => assert_eq!(of(runs), 9, "{deciding:?}"),
+        }
+    }
+
     async fn deploy(&mut self, name: &str, counter: u64) -> Digest {
         let release = self.cached(name);
         self.point(release, counter).await;
@@ -155,7 +193,7 @@ impl Bench {
 
     /// What the follower does when the guard trips.
     async fn trip(&mut self, release: Digest) {
-        self.releases.observe(release, 100, 90);
+        self.releases.observe(release, &did(100, 90));
         let (release, tripped) = self.follow.trips.get_mut().try_recv().unwrap();
         self.follow.take_back(release, &tripped).await;
     }
@@ -306,7 +344,7 @@ async fn a_release_that_faults_is_taken_back_and_stays_away_until_deployed_again
     let mut bench = Bench::new().await;
     let good = bench.deploy("good", 1).await;
     let bad = bench.deploy("bad", 2).await;
-    bench.releases.observe(good, 100, 100);
+    bench.releases.observe(good, &did(100, 100));
     assert!(bench.follow.trips.get_mut().try_recv().is_err(), "what the old one did does not count");
     bench.trip(bad).await;
     bench.check("good", Some(RefusalCode::Quarantined));
@@ -346,7 +384,7 @@ async fn a_faulting_release_is_taken_back_while_the_next_is_made_ready() {
     let mut status = releases.changes();
     let trip = async {
         SLOW_IS_STAGED.notified().await;
-        releases.observe(bad, 100, 90);
+        releases.observe(bad, &did(100, 90));
         let is_back = |status: &Arc<Status>| status.active.as_ref().is_some_and(|active| active.name == "good");
         status.wait_for(is_back).await.unwrap();
         // Then the pointer is followed as if nothing had been.
@@ -420,4 +458,91 @@ async fn a_folder_runs_as_saved_and_a_wrong_one_changes_nothing() {
     check("one", None).await;
     fs::remove_dir_all(&shop).unwrap();
     check("one", Some(RefusalCode::Contents)).await;
+}
+
+#[tokio::test]
+async fn a_canary_decides_for_its_share_and_becomes_the_release() {
+    let mut bench = Bench::new().await;
+    let one = bench.deploy("one", 1).await;
+    bench.point_beside(one, "two", "us", 2).await;
+    bench.check_beside("one", None, None);
+    let two = bench.point_beside(one, "two", "eu", 3).await;
+    bench.check_beside("one", Some("two"), None);
+    let before = bench.deciding();
+    bench.restart().await;
+    bench.check_beside("one", Some("two"), None);
+    assert_eq!(bench.deciding(), before, "the same subjects after a restart without the core");
+
+    // One that cannot run leaves what runs, and the one before it is not wanted any more.
+    bench.point_beside(one, "bad-module", "eu", 4).await;
+    bench.check_beside("one", None, Some(RefusalCode::Module));
+    bench.point_beside(one, "two", "eu", 5).await;
+    bench.check_beside("one", Some("two"), None);
+    let canary = Arc::downgrade(&bench.releases.canary().unwrap());
+    bench.follow.cache.remove(&two).unwrap();
+    bench.point(two, 6).await;
+    bench.check_beside("two", None, None);
+    assert!(canary.ptr_eq(&bench.weak()), "it was ready");
+    assert_eq!(bench.releases.status().previous.as_ref().map(|held| &*held.name), Some("one"));
+    bench.cached("two");
+    bench.restart().await;
+    bench.check_beside("two", None, None);
+
+    // Back to the one before, which is tried once more and then let go of.
+    bench.point_beside(two, "one", "eu", 7).await;
+    bench.check_beside("two", Some("one"), None);
+    bench.point(two, 8).await;
+    bench.check_beside("two", None, None);
+}
+
+#[tokio::test]
+async fn a_canary_that_faults_is_dropped_and_stays_away_until_deployed_again() {
+    let mut bench = Bench::new().await;
+    let good = bench.deploy("good", 1).await;
+    let bad = bench.point_beside(good, "bad", "eu", 2).await;
+    bench.releases.observe(good, &did(1_000, 0));
+    bench.releases.observe(bad, &did(9, 9));
+    assert!(bench.follow.trips.get_mut().try_recv().is_err(), "too few decisions to judge");
+    bench.trip(bad).await;
+    bench.check_beside("good", None, Some(RefusalCode::Quarantined));
+    let why = bench.releases.status().canary_dropped.as_ref().map(|dropped| (dropped.release, dropped.why.clone()));
+    assert!(why.as_ref().is_some_and(|(of, why)| *of == bad && why.contains("99 of its 109 decisions")), "{why:?}");
+    bench.point_beside(good, "bad", "eu", 2).await;
+    bench.check_beside("good", None, Some(RefusalCode::Quarantined));
+    bench.restart().await;
+    bench.check_beside("good", None, None);
+    bench.point_beside(good, "bad", "eu", 2).await;
+    bench.check_beside("good", None, Some(RefusalCode::Quarantined));
+    bench.point_beside(good, "bad", "eu", 3).await;
+    bench.check_beside("good", Some("bad"), None);
+    assert_eq!(bench.releases.status().canary_dropped, None);
+}
+
+#[tokio::test]
+async fn a_release_that_is_taken_back_and_a_dropped_canary_both_stay_away() {
+    let mut bench = Bench::new().await;
+    bench.deploy("good", 1).await;
+    let bad = bench.deploy("bad", 2).await;
+    let worse = bench.point_beside(bad, "worse", "eu", 3).await;
+    bench.trip(bad).await;
+    bench.check_beside("good", Some("worse"), Some(RefusalCode::Quarantined));
+    bench.trip(worse).await;
+    bench.check_beside("good", None, Some(RefusalCode::Quarantined));
+    bench.restart().await;
+    bench.check_beside("good", None, None);
+    bench.point_beside(bad, "worse", "eu", 3).await;
+    bench.check_beside("good", None, Some(RefusalCode::Quarantined));
+    bench.point_beside(bad, "worse", "eu", 4).await;
+    bench.check_beside("bad", Some("worse"), None);
+}
+
+#[tokio::test]
+async fn one_counter_has_one_canary() {
+    let mut bench = Bench::new().await;
+    let one = bench.deploy("one", 1).await;
+    bench.point_beside(one, "two", "eu", 2).await;
+    bench.point_beside(one, "three", "eu", 2).await;
+    bench.check_beside("one", Some("two"), Some(RefusalCode::PlayedBack));
+    bench.point(one, 2).await;
+    bench.check_beside("one", Some("two"), Some(RefusalCode::PlayedBack));
 }
