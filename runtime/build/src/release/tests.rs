@@ -292,21 +292,21 @@ fn a_release_packed_after_another_is_a_release_and_keeps_its_slots() {
     fs::create_dir_all(dir.path().join("placements")).unwrap();
     fs::write(dir.path().join("release.toml"), "name = \"a\"\n").unwrap();
     let plan = |bytes: &[u8]| definition(&open(bytes, &Limits::default()).unwrap()).unwrap().compile().unwrap();
-    let pack = |arms: &str, before: Option<&selvedge_decision::Plan>| {
+    let packed = |arms: &str, before: Option<&selvedge_decision::Plan>| {
         let text = format!(
             "actions = [{{ id = \"x\" }}]\nfallback = [\"x\"]\n[[experiment]]\nkey = \"e\"\nunit = \"subject\"\narms = [{arms}]\n"
         );
         fs::write(dir.path().join("placements/p.toml"), text).unwrap();
         match before {
             Some(before) => pack_after(dir.path(), &key, before).unwrap(),
-            None => super::pack(dir.path(), &key).unwrap(),
+            None => pack(dir.path(), &key).unwrap(),
         }
     };
     let halves = "{ name = \"a\", weight = 50 }, { name = \"b\", weight = 50 }";
     let three = "{ name = \"a\", weight = 40 }, { name = \"b\", weight = 40 }, { name = \"c\", weight = 20 }";
-    let first = plan(&pack(halves, None).bytes);
-    let next = pack(three, Some(&first));
+    let first = plan(&packed(halves, None).bytes);
+    let next = packed(three, Some(&first));
     assert!(!plan(&next.bytes).kept_tables().is_empty(), "its slots do not follow from the weights");
-    assert_eq!(pack(three, Some(&plan(&next.bytes))), next, "after itself it is itself");
-    assert_ne!(pack(three, None).digest, next.digest);
+    assert_eq!(packed(three, Some(&plan(&next.bytes))), next, "after itself it is itself");
+    assert_ne!(packed(three, None).digest, next.digest);
 }
