@@ -58,4 +58,4 @@ macro_rules! proofs {
     };
 }
 
-proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay off_policy gate lake models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }
+proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay off_policy gate assignment propensities bandits availability lake models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }

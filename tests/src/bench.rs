@@ -14,6 +14,7 @@ mod load;
 mod measure;
 mod memory;
 mod models;
+mod policies;
 mod pour;
 mod rank;
 mod reused;
@@ -77,7 +78,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 18] = [
+pub const ALL: [Row; 19] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -112,6 +113,11 @@ pub const ALL: [Row; 18] = [
         name: "rules",
         about: "a decision table of 20 rows, over one row of inputs and over 200 candidates",
         run: |effort| Box::pin(rules::run(effort)),
+    },
+    Row {
+        name: "policies",
+        about: "an experiment that learns over 20 actions, limits over 200 candidates, against the plain best",
+        run: |effort| Box::pin(policies::run(effort)),
     },
     Row {
         name: "freshness",

@@ -1,7 +1,11 @@
 //! The proofs: what the product promises, each shown by making it hard. A proof counts the things it looked at and those that
 //! were not as they must be; the bar is always that none is. `./x prove` runs them at full size, the tests in a short form.
 
+mod assignment;
+mod availability;
+mod bandits;
 mod chaos;
+mod chi;
 mod clone;
 mod corpus;
 mod events;
@@ -12,6 +16,7 @@ mod lake;
 mod models;
 mod off_policy;
 mod outage;
+mod propensities;
 mod refusal;
 mod replay;
 mod requests;
@@ -74,7 +79,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
 
 /// Every proof, in the order in which they run.
-pub const ALL: [Proof; 22] = [
+pub const ALL: [Proof; 26] = [
     Proof {
         name: "swap",
         about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
@@ -154,6 +159,26 @@ pub const ALL: [Proof; 22] = [
         name: "gate",
         about: "a gate stops every bad release, moves nothing, and lets every harmless one out",
         run: |scale| Box::pin(gate::run(scale)),
+    },
+    Proof {
+        name: "assignment",
+        about: "all arms alike; unchanged weights move nobody, changed ones only whom they must, over releases",
+        run: |scale| Box::pin(assignment::run(scale)),
+    },
+    Proof {
+        name: "propensities",
+        about: "what every policy draws comes as often as it records, in slates, with floors and budgets that hold",
+        run: |scale| Box::pin(propensities::run(scale)),
+    },
+    Proof {
+        name: "bandits",
+        about: "8 nodes that meet every 10 s lose as little as one learner of everything, also when two are cut off",
+        run: |scale| Box::pin(bandits::run(scale)),
+    },
+    Proof {
+        name: "availability",
+        about: "modules that fail and a link that is down half of the time: every decision is answered",
+        run: |scale| Box::pin(availability::run(scale)),
     },
     Proof {
         name: "lake",

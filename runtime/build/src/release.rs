@@ -218,8 +218,8 @@ fn read_manifest(text: &[u8]) -> Result<ReleaseManifest, BadRelease> {
     Ok(manifest)
 }
 
-/// Whether `path` is one a release may hold: `release.toml`, `features.toml`, `placements/*.toml`, `modules/*.wasm`,
-/// `tests/*.test.json`.
+/// Whether `path` is one a release may hold: `release.toml`, `features.toml`, `assignments.json`, `placements/*.toml`,
+/// `modules/*.wasm`, `tests/*.test.json`.
 fn check_path(path: &str) -> Result<(), String> {
     if path.len() > archive::MAX_PATH_BYTES {
         return Err(format!("a path has at most {} bytes", archive::MAX_PATH_BYTES));
@@ -233,8 +233,8 @@ fn check_path(path: &str) -> Result<(), String> {
     match known {
         true => Ok(()),
         false => {
-            Err("is not a file of a release: release.toml, features.toml, assignments.json, placements/KEY.toml, modules/NAME.wasm or \
-                      tests/NAME.test.json, with names of a-z A-Z 0-9 . _ -"
+            Err("is not a file of a release: release.toml, features.toml, assignments.json, placements/KEY.toml, \
+                      modules/NAME.wasm or tests/NAME.test.json, with names of a-z A-Z 0-9 . _ -"
                 .into())
         }
     }

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 use self::kept::Kept;
 pub use self::ledger::{Counts, Gain, Ledger, Origin};
-pub use self::merge::{Did, learn};
+pub use self::merge::{Block, Did, Merging, learn};
 pub use self::seen::Seen;
 pub use self::snapshot::Snapshot;
 pub use self::tally::Tally;
@@ -191,7 +191,7 @@ impl Bandits {
                     Ok((values, last)) => {
                         known = last;
                         learners.iter().for_each(|learner| learner.asked.store(true, Ordering::Relaxed));
-                        self.hear(&learners, &values);
+                        self.hear(&values);
                         lock(&self.shared.kept).note(&values);
                         told.clear();
                     }
@@ -209,7 +209,9 @@ impl Bandits {
         }
     }
 
-    fn hear(&self, learners: &[Arc<Learner>], values: &[(String, Option<bytes::Bytes>)]) {
+    /// Takes what the core published: keys of its bucket and their values.
+    pub fn hear(&self, values: &[(String, Option<bytes::Bytes>)]) {
+        let learners: Vec<Arc<Learner>> = lock(&self.shared.learners).clone();
         for (key, json) in values {
             if key == OFF {
                 let read = json.as_ref().map_or(Some(BTreeSet::new()), |json| serde_json::from_slice(json).ok());
@@ -226,6 +228,7 @@ impl Bandits {
             let Some(snapshot) = json.as_ref().and_then(|json| Snapshot::read(json)) else { continue };
             for learner in learners.iter().filter(|learner| snapshot.is_of(&learner.spec)) {
                 learner.hear(snapshot.clone(), &self.shared.node, self.shared.epoch);
+                learner.weigh(self.shared.clock.now_us());
             }
         }
     }

@@ -95,6 +95,16 @@ impl Round {
         Self { p50_us, p99_us, cpu_us: each(cpu, all.len()), process_us }
     }
 
+    /// Calls on this thread, for what cannot go to another.
+    pub(super) fn on_this_thread(calls: usize, call: impl FnMut()) -> Self {
+        let process = process_cpu();
+        let (mut samples, cpu) = one_thread(calls, call);
+        let (p50_us, p99_us) = samples.quantiles();
+        let process = process_cpu().saturating_sub(process);
+        let each = |cpu: Duration, calls: usize| cpu.as_secs_f64() * 1e6 / calls.max(1) as f64;
+        Self { p50_us, p99_us, cpu_us: each(cpu, calls), process_us: each(process, calls + warm_up(calls)) }
+    }
+
     /// The median of each number over `rounds` rounds.
     pub(super) fn median(rounds: usize, round: impl FnMut() -> Self) -> Self {
         Self::medians(&std::iter::repeat_with(round).take(rounds).collect::<Vec<_>>())

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use selvedge_decision::Plan;
 
 use super::*;
 
@@ -208,6 +209,31 @@ fn a_folder_is_packed_the_same_every_time() {
     let contents = definition(&opened).unwrap();
     assert!(contents.modules.contains_key("cheap") && contents.tests.contains_key("home"));
     contents.compile().unwrap();
+}
+
+#[test]
+fn what_is_packed_after_another_opens_and_keeps_its_slots() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = SigningKey::generate().unwrap();
+    let arms = |arms: &str| {
+        let text = format!(
+            "actions = [{{ id = \"a\" }}]\nfallback = [\"a\"]\n[[experiment]]\nkey = \"e\"\nunit = \"subject\"\narms = [{arms}]"
+        );
+        write(dir.path(), &[("release.toml", "name = \"shop\""), ("placements/home.toml", &text)]);
+    };
+    let plan = |packed: PackedRelease| {
+        let opened = open(&packed.bytes, &Limits::default()).unwrap();
+        definition(&opened).unwrap().compile().unwrap()
+    };
+    arms("{ name = \"x\", weight = 50 }, { name = \"y\", weight = 50 }");
+    let first = plan(pack(dir.path(), &key).unwrap());
+    arms("{ name = \"x\", weight = 40 }, { name = \"y\", weight = 40 }, { name = \"z\", weight = 20 }");
+    let second = plan(pack_after(dir.path(), &key, &first).unwrap());
+    let slots = |plan: &Plan| plan.placements["home"].experiments[0].table.slots().collect::<Vec<_>>();
+    let (old, new) = (slots(&first), slots(&second));
+    assert_eq!(old.iter().zip(&new).filter(|(old, new)| old != new).count(), 2_000);
+    // The third without a change has what the second had.
+    assert_eq!(slots(&plan(pack_after(dir.path(), &key, &second).unwrap())), new);
 }
 
 #[test]

@@ -88,18 +88,25 @@ enum Failure {
 
 /// A block of the stream.
 #[derive(Debug, Clone)]
-pub(super) struct Block {
-    pub(super) node: NodeId,
-    pub(super) epoch: Epoch,
-    pub(super) lane: Lane,
-    pub(super) first_seq: u64,
-    pub(super) items: Items,
+pub struct Block {
+    /// Whose.
+    pub node: NodeId,
+    /// Of which run.
+    pub epoch: Epoch,
+    /// Of which lane.
+    pub lane: Lane,
+    /// The number of its first item; the others follow without a gap.
+    pub first_seq: u64,
+    /// What it holds.
+    pub items: Items,
 }
 
 /// A bandit on its way.
-pub(super) struct Merging {
+#[derive(Debug)]
+pub struct Merging {
     ledger: Ledger,
-    pub(super) snapshot: Snapshot,
+    /// What all blocks so far come to.
+    pub snapshot: Snapshot,
     /// What was in it when this began.
     began: BTreeMap<String, Run>,
     /// Behind which sequence of the stream.
@@ -246,14 +253,15 @@ impl Block {
 // === impl Merging ===
 
 impl Merging {
-    pub(super) fn new(spec: &Bandit, snapshot: Snapshot, most: usize, revision: u64) -> Self {
+    /// Goes on from `snapshot`, which has `revision` in the bucket, and remembers at most so many decisions.
+    pub fn new(spec: &Bandit, snapshot: Snapshot, most: usize, revision: u64) -> Self {
         let began = snapshot.seen.clone();
         Self { ledger: Ledger::new(spec.clone(), most), snapshot, began, begin: 0, revision, changed: false }
     }
 
     /// Takes a block, which the stream took at `now_us` and gave sequence `at`. One from before where this began is read for another
     /// bandit: of such this one may have forgotten what is in it.
-    pub(super) fn take(&mut self, block: &Block, at: u64, now_us: TimeUs) {
+    pub fn take(&mut self, block: &Block, at: u64, now_us: TimeUs) {
         if at <= self.begin {
             return;
         }

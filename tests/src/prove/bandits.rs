@@ -1,0 +1,278 @@
+//! Nodes that learn apart and merge now and then lose little against one learner that sees everything at once: eight nodes that
+//! meet the core every ten seconds, all the while and with two of them cut off for ten minutes. Virtual time; the nodes' own code
+//! for learning and merging, and the core's for deciding.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use selvedge_decision::{DecisionId, Epoch, NodeId, Plan, Record};
+use selvedge_node::bandits::{Bandits, Block, Learner, Merging, Snapshot};
+use selvedge_node::clock::Clock;
+use selvedge_node::events::Event;
+use selvedge_node::outbox::block::Items;
+use selvedge_node::outbox::{Follower, Lane};
+use serde_json::{Value, json};
+
+use super::{Findings, Scale};
+use crate::harness::Random;
+use crate::harness::decision::{Ask, Core};
+
+const NODES: usize = 8;
+/// What the nodes may lose, over what the one learner loses.
+const TOGETHER: f64 = 1.15;
+const CUT_OFF: f64 = 1.25;
+const SECOND_US: i64 = 1_000_000;
+const START_US: i64 = 1_795_435_200_000_000;
+const SYNC_US: i64 = 10 * SECOND_US;
+/// Nodes that are cut off, and from when to when.
+const CUT: usize = 2;
+const CUT_FROM_US: i64 = START_US + 600 * SECOND_US;
+const CUT_UNTIL_US: i64 = CUT_FROM_US + 600 * SECOND_US;
+/// A reward comes at most so long after its decision.
+const REWARD_WITHIN_US: u64 = 20_000_000;
+const MOST: usize = 1_000_000;
+/// The short form's worlds: how chance falls there is known, so that no test fails by chance.
+const SHORT_SEED: u64 = 1;
+
+/// What is run.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    seeds: u64,
+    /// How often each world is run: what one run loses is chance for the most part.
+    runs: u64,
+    seconds: i64,
+    /// Decisions a second of all nodes together.
+    rate: i64,
+    actions: usize,
+}
+
+/// How the decisions are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spread {
+    /// One learner has them all and learns at once.
+    Central,
+    /// All nodes meet the core every ten seconds.
+    Nodes,
+    /// Two of them do not for ten minutes.
+    CutOff,
+}
+
+/// A node as far as it learns.
+struct Site {
+    node: NodeId,
+    epoch: Epoch,
+    bandits: Bandits,
+    learner: Arc<Learner>,
+    records: Waiting<Record>,
+    events: Waiting<Event>,
+    count: u32,
+}
+
+/// What was not told to the core yet.
+struct Waiting<T> {
+    first_seq: u64,
+    items: Vec<T>,
+}
+
+/// The probability of a reward, by action.
+struct World {
+    rates: Vec<f64>,
+    best: f64,
+}
+
+pub(super) async fn run(scale: Scale) -> Result<Findings> {
+    let size = scale.pick(
+        Size { seeds: 10, runs: 4, seconds: 3_600, rate: 20, actions: 5 },
+        Size { seeds: 2, runs: 2, seconds: 3_600, rate: 2, actions: 4 },
+    );
+    let seed = if scale.short { SHORT_SEED } else { scale.seed };
+    let mut findings = Findings::default();
+    findings.note(format!("{size:?}; regret is what the best action would have brought more"));
+    findings.note("   seed    central   8 nodes  ratio   2 cut off  ratio".into());
+    let mut sums = [0.0; 3];
+    for world in 0..size.seeds {
+        let mut lost = [0.0; 3];
+        for run in 0..size.runs {
+            let chance = Random::new(seed.wrapping_add(world) << 16 | run).bits();
+            let of = World::drawn(&mut Random::new(seed.wrapping_add(world)), size.actions);
+            for (lost, spread) in lost.iter_mut().zip([Spread::Central, Spread::Nodes, Spread::CutOff]) {
+                *lost += simulate(size, spread, &of, chance, &mut findings)? / size.runs as f64;
+            }
+        }
+        findings.note(row(&format!("{}", seed.wrapping_add(world)), lost));
+        sums.iter_mut().zip(lost).for_each(|(sum, lost)| *sum += lost);
+    }
+    findings.note(row("all", sums));
+    for (what, lost, bar) in [("8 nodes", sums[1], TOGETHER), ("2 of 8 cut off", sums[2], CUT_OFF)] {
+        let ratio = lost / sums[0];
+        findings
+            .check(ratio <= bar, || format!("{what}: {ratio:.3} times the central learner's regret, at most {bar}"));
+    }
+    Ok(findings)
+}
+
+fn row(name: &str, [central, nodes, cut_off]: [f64; 3]) -> String {
+    let (one, two) = (nodes / central, cut_off / central);
+    format!("{name:>7} {central:>10.1} {nodes:>9.1} {one:>6.3} {cut_off:>11.1} {two:>6.3}")
+}
+
+/// What the choices lose against the best action, as expected of their rates.
+fn simulate(size: Size, spread: Spread, world: &World, chance: u64, findings: &mut Findings) -> Result<f64> {
+    let actions: Vec<Value> = (0..size.actions).map(|at| json!({"id": format!("action-{at}")})).collect();
+    let choose = json!({"policy": "thompson", "reward": "click"});
+    let mut core = Core::new(&json!({"p": {"actions": actions, "fallback": ["action-0"], "choose": choose}}))?;
+    let spec = core.plan.bandits.first().context("no bandit")?.clone();
+    let mut merging = Merging::new(&spec, Snapshot::new(&spec), MOST, 0);
+    let count = if spread == Spread::Central { 1 } else { NODES };
+    let mut sites = (0..count).map(|at| Site::new(at, chance as u32, &core.plan)).collect::<Result<Vec<_>>>()?;
+    let mut random = Random::new(chance);
+    let mut due: BTreeMap<(i64, u64), (usize, DecisionId)> = BTreeMap::new();
+    let (mut lost, mut rewarded, mut blocks) = (0.0, 0, 0);
+    let (mut next_sync_us, total) = (START_US + SYNC_US, (size.seconds * size.rate) as u64);
+    for n in 0..total {
+        let now_us = START_US + n as i64 * SECOND_US / size.rate;
+        while let Some(entry) = due.first_entry().filter(|entry| entry.key().0 <= now_us) {
+            let ((at_us, _), (site, id)) = entry.remove_entry();
+            sites[site].reward(id, at_us);
+        }
+        if now_us >= next_sync_us {
+            next_sync_us += SYNC_US;
+            let is_cut = spread == Spread::CutOff && (CUT_FROM_US..CUT_UNTIL_US).contains(&now_us);
+            let apart = if is_cut { CUT } else { 0 };
+            sync(&mut sites[apart..], &mut merging, now_us, &mut blocks);
+        }
+        // The same decisions at the same times for the same people, whoever makes them.
+        let at = random.below(NODES as u64) as usize % count;
+        let (luck, later_us) = (random.unit(), random.below(REWARD_WITHIN_US) as i64);
+        let (choice, id) = sites[at].decide(&mut core, now_us)?;
+        lost += world.best - world.rates[choice];
+        if luck < world.rates[choice] {
+            rewarded += 1;
+            due.insert((now_us + later_us, n), (at, id));
+        }
+    }
+    for ((at_us, _), (site, id)) in due {
+        sites[site].reward(id, at_us);
+    }
+    // All of it is there once, at the core and on every node.
+    sync(&mut sites, &mut merging, next_sync_us, &mut blocks);
+    if spread != Spread::Central {
+        let sums = merging.snapshot.tally.totals().fold((0, 0), |sum, one| (sum.0 + one.1, sum.1 + one.2));
+        findings.check(sums == (total as i64, rewarded), || {
+            format!("{sums:?} at the core, expected {total} decisions with {rewarded} rewards")
+        });
+    }
+    for site in &sites {
+        let known = site.learner.learned(&spec.actions);
+        let sums = known.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one[0] + one[1], sum.1 + one[0]));
+        findings.check(sums == (total as f64, rewarded as f64), || {
+            format!("{}: {sums:?}, expected {total} decisions with {rewarded} rewards", site.node)
+        });
+    }
+    Ok(lost)
+}
+
+/// Nodes tell what they have, and hear what all have.
+fn sync(sites: &mut [Site], merging: &mut Merging, now_us: i64, blocks: &mut u64) {
+    for site in sites.iter_mut() {
+        let (records, events) = (site.records.take(), site.events.take());
+        let told = [
+            (Lane::Decisions, records.0, Items::Records(records.1)),
+            (Lane::Events, events.0, Items::Events(events.1)),
+        ];
+        for (lane, first_seq, items) in told {
+            *blocks += 1;
+            let block = Block { node: site.node.clone(), epoch: site.epoch, lane, first_seq, sealed_us: now_us, items };
+            merging.take(&block, *blocks);
+        }
+    }
+    let snapshot = Bytes::from(merging.snapshot.to_json());
+    let values = [(merging.snapshot.bandit.clone(), Some(snapshot))];
+    sites.iter().for_each(|site| site.bandits.hear(&values));
+}
+
+// === impl World ===
+
+impl World {
+    /// Rates from 2 to 12 %, as they are of clicks; the best is better by a tenth at least.
+    fn drawn(random: &mut Random, actions: usize) -> Self {
+        loop {
+            let mut rates: Vec<f64> = (0..actions).map(|_| 0.02 + 0.1 * random.unit()).collect();
+            let world = Self { best: rates.iter().copied().fold(0.0, f64::max), rates: rates.clone() };
+            rates.sort_unstable_by(f64::total_cmp);
+            if rates[actions - 2] * 1.1 <= world.best {
+                return world;
+            }
+        }
+    }
+}
+
+// === impl Site ===
+
+impl Site {
+    /// `chance` makes its ids, and so its draws, those of this run.
+    fn new(at: usize, chance: u32, plan: &Plan) -> Result<Self> {
+        let (node, epoch): (NodeId, Epoch) = (format!("edge-{at}").parse()?, Epoch::new(1, chance));
+        let bandits = Bandits::new(node.clone(), epoch, Clock::new());
+        let learner = bandits.bind(plan).into_iter().next().context("no learner")?;
+        Ok(Self { node, epoch, bandits, learner, records: Waiting::new(), events: Waiting::new(), count: 0 })
+    }
+
+    /// The action chosen.
+    fn decide(&mut self, core: &mut Core, now_us: i64) -> Result<(usize, DecisionId)> {
+        self.count += 1;
+        let ask = Ask {
+            placement: "p",
+            time_us: now_us,
+            tag: self.node.tag(self.epoch),
+            count: self.count,
+            subject: None,
+            candidates: None,
+            scores: &[],
+        };
+        let record = core.decide(ask, |_, ids| self.learner.learned(ids))?;
+        let choice = record.choices.first().context("no choice")?.candidate as usize;
+        let id = record.id;
+        self.bandits.recorded(self.records.next_seq(), std::slice::from_ref(&record));
+        self.records.items.push(record);
+        Ok((choice, id))
+    }
+
+    fn reward(&mut self, id: DecisionId, now_us: i64) {
+        let event = Event {
+            time_us: now_us,
+            received_us: now_us,
+            name: "click".into(),
+            subject: None,
+            session: None,
+            item: None,
+            decision_id: Some(id),
+            message_id: None,
+            properties: "{}".into(),
+            joined: None,
+        };
+        self.bandits.stored(Lane::Events, self.events.next_seq(), std::slice::from_ref(&event));
+        self.events.items.push(event);
+    }
+}
+
+// === impl Waiting ===
+
+impl<T> Waiting<T> {
+    fn new() -> Self {
+        Self { first_seq: 1, items: Vec::new() }
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.first_seq + self.items.len() as u64
+    }
+
+    /// The number of the first, and all of them.
+    fn take(&mut self) -> (u64, Vec<T>) {
+        let first_seq = self.first_seq;
+        self.first_seq = self.next_seq();
+        (first_seq, std::mem::take(&mut self.items))
+    }
+}
