@@ -49,6 +49,8 @@ fn learning(effort: Effort) -> Result<Vec<Line>> {
     let arms = json!([{"name": "one", "weight": 50}, {"name": "two", "weight": 50, "choose": choose}]);
     let mut tried = plain.clone();
     tried["choose"] = choose;
+    // What is learned scores: there is no scorer beside.
+    tried["ladder"] = json!([]);
     tried["experiment"] = json!([{"key": "e", "unit": "subject", "arms": arms}]);
     let mut core = Core::new(&json!({"plain": plain, "tried": tried}))?;
     let learners = learned(&mut core)?;

@@ -18,8 +18,8 @@ pub(super) fn p_value(cells: impl IntoIterator<Item = (u64, f64)>, n: u64) -> f6
     if expected_rest >= LEAST {
         add(rest, expected_rest);
         degrees += 1;
-    } else if rest > 20.0 * LEAST {
-        // What hardly ever comes came all the time.
+    } else if rest > 4.0 * LEAST {
+        // What is expected less than five times came more than twenty times: less than one in ten millions.
         return 0.0;
     }
     match degrees {
