@@ -149,6 +149,12 @@ impl Bandits {
         bound.collect()
     }
 
+    /// Makes what is known now what decisions go by, without the pause that a node makes between two such.
+    pub fn weigh(&self) {
+        let now_us = self.shared.clock.now_us();
+        lock(&self.shared.learners).iter().for_each(|learner| learner.weigh(now_us));
+    }
+
     /// Whether a placement may choose another than the best.
     pub fn explores(&self, placement: &str) -> bool {
         let off = self.shared.off.load();

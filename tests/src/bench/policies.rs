@@ -2,6 +2,7 @@
 //! candidates, each against the plain best of the same candidates in the same round.
 
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -83,13 +84,14 @@ fn learning(effort: Effort) -> Result<Vec<Line>> {
 
 /// What a node has learned of the actions of each bandit, from decisions of its own.
 fn learned(core: &mut Core) -> Result<Vec<Arc<Learner>>> {
-    let bandits = Bandits::new("bench".parse()?, Epoch::new(1, 1), Clock::new());
+    let bandits = Bandits::new("bench".parse()?, Epoch::new(1, 1), Clock::new(), PathBuf::from("bandits.json"));
     let learners = bandits.bind(&core.plan);
     for count in 0..LEARNED {
         let subject = format!("u-{count}");
         let record = decide(core, "tried", count, &subject, None, &[], |bandit, ids| learners[bandit].learned(ids))?;
         bandits.recorded(u64::from(count) + 1, std::slice::from_ref(&record));
     }
+    bandits.weigh();
     let first = learners.first().context("no bandit")?;
     ensure!(first.learned(&first_ids(core)?).iter().any(|known| known[1] > 0.0), "nothing was learned");
     Ok(learners)

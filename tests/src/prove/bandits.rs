@@ -3,6 +3,7 @@
 //! for learning and merging, and the core's for deciding.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -184,8 +185,8 @@ fn sync(sites: &mut [Site], merging: &mut Merging, now_us: i64, blocks: &mut u64
         ];
         for (lane, first_seq, items) in told {
             *blocks += 1;
-            let block = Block { node: site.node.clone(), epoch: site.epoch, lane, first_seq, sealed_us: now_us, items };
-            merging.take(&block, *blocks);
+            let block = Block { node: site.node.clone(), epoch: site.epoch, lane, first_seq, items };
+            merging.take(&block, *blocks, now_us);
         }
     }
     let snapshot = Bytes::from(merging.snapshot.to_json());
@@ -215,7 +216,7 @@ impl Site {
     /// `chance` makes its ids, and so its draws, those of this run.
     fn new(at: usize, chance: u32, plan: &Plan) -> Result<Self> {
         let (node, epoch): (NodeId, Epoch) = (format!("edge-{at}").parse()?, Epoch::new(1, chance));
-        let bandits = Bandits::new(node.clone(), epoch, Clock::new());
+        let bandits = Bandits::new(node.clone(), epoch, Clock::new(), PathBuf::from("bandits.json"));
         let learner = bandits.bind(plan).into_iter().next().context("no learner")?;
         Ok(Self { node, epoch, bandits, learner, records: Waiting::new(), events: Waiting::new(), count: 0 })
     }
@@ -236,6 +237,7 @@ impl Site {
         let choice = record.choices.first().context("no choice")?.candidate as usize;
         let id = record.id;
         self.bandits.recorded(self.records.next_seq(), std::slice::from_ref(&record));
+        self.bandits.weigh();
         self.records.items.push(record);
         Ok((choice, id))
     }
@@ -254,6 +256,7 @@ impl Site {
             joined: None,
         };
         self.bandits.stored(Lane::Events, self.events.next_seq(), std::slice::from_ref(&event));
+        self.bandits.weigh();
         self.events.items.push(event);
     }
 }
