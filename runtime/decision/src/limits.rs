@@ -3,8 +3,9 @@
 //!
 //! First the limits of single candidates: one that breaks `above` or `at_least` is not eligible, nor is one that reached a cap
 //! (`below`) unless every candidate did. Then place by place, from the first: a pinned candidate where it is pinned; else the
-//! next that is drawn and keeps `max_per` and leaves enough places for `min_share`. Pins count before anybody else. One that is refused does not come again,
-//! but for a share that could not be had: then the places that are left go to the refused in the order of their draws.
+//! next that is drawn and keeps `max_per` and leaves enough places for `min_share`. Pins count before anybody else. One that is
+//! refused does not come again, but for a share that could not be had: then the places that are left go to the refused in the
+//! order of their draws.
 
 use std::collections::BTreeMap;
 

@@ -51,7 +51,7 @@ const MOST_COST: usize = 400_000;
 const KEPT: usize = 16;
 
 /// A contest and the odds that were computed last, those of the first place to begin with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Odds {
     contest: Arc<Contest>,
     first: Vec<f64>,

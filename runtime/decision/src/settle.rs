@@ -115,7 +115,7 @@ enum Basis {
     /// A rung of the ladder, with its answer.
     Scored(usize, Vec<f64>),
     /// What a bandit learned.
-    Learned(Odds),
+    Learned,
     /// Boosts of rules.
     Ruled,
     /// The static order, because there is nothing else.
@@ -134,16 +134,6 @@ impl Learned for Unlearned {
     }
 }
 
-impl Basis {
-    /// The odds, taken out of it.
-    fn with_odds(self) -> (Option<Odds>, Self) {
-        match self {
-            Self::Learned(odds) => (Some(odds), Self::Learned(Odds::default())),
-            other => (None, other),
-        }
-    }
-}
-
 impl Slate {
     /// Scores the candidates by what was learned of them, and tells the odds of each to be the best of those that are drawn. A
     /// boost multiplies what a candidate is worth. Without contests there is nothing to draw.
@@ -153,7 +143,7 @@ impl Slate {
         prior: [f64; 2],
         (places, contenders): (usize, usize),
         contests: Option<&mut Contests>,
-    ) -> Odds {
+    ) -> Option<Odds> {
         let values = known.iter().enumerate().map(|(row, [rewards, misses])| {
             let takes_part = self.eligible[row] && !self.has_pin(row as u32, places);
             let scale = if takes_part { self.boosts[row] } else { 0.0 };
@@ -163,7 +153,7 @@ impl Slate {
         for (score, (value, boost)) in self.scores.iter_mut().zip(values.iter().zip(&self.boosts)) {
             *score = value.a / (value.a + value.b) * boost;
         }
-        contests.map(|contests| contests.between(values, contenders)).unwrap_or_default()
+        contests.map(|contests| contests.between(values, contenders))
     }
 }
 
@@ -195,6 +185,7 @@ pub fn settle(
     let rules_work = answers.len() == way.rules.len();
     limits::bar(&placement.limits, table, &mut slate, &mut outcome.trace.limited);
     let places = slate.places(facts.slots);
+    let mut odds = None;
     let basis = match (rules_work, way.policy.bandit) {
         (false, _) => Basis::Fallback,
         (true, Some(bandit)) => {
@@ -204,12 +195,9 @@ pub fn settle(
             let is_open = placement.limits.iter().any(|limit| !limit.kind.is_single());
             let contenders = if is_open { count } else { places };
             let explores = facts.explores && way.policy.explores();
-            Basis::Learned(slate.learn(
-                &known,
-                way.policy.prior,
-                (places, contenders),
-                explores.then(|| learned.contests()),
-            ))
+            let contests = explores.then(|| learned.contests());
+            odds = slate.learn(&known, way.policy.prior, (places, contenders), contests);
+            Basis::Learned
         }
         (true, None) => caller.basis(way),
     };
@@ -224,15 +212,14 @@ pub fn settle(
             outcome.trace.rung = Some(*rung);
         }
         Basis::Ruled => slate.scores.copy_from_slice(&slate.boosts),
-        Basis::Learned(_) | Basis::Static | Basis::Fallback => {}
+        Basis::Learned | Basis::Static | Basis::Fallback => {}
     }
     let mut order = match basis {
-        Basis::Scored(..) | Basis::Learned(_) | Basis::Ruled => slate.by_score(facts.ids),
+        Basis::Scored(..) | Basis::Learned | Basis::Ruled => slate.by_score(facts.ids),
         Basis::Static | Basis::Fallback => static_order(placement, &way.fallback, facts),
     };
     order.retain(|row| slate.eligible[*row as usize] && !slate.has_pin(*row, places));
     let explores = facts.explores && !matches!(basis, Basis::Fallback);
-    let (odds, basis) = basis.with_odds();
     let mut draws = Draws::new(&way.policy, explores, order, &slate.scores, odds, facts.seed);
     let filling = Places::new(&placement.limits, table, places, &mut outcome.trace.limited);
     let filled = filling.fill(&slate, &mut draws);
@@ -287,7 +274,7 @@ fn reason(filled: &Filled, basis: &Basis, assigned: bool) -> Reason {
         _ if filled.is_pinned => Reason::Ruled,
         _ if assigned => Reason::Assigned,
         Basis::Static => Reason::Ruled,
-        Basis::Scored(..) | Basis::Learned(_) => Reason::Scored,
+        Basis::Scored(..) | Basis::Learned => Reason::Scored,
     }
 }
 

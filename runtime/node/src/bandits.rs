@@ -171,6 +171,7 @@ impl Bandits {
         loop {
             tokio::select! {
                 _ = every.tick() => {}
+                // What fades does so without any news.
                 _ = looks.tick() => {
                     let now_us = self.shared.clock.now_us();
                     lock(&self.shared.learners).iter().for_each(|learner| learner.weigh_soon(now_us));
@@ -185,7 +186,6 @@ impl Bandits {
                 self.keep().await;
                 kept_at = Instant::now();
             }
-            let now_us = self.shared.clock.now_us();
             let learners: Vec<Arc<Learner>> = lock(&self.shared.learners).clone();
             if let Link::Nats(nats) = &link
                 && LinkState::is_connected(&nats.state().borrow())
@@ -210,8 +210,6 @@ impl Bandits {
                     }
                 }
             }
-            // What fades does so without any news.
-            learners.iter().for_each(|learner| learner.weigh(now_us));
         }
     }
 

@@ -51,11 +51,9 @@ impl Kept {
     pub(super) fn note(&mut self, values: &[(String, Option<Bytes>)]) {
         for (key, value) in values {
             let value = value.as_ref().and_then(|value| String::from_utf8(value.to_vec()).ok());
-            let before = match value {
-                Some(value) => self.values.insert(key.clone(), value.clone()).filter(|before| *before == value),
-                None => self.values.remove(key).map_or(Some(String::new()), |_| None),
-            };
-            self.changed |= before.is_none();
+            let before = self.values.remove(key);
+            self.changed |= before != value;
+            self.values.extend(value.map(|value| (key.clone(), value)));
         }
     }
 

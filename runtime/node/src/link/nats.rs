@@ -16,6 +16,7 @@ use crate::link::LinkState;
 
 pub(crate) mod aggregates;
 pub mod bandits;
+mod changes;
 pub mod erased;
 pub mod events;
 pub mod features;

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::{ErrorCode, kv};
+use async_nats::jetstream::kv;
 use bytes::Bytes;
 
 use super::NatsLink;
@@ -24,41 +23,9 @@ impl NatsLink {
     /// The values that were written behind the number `after` of the bucket, by bandit or [`OFF`], and its last number. All of
     /// them when the bucket was made anew since; none when it is not there.
     pub async fn bandits(&self, after: u64) -> Result<(Vec<(String, Option<Bytes>)>, u64), CoreError> {
-        let bucket = self.config().bandits_bucket();
-        let stream = match self.jetstream().get_stream(format!("KV_{bucket}")).await {
-            Ok(stream) => stream,
-            Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(answer) if answer.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    return Ok((Vec::new(), 0));
-                }
-                _ => return Err(failed(format!("look at bucket {bucket}"), &error)),
-            },
-        };
-        let state = &stream.cached_info().state;
-        let (last, after) = (state.last_sequence, if state.last_sequence < after { 0 } else { after });
-        if state.messages == 0 || last == after {
-            return Ok((Vec::new(), last));
-        }
-        let read = tokio::time::timeout(self.config().timeout, self.bandits_behind(&bucket, after)).await;
-        let (all, read_to) = read.map_err(|_| CoreError::Failed {
-            what: format!("read bucket {bucket}"),
-            why: "what its state tells of does not come".to_owned(),
-        })??;
-        Ok((all, read_to.max(last)))
-    }
-
-    async fn bandits_behind(&self, bucket: &str, after: u64) -> Result<(Vec<(String, Option<Bytes>)>, u64), CoreError> {
-        let mut all = Vec::new();
-        let mut following = self.follow_slots(bucket, Some(after).filter(|after| *after > 0)).await?;
-        loop {
-            for message in following.next().await? {
-                let name = if message.key == OFF { Ok(OFF.to_owned()) } else { entity_of(&message.key) };
-                all.extend(name.ok().map(|name| (name, message.json)));
-                if message.waiting == 0 {
-                    return Ok((all, message.seq));
-                }
-            }
-        }
+        let (changes, last) = self.changes(&self.config().bandits_bucket(), after).await?;
+        let name = |key: String| if key == OFF { Some(key) } else { entity_of(&key).ok() };
+        Ok((changes.into_iter().filter_map(|(key, json)| Some((name(key)?, json))).collect(), last))
     }
 
     /// A bandit's value and the number that the next write of it is to name; the bucket is made when it is not there.

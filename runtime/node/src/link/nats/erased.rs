@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
-use async_nats::jetstream::{ErrorCode, kv};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use selvedge_decision::TimeUs;
@@ -54,46 +53,13 @@ impl NatsLink {
     /// Who was erased, as far as it was noted behind the number `after` of the bucket; and its last number. All of them when the
     /// bucket was made anew since.
     pub async fn erased(&self, after: u64) -> Result<(Vec<Erased>, u64), CoreError> {
-        let bucket = self.config().erased_bucket();
-        let stream = match self.jetstream().get_stream(format!("KV_{bucket}")).await {
-            Ok(stream) => stream,
-            Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(answer) if answer.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    return Ok((Vec::new(), 0));
-                }
-                _ => return Err(failed(format!("look at bucket {bucket}"), &error)),
-            },
-        };
-        let state = &stream.cached_info().state;
-        let (last, after) = (state.last_sequence, if state.last_sequence < after { 0 } else { after });
-        if state.messages == 0 || last == after {
-            return Ok((Vec::new(), last));
-        }
-        let read = self.erased_behind(&bucket, after);
-        let read = tokio::time::timeout(self.config().timeout, read).await;
-        let (all, read_to) = read.map_err(|_| CoreError::Failed {
-            what: format!("read bucket {bucket}"),
-            why: "what its state tells of does not come".to_owned(),
-        })??;
-        Ok((all, read_to.max(last)))
-    }
-
-    async fn erased_behind(&self, bucket: &str, after: u64) -> Result<(Vec<Erased>, u64), CoreError> {
-        let mut all = Vec::new();
-        let mut following = self.follow_slots(bucket, Some(after).filter(|after| *after > 0)).await?;
-        loop {
-            for message in following.next().await? {
-                let value = message.json.and_then(|json| serde_json::from_slice::<Value>(&json).ok());
-                if let (Ok(subject), Some(value)) = (entity_of(&message.key), value)
-                    && let Some(at_us) = rfc3339::parse(&value.at)
-                {
-                    all.push(Erased { subject, at_us, sessions: value.sessions });
-                }
-                if message.waiting == 0 {
-                    return Ok((all, message.seq));
-                }
-            }
-        }
+        let (changes, last) = self.changes(&self.config().erased_bucket(), after).await?;
+        let erased = changes.into_iter().filter_map(|(key, json)| {
+            let value: Value = serde_json::from_slice(&json?).ok()?;
+            let (subject, at_us) = (entity_of(&key).ok()?, rfc3339::parse(&value.at)?);
+            Some(Erased { subject, at_us, sessions: value.sessions })
+        });
+        Ok((erased.collect(), last))
     }
 
     /// The buckets whose names begin as those of views do, without that beginning.
