@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use selvedge_build::definitions::nearest;
 use selvedge_node::bandits::Snapshot;
+use selvedge_node::link::NatsLink;
 use selvedge_node::link::nats::bandits::OFF;
 use serde::Serialize;
 
+use crate::commands::core::plan_of_channel;
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output, Usage};
 
@@ -17,19 +20,20 @@ pub(crate) enum Command {
         core: CoreArgs,
     },
     /// Switch exploring off: every node chooses the best from the next second on, and goes on learning.
-    Off {
-        /// The placements; all when none is named.
-        placements: Vec<String>,
-        #[command(flatten)]
-        core: CoreArgs,
-    },
+    Off(Switch),
     /// Switch exploring on again.
-    On {
-        /// The placements; all when none is named.
-        placements: Vec<String>,
-        #[command(flatten)]
-        core: CoreArgs,
-    },
+    On(Switch),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Switch {
+    /// The placements; all when none is named.
+    placements: Vec<String>,
+    /// The channel whose release has them.
+    #[arg(long, value_name = "NAME", default_value = "prod")]
+    channel: String,
+    #[command(flatten)]
+    core: CoreArgs,
 }
 
 #[derive(Serialize)]
@@ -63,28 +67,49 @@ impl Command {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         match self {
             Self::Show { core } => block_on(0, show(&core, output)),
-            Self::Off { placements, core } => block_on(
-                0,
-                switch(&core, output, |off| {
-                    off.extend(if placements.is_empty() { vec![ALL.to_owned()] } else { placements });
-                    Ok(())
-                }),
-            ),
-            Self::On { placements, core } => block_on(
-                0,
-                switch(&core, output, |off| {
-                    if placements.is_empty() {
-                        off.clear();
-                    } else if off.contains(ALL) {
-                        let why = "exploring is switched off everywhere: `selvedge bandits on` switches it on, then switch it off \
-                               where it is to stay off";
-                        return Err(Usage(why.to_owned()).into());
-                    }
-                    off.retain(|known| !placements.contains(known));
-                    Ok(())
-                }),
-            ),
+            Self::Off(switch) => block_on(0, switch.off(output)),
+            Self::On(switch) => block_on(0, switch.on(output)),
         }
+    }
+}
+
+// === impl Switch ===
+
+impl Switch {
+    async fn off(&self, output: &Output) -> anyhow::Result<Outcome> {
+        let nats = self.core.connect().await?;
+        // One that is written wrongly would be switched off nowhere.
+        if let Some(plan) = plan_of_channel(&nats, &self.channel).await? {
+            let known = || plan.placements.keys().map(String::as_str);
+            if let Some(other) = self.placements.iter().find(|placement| !plan.placements.contains_key(*placement)) {
+                let hint = nearest(other, known()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+                let why = format!("the release of channel {} has no placement {other:?}{hint}", self.channel);
+                return Err(Usage(why).into());
+            }
+        }
+        let all = [ALL.to_owned()];
+        let named = if self.placements.is_empty() { &all[..] } else { &self.placements };
+        switched(&nats, output, |off| {
+            off.extend(named.iter().cloned());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn on(&self, output: &Output) -> anyhow::Result<Outcome> {
+        let nats = self.core.connect().await?;
+        switched(&nats, output, |off| {
+            if self.placements.is_empty() {
+                off.clear();
+            } else if off.contains(ALL) {
+                let why = "exploring is switched off everywhere: `selvedge bandits on` switches it on, then switch it off where it \
+                           is to stay off";
+                return Err(Usage(why.to_owned()).into());
+            }
+            off.retain(|known| !self.placements.contains(known));
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -110,15 +135,14 @@ async fn show(core: &CoreArgs, output: &Output) -> anyhow::Result<Outcome> {
     Ok(Outcome::Ok)
 }
 
-async fn switch(
-    core: &CoreArgs,
+async fn switched(
+    nats: &NatsLink,
     output: &Output,
     change: impl FnOnce(&mut BTreeSet<String>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Outcome> {
-    let nats = core.connect().await?;
-    let mut off = nats.exploring_off().await?;
+    let (mut off, revision) = nats.exploring_off().await?;
     change(&mut off)?;
-    nats.switch_exploring_off(&off).await?;
+    nats.switch_exploring_off(&off, revision).await?;
     let report = Report { off, bandits: Vec::new() };
     output.data(&report.off, report.switched())?;
     Ok(Outcome::Ok)

@@ -82,8 +82,16 @@ enum Failure {
     Core(#[from] CoreError),
     #[error(transparent)]
     Read(#[from] ReadFailure),
-    #[error("{0}; is there another `core bandits`? One is enough, and only one can write")]
+    #[error("{0}{hint}", hint = beside(.0))]
     NotWritten(#[from] NotWritten),
+}
+
+/// What else to tell of a value that was not written.
+fn beside(why: &NotWritten) -> &'static str {
+    match why {
+        NotWritten::Changed(..) => "; is there another `core bandits`? One is enough, and only one can write",
+        NotWritten::Failed(_) => "",
+    }
 }
 
 /// A block of the stream.

@@ -43,7 +43,7 @@ pub(crate) struct Written {
 
 /// Why a value was not written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotWritten {
+pub enum NotWritten {
     /// Somebody else wrote it, or an earlier try of ours came through without an answer.
     #[error("{0}: it was written meanwhile")]
     Changed(String),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::NatsLink;
 use super::aggregates::NotWritten;
-use super::releases::{CoreError, described, failed};
+use super::releases::{CoreError, described};
 use crate::features::entity::{entity_of, key_of};
 
 /// The key that says where exploring is switched off; no bandit's key is written so.
@@ -40,18 +40,17 @@ impl NatsLink {
         self.write_next(&bucket, &key_of(bandit), json, revision).await?.stored().await
     }
 
-    /// Where exploring is switched off.
-    pub async fn exploring_off(&self) -> Result<BTreeSet<String>, CoreError> {
+    /// Where exploring is switched off, and the number that the next write of it is to name.
+    pub async fn exploring_off(&self) -> Result<(BTreeSet<String>, u64), CoreError> {
         self.bandits_store().await?;
-        let (json, _) = self.read_last(&self.config().bandits_bucket(), OFF).await?;
-        Ok(json.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default())
+        let (json, revision) = self.read_last(&self.config().bandits_bucket(), OFF).await?;
+        Ok((json.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default(), revision))
     }
 
-    /// Says where exploring is switched off.
-    pub async fn switch_exploring_off(&self, placements: &BTreeSet<String>) -> Result<(), CoreError> {
+    /// Says where exploring is switched off, unless somebody else has said something since `revision`.
+    pub async fn switch_exploring_off(&self, placements: &BTreeSet<String>, revision: u64) -> Result<(), NotWritten> {
         let json = Bytes::from(serde_json::to_vec(placements).unwrap_or_default());
-        let put = self.bandits_store().await?.put(OFF, json).await;
-        put.map(drop).map_err(|error| failed(format!("write into bucket {}", self.config().bandits_bucket()), &error))
+        self.write_next(&self.config().bandits_bucket(), OFF, json, revision).await?.stored().await.map(drop)
     }
 
     async fn bandits_store(&self) -> Result<kv::Store, CoreError> {
