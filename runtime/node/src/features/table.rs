@@ -139,6 +139,11 @@ impl Table {
         Some(time_us)
     }
 
+    /// The text that it keeps of an entity, to be shared by whoever keeps it, too.
+    pub fn key(&self, entity: &str) -> Option<Arc<str>> {
+        self.slots.pin().get_key_value(entity).map(|(key, _)| Arc::clone(key))
+    }
+
     /// Whether it has a row of an entity.
     pub fn holds(&self, entity: &str) -> bool {
         self.resolve(entity).is_some()

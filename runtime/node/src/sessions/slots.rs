@@ -59,7 +59,7 @@ impl Slots {
             tracing::error!(view, %error, "sessions cannot be read from disk: they begin anew");
         }
         for key in gone.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            store.push(&key, None);
+            store.push(&*key, None);
         }
         kept.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,7 +67,7 @@ impl Slots {
     /// Takes a slot to be written; a later one of the same session and run replaces it.
     pub(super) fn push(&self, view: &str, session: &str, origin: &Origin, last_us: TimeUs, json: Bytes) {
         if let Some(store) = self.view(view) {
-            store.push(&key(session, origin), Some(StoredRow { time_us: last_us, row: json }));
+            store.push(key(session, origin), Some(StoredRow { time_us: last_us, row: json }));
         }
     }
 
@@ -84,7 +84,7 @@ impl Slots {
     /// Deletes a slot.
     pub(super) fn remove(&self, view: &str, session: &str, origin: &Origin) {
         if let Some(store) = self.view(view) {
-            store.push(&key(session, origin), None);
+            store.push(key(session, origin), None);
         }
     }
 

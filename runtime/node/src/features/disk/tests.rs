@@ -201,7 +201,7 @@ async fn the_checkpoint_is_never_ahead_of_the_rows() {
         })
     };
     for seq in 1..=20_000u64 {
-        behind.push(&(seq % 40).to_string(), put(0, &seq.to_string()));
+        behind.push((seq % 40).to_string(), put(0, &seq.to_string()));
         behind.reached(checkpoint(seq));
         if seq % 50 == 0 {
             behind.room().await;
@@ -283,7 +283,7 @@ async fn rows_that_are_read_again_rest_until_they_are_complete() {
     assert!(behind.flush().await);
     assert_eq!(view.checkpoint().unwrap(), None);
     for at in 0..6_000 {
-        behind.push(&at.to_string(), put(1, "{}"));
+        behind.push(at.to_string(), put(1, "{}"));
         behind.room().await;
     }
     assert_eq!((behind.behind().changes, rows(&view).len()), (6_000, 1));
@@ -294,7 +294,7 @@ async fn rows_that_are_read_again_rest_until_they_are_complete() {
 
     let behind = spilling(&disk, &view, 3, 1 << 20);
     behind.forget();
-    (0..6_000).for_each(|at| behind.push(&at.to_string(), put(1, "{}")));
+    (0..6_000).for_each(|at| behind.push(at.to_string(), put(1, "{}")));
     behind.reached(checkpoint(9));
     let (_stop, stopped) = watch::channel(false);
     tokio::spawn(Arc::clone(&behind).run(stopped, |error| panic!("{error}")));

@@ -98,17 +98,17 @@ impl WriteBehind {
     }
 
     /// Takes a change. A later one of the same entity replaces it.
-    pub(crate) fn push(&self, entity: &str, change: Change) {
+    pub(crate) fn push(&self, entity: impl Into<Arc<str>>, change: Change) {
         if self.has_failed() {
             return;
         }
         let mut pending = self.pending();
         let waiting = pending.place(change, &self.limits);
-        let bytes = weight(entity, &waiting);
-        if let Some(previous) = pending.changes.insert(Arc::from(entity), waiting) {
-            pending.bytes -= weight(entity, &previous);
+        let entity = entity.into();
+        pending.bytes += weight(&entity, &waiting);
+        if let Some(previous) = pending.changes.insert(Arc::clone(&entity), waiting) {
+            pending.bytes -= weight(&entity, &previous);
         }
-        pending.bytes += bytes;
         pending.count += 1;
         pending.since.get_or_insert_with(Instant::now);
         let rests = pending.rests;

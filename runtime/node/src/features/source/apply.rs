@@ -1,6 +1,7 @@
 //! What a feed does to a source: changes, positions, proofs, and reading everything again. Owns the order in which tables,
 //! disk and position learn of a change.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use selvedge_decision::TimeUs;
@@ -83,7 +84,7 @@ impl Source {
             attached.filled.send_replace(true);
             gone = gone.max(swept.len());
             if let Some(write_behind) = &self.write_behind {
-                swept.iter().for_each(|entity| write_behind.push(entity, None));
+                swept.into_iter().for_each(|entity| write_behind.push(entity, None));
             }
         }
         drop(rows);
@@ -116,7 +117,9 @@ impl Source {
         };
         let time_us = change.as_ref().map(|row| row.time_us);
         if let Some(write_behind) = &self.write_behind {
-            write_behind.push(entity, change);
+            // One text for both: of two that were made in turn, the memory of the one that goes lies between those that stay.
+            let key = rows.tables().next().and_then(|table| table.key(entity));
+            write_behind.push(key.unwrap_or_else(|| Arc::from(entity)), change);
         }
         time_us
     }

@@ -56,7 +56,7 @@ impl Source {
         let Some(write_behind) = self.write_behind.as_ref().filter(|_| self.sights.is_some()) else { return };
         if rows.tables().next().is_some() {
             let only_there = table.entities().filter(|entity| !rows.hold(entity));
-            only_there.for_each(|entity| write_behind.push(&entity, None));
+            only_there.for_each(|entity| write_behind.push(&*entity, None));
         }
     }
 

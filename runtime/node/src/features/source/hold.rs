@@ -122,7 +122,7 @@ impl Source {
         for entity in gone {
             sights.metrics.evictions.inc();
             if let Some(write_behind) = self.write_behind.as_ref().filter(|_| !rows.hold(&entity)) {
-                write_behind.push(&entity, None);
+                write_behind.push(&*entity, None);
             }
         }
         Some(time_us)
