@@ -209,6 +209,45 @@ fn a_canary_that_faults_is_dropped_by_itself_and_no_decision_fails() -> Result<(
 }
 
 #[test]
+fn a_canary_that_brings_less_is_dropped_by_itself() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let first = rig.deploy(Path::new(&shop(&rig, 1)?)).await?;
+        let node = start(rig.spec("edge-eu"), "eu", &first).await?;
+        let poor = Shop::numbered(rig.path("poor"), 2)?;
+        poor.file("release.toml", "name = \"poor\"\n[guard]\nreward = \"add_to_cart\"\nmax_p99_ratio = 1000.0\n")?;
+        let poor = poor.folder().display().to_string();
+        let canary =
+            ok(&rig, "deploy", &[&poor, "--share", "50%", "--salt", SALT, "--wait"]).await?["canary"]["release"]
+                .clone();
+
+        // Whatever is in the cart was chosen by the release that runs.
+        let (mut client, mut carts, mut of_canary) = (node.client(), Vec::new(), 0);
+        for subject in (0..2 * SUBJECTS).map(|i| format!("u-{i}")) {
+            let answer =
+                client.post("/v1/decide", &json!({"placement": "home-hero", "subject": subject})).await?.ok()?;
+            let is_canary = answer["release"] == canary;
+            of_canary += u32::from(is_canary);
+            if !is_canary && carts.len() < 500 {
+                let (id, item) = (&answer["decision_id"], &answer["choices"][0]["id"]);
+                carts.push(json!({"event": "add_to_cart", "subject": subject, "decision_id": id, "item": item}));
+            }
+        }
+        ensure!(of_canary > SUBJECTS / 2 && carts.len() == 500, "{of_canary} of the canary, {} carts", carts.len());
+        client.post("/v1/events", &json!({"batch": carts})).await?.ok()?;
+        let dropped = until("the canary to be dropped", LIMIT, async || {
+            let dropped = node.status().await.ok()?["releases"]["canary_dropped"].clone();
+            (!dropped.is_null()).then_some(dropped)
+        })
+        .await?;
+        let why = dropped["why"].as_str().unwrap_or_default();
+        ensure!(why.contains("a share of 0.0000 brought \"add_to_cart\""), "{dropped}");
+        ensure!(numbers(&node, &json!({})).await?.values().all(|number| *number == 1), "what runs decides for all");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_folder_is_deployed_after_the_release_that_runs() -> Result<()> {
     crate::alone(async {
         let rig = Rig::start().await?;

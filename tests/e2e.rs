@@ -6,6 +6,7 @@ mod bandits;
 mod canary;
 mod examples;
 mod lake;
+mod load;
 mod models;
 mod modules;
 mod openfeature;
@@ -17,6 +18,7 @@ mod rules;
 mod schema;
 mod sessions;
 mod setup;
+mod telemetry;
 mod views;
 
 use std::sync::{Mutex, PoisonError};

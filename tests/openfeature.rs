@@ -215,6 +215,64 @@ fn flags_and_errors_are_as_published() -> Result<()> {
     })
 }
 
+/// A flag that nothing but an experiment splits is put together for each arm once a release: in a bulk call everybody has the arm that
+/// they have alone, and no decision is recorded, because there was none.
+#[test]
+fn a_flag_that_an_experiment_splits_is_in_a_bulk_call_what_it_is_alone() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = Shop::new(rig.path("split"), "split")?;
+        shop.placement(
+            "color",
+            r#"
+actions = [{ id = "red", payload = 1 }, { id = "blue", payload = 2 }]
+fallback = ["red"]
+[[experiment]]
+key = "first"
+unit = "session"
+group = { name = "page", from = 0, to = 5000 }
+overrides = { s-7 = "new" }
+arms = [{ name = "old", weight = 50 }, { name = "new", weight = 50, fallback = ["blue"], payloads = { blue = 3 } }]
+[[experiment]]
+key = "second"
+unit = "subject"
+group = { name = "page", from = 5000, to = 8000 }
+arms = [{ name = "only", weight = 100, fallback = ["blue"] }]
+"#,
+        )?;
+        let release = rig.deploy(shop.folder()).await?;
+        let node = rig.node("edge-1").await?;
+        node.runs(&release, LIMIT).await?;
+        let mut client = node.client();
+        let mut kinds = std::collections::BTreeSet::new();
+        for unit in 0..200 {
+            let who = json!({"context": {"targetingKey": format!("u-{}", unit % 40), "session": format!("s-{unit}")}});
+            let alone = client.post(&format!("{ALL}/color"), &who).await?.ok()?;
+            let all = client.post(ALL, &who).await?.ok()?;
+            let told = |flag: &Value| {
+                let metadata = &flag["metadata"];
+                let parts =
+                    [&flag["variant"], &flag["value"], &flag["reason"], &metadata["experiment"], &metadata["arm"]];
+                parts.map(Value::to_string).join(" ")
+            };
+            let flag = &all["flags"][0];
+            ensure!(told(flag) == told(&alone), "{who}: {flag} is not {alone}");
+            ensure!(flag["metadata"]["decision_id"].is_null(), "{flag}");
+            kinds.insert(told(flag));
+        }
+        ensure!(kinds.len() == 4, "two arms of the first, one of the second, and none: {kinds:?}");
+        let recorded = node.metrics().await?.sum("selvedge_outbox_accepted_total", &["lane=\"decisions\""]);
+        ensure!(recorded <= 200.0, "{recorded} decisions are recorded, 200 flags were asked for alone");
+        let nobody = client.post(ALL, &json!({})).await?.ok()?;
+        ensure!(
+            nobody["flags"][0]["errorCode"] == "TARGETING_KEY_MISSING"
+                || nobody["flags"][0]["errorCode"] == "INVALID_CONTEXT",
+            "{nobody}"
+        );
+        Ok(())
+    })
+}
+
 /// A tag is that of the flags: the same for the same, another for others; what a client has already leaves no record.
 #[test]
 fn a_bulk_call_is_answered_once_for_the_same_flags() -> Result<()> {

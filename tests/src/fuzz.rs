@@ -75,7 +75,7 @@ pub fn events(bytes: &[u8]) {
         events::Headers { attributes: attributes.collect(), ..Default::default() },
     ];
     for headers in kinds {
-        let Ok(events) = events::parse(bytes, &headers, 0, &EVENTS) else { continue };
+        let Ok(events) = events::parse(bytes, &headers, 0, &EVENTS, None) else { continue };
         assert!(events.len() <= EVENTS.events);
         for (at, event) in events.iter().enumerate() {
             assert!(event.as_ref().map_or_else(|rejected| rejected.index == at, |event| !event.name.is_empty()));

@@ -37,13 +37,20 @@ pub fn release(text: &str) -> Result<ReleaseDef, BadFile> {
     if !printable {
         return Err(at(file, text, &["name"], "a name has 1 to 100 bytes and no control characters"));
     }
-    let shares =
-        [("max_fault_rate", def.guard.max_fault_rate), ("max_fallback_increase", def.guard.max_fallback_increase)];
+    let shares = [
+        ("max_fault_rate", def.guard.max_fault_rate),
+        ("max_fallback_increase", def.guard.max_fallback_increase),
+        ("max_reward_drop", def.guard.max_reward_drop),
+    ];
     if let Some((key, _)) = shares.iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
         return Err(at(file, text, &["guard", key], "a share from 0 to 1 was expected"));
     }
     if !(1.0..=1e6).contains(&def.guard.max_p99_ratio) {
         return Err(at(file, text, &["guard", "max_p99_ratio"], "a number from 1 to 1000000 was expected"));
+    }
+    if def.guard.reward.as_ref().is_some_and(|kind| kind.trim().is_empty() || kind.starts_with('$')) {
+        let why = "an event's name was expected, such as \"add_to_cart\", or what `$reward` events say as `kind`";
+        return Err(at(file, text, &["guard", "reward"], why));
     }
     if def.guard.window.us() <= 0 {
         return Err(at(file, text, &["guard", "window"], "a time above 0 was expected"));

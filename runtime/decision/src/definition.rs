@@ -43,7 +43,7 @@ pub struct HoldoutDef {
 
 /// When a node rolls a release back by itself. The last two are for a canary, which is compared with the release it runs beside:
 /// there `max_fault_rate` is how much larger its share of decisions with a fault may be.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guard {
     /// How long after the swap it watches.
@@ -56,6 +56,11 @@ pub struct Guard {
     pub max_fallback_increase: f64,
     /// How many times as long as with the running release a decision may take in the 99th percentile; at least 1.
     pub max_p99_ratio: f64,
+    /// The kind of reward by which a canary is compared with the running release, such as `add_to_cart`; by none when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward: Option<String>,
+    /// By which part of it the share of decisions with that reward may be smaller than the running release's, from 0 to 1.
+    pub max_reward_drop: f64,
 }
 
 /// `features.toml`.
@@ -290,6 +295,8 @@ impl Default for Guard {
             min_decisions: 200,
             max_fallback_increase: 0.2,
             max_p99_ratio: 3.0,
+            reward: None,
+            max_reward_drop: 0.1,
         }
     }
 }

@@ -23,16 +23,34 @@ pub enum Fault {
     Input,
     /// It failed often lately, so it was not asked.
     Open,
+    /// As many calls of it as may run at once did already, so it was not asked.
+    Busy,
+    /// The node had more to do than it could in time, so no scorer was asked.
+    Shed,
 }
 
 impl Fault {
     /// Every fault, in the order of declaration.
-    pub const ALL: [Self; 7] =
-        [Self::Trap, Self::Deadline, Self::Memory, Self::BadOutput, Self::Refused, Self::Input, Self::Open];
+    pub const ALL: [Self; 9] = [
+        Self::Trap,
+        Self::Deadline,
+        Self::Memory,
+        Self::BadOutput,
+        Self::Refused,
+        Self::Input,
+        Self::Open,
+        Self::Busy,
+        Self::Shed,
+    ];
 
-    /// Whether the module itself failed; a late view or an open breaker says nothing new about it.
+    /// Whether the module itself failed; a late view, an open breaker or a busy node says nothing new about it.
     pub fn is_the_modules_own(self) -> bool {
-        !matches!(self, Self::Input | Self::Open)
+        !matches!(self, Self::Input | Self::Open | Self::Busy | Self::Shed)
+    }
+
+    /// Whether it says how much the node had to do, and nothing about the release.
+    pub fn is_of_load(self) -> bool {
+        matches!(self, Self::Busy | Self::Shed)
     }
 
     /// Its name in answers, metrics and records.
@@ -45,6 +63,8 @@ impl Fault {
             Self::Refused => "refused",
             Self::Input => "input",
             Self::Open => "open",
+            Self::Busy => "busy",
+            Self::Shed => "shed",
         }
     }
 }

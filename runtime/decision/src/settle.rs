@@ -321,12 +321,8 @@ impl<'a, M: Modules> Caller<'a, M> {
     fn assign(&mut self) -> Option<(&'a Experiment, &'a Arm)> {
         let placement = self.placement;
         for (at, (experiment, lot)) in placement.experiments.iter().zip(self.facts.lots).enumerate() {
-            let arm = match lot {
-                Lot::Out | Lot::Holdout => None,
-                Lot::Arm(arm) => Some(usize::from(*arm)),
-                Lot::Slot(slot) if self.lets_in(at, experiment) => experiment.table.arm(*slot),
-                Lot::Slot(_) => None,
-            };
+            let is_in = !matches!(lot, Lot::Slot(_)) || self.lets_in(at, experiment);
+            let arm = experiment.arm(*lot).filter(|_| is_in);
             if let Some(arm) = arm.and_then(|arm| experiment.arms.get(arm)) {
                 return Some((experiment, arm));
             }

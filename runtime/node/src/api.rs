@@ -10,6 +10,7 @@ mod events;
 pub mod health;
 mod ofrep;
 mod serve;
+mod spans;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,8 @@ use crate::ids::Ids;
 use crate::outbox::Outbox;
 use crate::releases::Releases;
 use crate::sessions::Sessions;
+use crate::telemetry::otlp::Otlp;
+use crate::tokens::Tokens;
 
 /// What the public routes work with.
 pub struct Public {
@@ -46,6 +49,8 @@ pub struct Public {
     pub sessions: Sessions,
     /// What becomes of the ids of people, before anybody else sees them.
     pub ids: Ids,
+    /// What browsers prove by that a choice was made for them.
+    pub tokens: Tokens,
     /// Stamps them.
     pub clock: Clock,
     /// The bounds of requests.
@@ -56,6 +61,8 @@ pub struct Public {
     pub streams: Arc<Semaphore>,
     /// The pages that may ask for flags.
     pub cors: Cors,
+    /// Sends spans and events of flags, or not.
+    pub otlp: Otlp,
     /// When the node stops, which ends the streams.
     pub stop: watch::Receiver<bool>,
     /// What is counted here.
@@ -90,15 +97,17 @@ pub fn public(api: Arc<Public>) -> Router {
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::one).options(cors::preflight))
         .route(ofrep::stream::PATH, get(ofrep::stream::open).options(cors::preflight))
         .layer(from_fn_with_state(api.clone(), cors::allow));
-    Router::new()
+    let router = Router::new()
         .route("/v1/decide", post(decide::one))
         .route("/v1/decide/batch", post(decide::batch))
         .route("/v1/events", post(events::take))
         .route("/openapi.json", get(admin::openapi))
         .merge(flags)
         .fallback(error::not_found)
-        .method_not_allowed_fallback(error::wrong_method)
-        .with_state(api)
+        .method_not_allowed_fallback(error::wrong_method);
+    // Not there at all when no spans are sent: a decision pays for what is used.
+    let router = if api.otlp.is_on() { router.layer(from_fn_with_state(api.clone(), spans::span)) } else { router };
+    router.with_state(api)
 }
 
 /// The admin routes.

@@ -33,8 +33,10 @@ pub struct Config {
     pub modules: Modules,
     pub releases: Releases,
     pub ids: Ids,
+    pub tokens: Tokens,
     pub events: Events,
     pub outbox: Outbox,
+    pub telemetry: Telemetry,
     pub log: Log,
 }
 
@@ -154,6 +156,8 @@ pub struct Modules {
     pub code_cache: Size,
     pub breaker_after: u32,
     pub breaker_cool_down: Span,
+    pub max_at_once: u32,
+    pub shed_above: Span,
 }
 
 /// `[releases]`
@@ -174,6 +178,15 @@ pub struct Releases {
 #[expect(missing_docs, reason = "see default.toml")]
 pub struct Ids {
     pub key: PathBuf,
+}
+
+/// `[tokens]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Tokens {
+    pub key: PathBuf,
+    pub valid_for: Span,
 }
 
 /// `[events]`
@@ -216,6 +229,24 @@ pub struct Log {
     pub level: String,
 }
 
+/// `[telemetry]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Telemetry {
+    pub otlp: Otlp,
+}
+
+/// `[telemetry.otlp]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Otlp {
+    pub endpoint: String,
+    pub share: f64,
+    pub max_queue: usize,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -241,6 +272,7 @@ impl Config {
             ("http.max_events_body", self.http.max_events_body.bytes()),
             ("http.max_batch", self.http.max_batch),
             ("http.max_bulk", self.http.max_bulk),
+            ("telemetry.otlp.max_queue", self.telemetry.otlp.max_queue),
             ("http.max_connections", self.http.max_connections),
             ("features.max_pending", self.features.max_pending),
             ("features.max_symbols", self.features.max_symbols),
@@ -286,6 +318,12 @@ impl Config {
         }
         if self.http.max_bulk > 1 << 16 {
             return Err(BadConfig::value("http.max_bulk", "must be at most 65536"));
+        }
+        if !(0.0..=1.0).contains(&self.telemetry.otlp.share) {
+            return Err(BadConfig::value("telemetry.otlp.share", "must be from 0 to 1"));
+        }
+        if self.telemetry.otlp.max_queue > 1 << 20 {
+            return Err(BadConfig::value("telemetry.otlp.max_queue", "must be at most 1048576"));
         }
         if self.http.max_connections > 1_000_000 {
             return Err(BadConfig::value("http.max_connections", "must be at most 1000000"));

@@ -7,6 +7,7 @@ mod breaker;
 mod explain;
 mod first_sight;
 mod flags;
+mod load;
 mod metrics;
 mod modules;
 mod request;
@@ -27,7 +28,8 @@ use selvedge_decision::{BadRequest, Decision, DecisionId, Moment, Reason, TimeUs
 pub use active::{Active, ModuleConfig, Stager};
 pub use answer::Answer;
 pub use explain::Explanation;
-pub use flags::AllFlags;
+pub use flags::{AllFlags, OneFlag};
+pub use load::Load;
 pub use metrics::{Metrics, register_host};
 pub use request::{BadValue, Batch, Context, Text, Value, Wire};
 
@@ -36,6 +38,7 @@ use self::source::{Snapshot, Source};
 use crate::clock::Clock;
 use crate::outbox::Outbox;
 use crate::releases::Releases;
+use crate::tokens::Tokens;
 
 /// Decides. One per node, shared by all workers.
 pub struct Decider {
@@ -44,6 +47,7 @@ pub struct Decider {
     outbox: Outbox,
     tag: u32,
     count: AtomicU32,
+    load: Load,
     metrics: Metrics,
 }
 
@@ -112,26 +116,37 @@ impl Learned for Known<'_> {
 
 impl Decider {
     /// A decider for the release that is active at each request; `tag` names node and epoch in the ids it mints.
-    pub fn new(releases: Releases<Active>, clock: Clock, outbox: Outbox, tag: u32, metrics: Metrics) -> Self {
-        Self { releases, clock, outbox, tag, count: AtomicU32::new(0), metrics }
+    pub fn new(
+        releases: Releases<Active>,
+        clock: Clock,
+        outbox: Outbox,
+        tag: u32,
+        load: Load,
+        metrics: Metrics,
+    ) -> Self {
+        Self { releases, clock, outbox, tag, count: AtomicU32::new(0), load, metrics }
     }
 
     /// Decides one placement and hands the record to the outbox. Waits for nothing: what is not held gets its default.
     pub fn decide(&self, wire: &Wire<'_>) -> Result<Answer, Refused> {
         let (active, time_us) = self.begin(wire.unit())?;
         let decided = self.one(&Page { active, time_us, snapshot: None, waited: Duration::ZERO }, wire, &[])?;
-        Ok(self.conclude(decided, Answer::new))
+        Ok(self.conclude(decided, |decided| Answer::new(decided, None)))
     }
 
     /// As [`Decider::decide`], after a wait for whom a view with `on_miss = "wait"` sees for the first time.
     pub async fn decide_in_time(&self, wire: &Wire<'_>) -> Result<Answer, Refused> {
         let decided = self.one_in_time(wire).await?;
-        Ok(self.conclude(decided, Answer::new))
+        Ok(self.conclude(decided, |decided| Answer::new(decided, None)))
     }
 
     /// Decides several placements of one page, on one release and one view of the features, after one wait for all; with
-    /// `distinct`, no choice stands twice on the page.
-    pub async fn decide_batch(&self, batch: &Batch<'_>) -> Result<Vec<Answer>, (usize, Refused)> {
+    /// `distinct`, no choice stands twice on the page. With `tokens`, each choice has one, for a browser to show.
+    pub async fn decide_batch(
+        &self,
+        batch: &Batch<'_>,
+        tokens: Option<&Tokens>,
+    ) -> Result<Vec<Answer>, (usize, Refused)> {
         let (active, time_us) = self.begin(batch.unit()).map_err(|refused| (0, refused))?;
         let waits =
             batch.placements.iter().any(|part| first_sight::waiting(&active, part.placement.as_str()).is_some());
@@ -148,7 +163,8 @@ impl Decider {
             decisions.push(decided);
         }
         // Only now: a page of which one part is refused leaves no records.
-        Ok(decisions.into_iter().map(|decided| self.conclude(decided, Answer::new)).collect())
+        let answer = |decided: &Decided| Answer::new(decided, tokens);
+        Ok(decisions.into_iter().map(|decided| self.conclude(decided, answer)).collect())
     }
 
     /// The release and the time of a decision, from its first step to its last. Whom it is for says whether a canary decides.
@@ -194,7 +210,7 @@ impl Decider {
             explores: active.explores(&placement.key),
         };
         let source = Source::new(active, page.time_us, page.snapshot.as_ref());
-        let mut calls = Calls::new(active, started, placement.deadline_us);
+        let mut calls = Calls::new(active, started, placement.deadline_us, self.load.sheds());
         ROWS.with_borrow_mut(|(rows, contests)| {
             let mut learned = Known { active, contests };
             let world = World { features: &source, modules: &mut calls, learned: &mut learned };
@@ -218,7 +234,8 @@ impl Decider {
         let record = &decided.decision.record;
         self.metrics.decided(record, decided.overdue, decided.took);
         let faulted = record.faults.iter().any(|fault| fault.fault.is_the_modules_own());
-        decided.active.counters.count(decided.took, faulted, record.reason == Reason::Fallback);
+        let loaded = record.faults.iter().any(|fault| fault.fault.is_of_load());
+        decided.active.counters.count(decided.took, faulted, record.reason == Reason::Fallback && !loaded);
     }
 }
 

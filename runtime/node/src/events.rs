@@ -113,6 +113,12 @@ pub enum RejectCode {
     BadId,
     /// Properties nested too deeply.
     TooDeep,
+    /// It names a decision, and does not show that it knows of it.
+    NoToken,
+    /// What it shows is not that decision's.
+    ForgedToken,
+    /// What it shows counted once.
+    ExpiredToken,
 }
 
 /// Why a whole batch was not taken.
@@ -190,7 +196,7 @@ impl Default for Limits {
 
 impl RejectCode {
     /// Every code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::EventTooLarge,
         Self::InvalidJson,
         Self::NotAnObject,
@@ -205,6 +211,9 @@ impl RejectCode {
         Self::TooOld,
         Self::BadId,
         Self::TooDeep,
+        Self::NoToken,
+        Self::ForgedToken,
+        Self::ExpiredToken,
     ];
 
     /// Its name in answers and metrics.
@@ -224,6 +233,9 @@ impl RejectCode {
             Self::TooOld => "too_old",
             Self::BadId => "bad_id",
             Self::TooDeep => "too_deep",
+            Self::NoToken => "no_token",
+            Self::ForgedToken => "forged_token",
+            Self::ExpiredToken => "expired_token",
         }
     }
 }

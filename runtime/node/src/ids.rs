@@ -1,22 +1,17 @@
 //! Ids of people on their way in: where the operator gave a key, the subject and the session of every request become a keyed hash
-//! before anything else sees them. Owns the hash, its key's file, and which part of a row's key is a person. Nothing behind the
+//! before anything else sees them. Owns the hash, and which part of a row's key is a person. Nothing behind the
 //! door knows what an id was, so nothing behind it can tell.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rustix::rand::{GetRandomFlags, getrandom};
 use selvedge_decision::definition::By;
-use selvedge_decision::ids::unhex;
-use sha2::{Digest as _, Sha256};
 
 use crate::features::entity::PAIR_SEPARATOR;
+use crate::secret::{BadSecret, Secret};
 
 /// What a hashed id begins with.
 const PREFIX: &str = "h.";
@@ -24,12 +19,6 @@ const PREFIX: &str = "h.";
 const HASH_BYTES: usize = 16;
 /// Bytes of a hashed id: the prefix, and 16 bytes in base64url.
 const ID_BYTES: usize = 24;
-/// Bytes of a key.
-const KEY_BYTES: usize = 32;
-/// The block of SHA-256, in bytes, which HMAC fills with the key.
-const BLOCK_BYTES: usize = 64;
-/// The largest key file, in bytes.
-const MAX_FILE_BYTES: u64 = 1_024;
 
 /// Whose id it is. The same text names another one as a subject than as a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,46 +33,9 @@ pub enum Kind {
 #[derive(Debug, Clone, Default)]
 pub struct Ids(Option<Arc<IdsKey>>);
 
-/// The operator's key. HMAC-SHA-256 (RFC 2104) with the key's block gone through already, so that an id costs two blocks.
-#[derive(Clone)]
-pub struct IdsKey {
-    inner: Sha256,
-    outer: Sha256,
-}
-
-/// Why there is no key.
-#[derive(Debug, thiserror::Error)]
-pub enum BadIdsKey {
-    /// The file cannot be read.
-    #[error("ids.key: cannot read {path}: {why}")]
-    Read {
-        /// The file.
-        path: String,
-        /// The system's reason.
-        why: std::io::Error,
-    },
-    /// Others may read the file, or write it.
-    #[error(
-        "ids.key: {path} has the mode {mode:04o}: others than its owner and its group can use it; chmod 600 {path}"
-    )]
-    Mode {
-        /// The file.
-        path: String,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// The file holds no key.
-    #[error(
-        "ids.key: {path} holds no key of ids: expected one line of 64 hex digits, as `selvedge ids keygen` or `openssl rand -hex 32` makes it"
-    )]
-    Text {
-        /// The file.
-        path: String,
-    },
-    /// The operating system gave no random bytes.
-    #[error("no random bytes from the operating system: {0}")]
-    Random(std::io::Error),
-}
+/// The operator's key of ids.
+#[derive(Debug, Clone)]
+pub struct IdsKey(Secret);
 
 // === impl Kind ===
 
@@ -164,64 +116,23 @@ pub fn is_hashed(id: &str) -> bool {
 // === impl IdsKey ===
 
 impl IdsKey {
-    /// A new key's file: 64 hex digits from the operating system's random bytes.
-    pub fn generate() -> Result<String, BadIdsKey> {
-        let mut key = [0; KEY_BYTES];
-        let mut filled = 0;
-        while let Some(rest) = key.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            filled += getrandom(rest, GetRandomFlags::empty()).map_err(|error| BadIdsKey::Random(error.into()))?;
-        }
-        let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(format!("{digits}\n"))
+    /// A new key's file.
+    pub fn generate() -> Result<String, BadSecret> {
+        Secret::generate()
     }
 
     /// Reads a key's file, which nobody but its owner and its group may read.
-    pub fn read(path: &Path) -> Result<Self, BadIdsKey> {
-        let name = || path.display().to_string();
-        let read = || {
-            let file = std::fs::File::open(path)?;
-            let mode = file.metadata()?.permissions().mode() & 0o7777;
-            let mut text = String::new();
-            file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
-            std::io::Result::Ok((mode, text))
-        };
-        let (mode, text) = read().map_err(|why| BadIdsKey::Read { path: name(), why })?;
-        if mode & 0o027 != 0 {
-            return Err(BadIdsKey::Mode { path: name(), mode });
-        }
-        let key = unhex(text.trim()).ok_or_else(|| BadIdsKey::Text { path: name() })?;
-        Ok(Self::new(&key))
-    }
-
-    fn new(key: &[u8; KEY_BYTES]) -> Self {
-        let pad = |with: u8| {
-            let mut block = [with; BLOCK_BYTES];
-            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
-            Sha256::new_with_prefix(block)
-        };
-        Self { inner: pad(0x36), outer: pad(0x5c) }
+    pub fn read(path: &Path) -> Result<Self, BadSecret> {
+        Secret::read("ids.key", path).map(Self)
     }
 
     /// The hashed id: the first 16 bytes of HMAC-SHA-256 of the kind, a zero byte and the id.
     pub fn hash(&self, kind: Kind, id: &str) -> String {
-        let mac = self.mac(&[kind.as_str().as_bytes(), &[0], id.as_bytes()]);
+        let mac = self.0.mac(&[kind.as_str().as_bytes(), &[0], id.as_bytes()]);
         let mut text = String::with_capacity(ID_BYTES);
         text.push_str(PREFIX);
         URL_SAFE_NO_PAD.encode_string(&mac[..HASH_BYTES], &mut text);
         text
-    }
-
-    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut inner = self.inner.clone();
-        parts.iter().for_each(|part| inner.update(part));
-        self.outer.clone().chain_update(inner.finalize()).finalize().into()
-    }
-}
-
-impl fmt::Debug for IdsKey {
-    /// Says nothing of the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IdsKey").finish_non_exhaustive()
     }
 }
 
@@ -233,7 +144,7 @@ mod tests {
 
     fn key() -> IdsKey {
         let bytes: Vec<u8> = (0..32).collect();
-        IdsKey::new(&bytes.try_into().unwrap())
+        IdsKey(Secret::new(&bytes.try_into().unwrap()))
     }
 
     #[test]
@@ -282,33 +193,5 @@ mod tests {
         assert_eq!(ids.entity(&pair("item", "session"), "u-42\0s-1"), format!("u-42\0{session}"));
         assert_eq!(ids.entity(&pair("item", "context.market"), "u-42\0DE"), "u-42\0DE");
         assert_eq!(Ids::default().entity(&one("subject"), "u-42"), "u-42");
-    }
-
-    #[test]
-    fn a_key_file_is_one_that_others_cannot_use() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ids.key");
-        let write = |text: &str, mode: u32| {
-            std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            IdsKey::read(&path).map_err(|bad| bad.to_string())
-        };
-        let text = IdsKey::generate().unwrap();
-        assert!(write(&text, 0o600).is_ok() && write(&text, 0o440).is_ok());
-        for mode in [0o604, 0o602, 0o620, 0o644] {
-            assert!(write(&text, mode).unwrap_err().contains("chmod 600"), "{mode:o}");
-        }
-        for wrong in [
-            "",
-            "00",
-            &text.trim()[1..],
-            &text.replace(|c: char| c.is_ascii_hexdigit(), "x"),
-            &format!("{}00", text.trim()),
-        ] {
-            assert!(write(wrong, 0o600).unwrap_err().contains("64 hex digits"), "{wrong:?}");
-        }
-        assert!(IdsKey::read(&folder.path().join("none")).unwrap_err().to_string().contains("cannot read"));
-        assert_ne!(IdsKey::generate().unwrap(), text, "two keys are two");
-        assert!(!format!("{:?}", key()).contains(|c: char| c.is_ascii_digit()), "it shows itself");
     }
 }

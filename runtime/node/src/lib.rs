@@ -16,6 +16,8 @@ pub mod link;
 pub mod node;
 pub mod outbox;
 pub mod releases;
+pub mod secret;
 pub mod sessions;
 pub mod telemetry;
+pub mod tokens;
 pub mod twin;

@@ -17,14 +17,17 @@ use crate::api::{self, Admin, Cors, Limits, Listening, Public, ServeConfig, heal
 use crate::bandits::Bandits;
 use crate::clock::Clock;
 use crate::config::{Config, LinkKind, duration};
-use crate::decide::{self, Active, Decider, ModuleConfig, Stager};
+use crate::decide::{self, Active, Decider, Load, ModuleConfig, Stager};
 use crate::features::symbols::SymbolLimits;
 use crate::features::{Features, FeaturesConfig, SightLimits};
 use crate::ids::{Ids, IdsKey};
 use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
 use crate::outbox::{Outbox, OutboxConfig};
-use crate::releases::{self, Releases, ReleasesConfig};
+use crate::releases::{self, Earned, Releases, ReleasesConfig};
+use crate::secret::{BadSecret, Secret};
 use crate::sessions::{Sessions, SessionsConfig};
+use crate::telemetry::otlp::{BadEndpoint, Otlp, OtlpConfig};
+use crate::tokens::Tokens;
 use crate::twin::Twin;
 use crate::{events, telemetry};
 
@@ -55,9 +58,9 @@ pub enum StartError {
     /// The link's settings are wrong.
     #[error("link: {0}")]
     Link(String),
-    /// The key of ids cannot be used.
+    /// A key cannot be used.
     #[error(transparent)]
-    Ids(#[from] crate::ids::BadIdsKey),
+    Secret(#[from] BadSecret),
     /// The outbox cannot be used.
     #[error("outbox: {0}")]
     Outbox(#[from] crate::outbox::OpenError),
@@ -67,6 +70,9 @@ pub enum StartError {
     /// Releases cannot be followed.
     #[error("releases: {0}")]
     Releases(#[from] releases::OpenError),
+    /// Spans have nowhere to go.
+    #[error(transparent)]
+    Otlp(#[from] BadEndpoint),
     /// A page's origin is none.
     #[error(transparent)]
     Cors(#[from] api::BadOrigin),
@@ -88,6 +94,7 @@ pub struct Node {
     /// What it knows.
     pub features: Features,
     link: Link,
+    otlp: Otlp,
     stop_serving: watch::Sender<bool>,
     stop_flows: watch::Sender<bool>,
     serving: JoinSet<()>,
@@ -130,6 +137,11 @@ impl Node {
         std::fs::create_dir_all(&data).map_err(|why| StartError::Data { path: data.display().to_string(), why })?;
         let ids = said(&config.ids.key).map(|path| IdsKey::read(&path)).transpose()?;
         let ids = ids.map_or_else(Ids::default, Ids::keyed);
+        let secret = match said(&config.tokens.key) {
+            Some(path) => Secret::read("tokens.key", &path)?,
+            None => Secret::read_or_make("the node's own key of tokens", &data.join("tokens.key"))?,
+        };
+        let tokens = Tokens::new(secret, config.tokens.valid_for.us());
         let cors = Cors::new(&config.http.cors_origins)?;
         // Listeners first: a second node on the same ports must not touch the data of the first.
         let http = bind(config.http.listen, "http.listen").await?;
@@ -163,7 +175,8 @@ impl Node {
         sessions.register(&mut registry);
         let bandits = Bandits::new(config.node.name.clone(), epoch, clock.clone(), data.join("bandits.json"));
         bandits.register(&mut registry);
-        if !outbox.follow(vec![Arc::new(sessions.clone()), Arc::new(bandits.clone())]) {
+        let earned = Earned::default();
+        if !outbox.follow(vec![Arc::new(sessions.clone()), Arc::new(bandits.clone()), Arc::new(earned.clone())]) {
             tracing::error!("the outbox is followed twice");
         }
 
@@ -172,6 +185,7 @@ impl Node {
         let module_config = ModuleConfig {
             breaker_after: config.modules.breaker_after,
             breaker_cool_down: duration(config.modules.breaker_cool_down),
+            max_at_once: config.modules.max_at_once,
         };
         let running = Arc::new(OnceLock::new());
         let stager = Stager {
@@ -183,7 +197,8 @@ impl Node {
             config: module_config,
             running: running.clone(),
         };
-        let (releases, follow) = releases::open(releases_config(&config, epoch), link.clone(), clock.clone(), stager)?;
+        let (releases, follow) =
+            releases::open(releases_config(&config, epoch), link.clone(), clock.clone(), stager, earned)?;
         if running.set(releases.clone()).is_err() {
             tracing::error!("releases are opened twice");
         }
@@ -200,9 +215,14 @@ impl Node {
 
         let decide_metrics = decide::Metrics::default();
         decide_metrics.register(&mut registry);
+        let load = Load::default();
+        load.register(&mut registry);
+        let shed_above = Some(duration(config.modules.shed_above)).filter(|above| !above.is_zero());
+        flows.spawn(load.clone().watch(shed_above, clock.clone(), flows_stop.clone()));
         let tag = config.node.name.tag(epoch);
-        let decider = Decider::new(releases.clone(), clock.clone(), outbox.clone(), tag, decide_metrics);
+        let decider = Decider::new(releases.clone(), clock.clone(), outbox.clone(), tag, load.clone(), decide_metrics);
         let decider = Arc::new(decider);
+        let otlp = Otlp::start(&otlp_config(&config), clock.clone(), &mut registry)?;
         let api_metrics = api::Metrics::default();
         api_metrics.register(&mut registry);
         let unknown_events = events::Unknown::default();
@@ -214,12 +234,14 @@ impl Node {
             unknown_events: unknown_events.clone(),
             sessions: sessions.clone(),
             ids,
+            tokens,
             clock: clock.clone(),
             limits: limits(&config),
             bulk: Semaphore::new(config.http.max_bulk),
             // Half of the connections at most: decisions need some, too.
             streams: Arc::new(Semaphore::new(config.http.max_streams.min(config.http.max_connections / 2))),
             cors,
+            otlp: otlp.clone(),
             stop: serving_stops.clone(),
             metrics: api_metrics,
         };
@@ -235,6 +257,7 @@ impl Node {
             sessions,
             outbox: outbox.clone(),
             unknown_events,
+            load,
         };
         let listening = Announcement {
             http: http.address,
@@ -257,6 +280,7 @@ impl Node {
             outbox,
             releases,
             features,
+            otlp,
             stop_serving,
             stop_flows,
             serving,
@@ -282,6 +306,9 @@ impl Node {
         until(end, "features", self.features.ended()).await;
         let outbox = self.outbox.clone();
         let closed = tokio::task::spawn_blocking(move || outbox.close());
+        let otlp = self.otlp.clone();
+        let sent = tokio::task::spawn_blocking(move || otlp.stop());
+        until(end, "sending spans", async { drop(sent.await) }).await;
         until(end, "closing the outbox", async { drop(closed.await) }).await;
         tracing::info!("stopped");
     }
@@ -449,6 +476,16 @@ fn outbox_config(config: &Config) -> OutboxConfig {
         retry_after_s: duration(outbox.retry_after).as_secs().max(1),
         compression: outbox.compression,
         dedupe_ids: config.events.dedupe_ids,
+    }
+}
+
+fn otlp_config(config: &Config) -> OtlpConfig {
+    let otlp = &config.telemetry.otlp;
+    OtlpConfig {
+        endpoint: otlp.endpoint.clone(),
+        share: otlp.share,
+        max_queue: otlp.max_queue,
+        node: config.node.name.to_string(),
     }
 }
 

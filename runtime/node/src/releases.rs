@@ -5,6 +5,7 @@
 
 mod cache;
 mod counts;
+mod earned;
 mod follow;
 mod guard;
 mod journal;
@@ -24,6 +25,7 @@ use selvedge_decision::{Digest, Epoch, NodeId};
 use tokio::sync::{mpsc, watch};
 
 pub use self::counts::{Counters, Counts};
+pub use self::earned::Earned;
 pub use self::follow::Follow;
 use self::guard::{CanaryWatch, GuardWatch, Tripped};
 pub use self::journal::Quarantine;
@@ -121,6 +123,7 @@ struct Shared<A> {
     status: watch::Sender<Arc<Status>>,
     guard: Mutex<Option<GuardWatch>>,
     canary_guard: Mutex<Option<CanaryWatch>>,
+    earned: Earned,
     tripped: mpsc::Sender<(Digest, Tripped)>,
     clock: Clock,
     metrics: Metrics,
@@ -134,12 +137,13 @@ struct Beside<A> {
 }
 
 /// Opens the journal and gives the two halves: what others look at, and the task that follows the link. The task first
-/// stages what the journal says ran last, with or without a core.
+/// stages what the journal says ran last, with or without a core. `earned` is to follow the outbox.
 pub fn open<S: Stage>(
     config: ReleasesConfig,
     link: Link,
     clock: Clock,
     stage: S,
+    earned: Earned,
 ) -> Result<(Releases<S::Active>, Follow<S>), OpenError> {
     let (tripped, trips) = mpsc::channel(1);
     let shared = Arc::new(Shared {
@@ -148,6 +152,7 @@ pub fn open<S: Stage>(
         status: watch::Sender::new(Arc::default()),
         guard: Mutex::new(None),
         canary_guard: Mutex::new(None),
+        earned,
         tripped,
         clock,
         metrics: Metrics::default(),
@@ -197,7 +202,11 @@ impl<A> Releases<A> {
         self.act_on(release, &self.shared.guard, |watch| {
             watch.count(release, counts.decisions(), counts.faults, now_us)
         });
-        self.act_on(release, &self.shared.canary_guard, |watch| watch.count(release, counts, now_us));
+        let brought = self.shared.earned.so_far(release);
+        self.act_on(release, &self.shared.canary_guard, |watch| {
+            watch.count(release, counts, now_us)?;
+            brought.map_or(Ok(()), |(canary, running)| watch.compare(canary, running))
+        });
     }
 
     fn act_on<W>(&self, release: Digest, watch: &Mutex<Option<W>>, count: impl FnOnce(&mut W) -> Result<(), Tripped>) {

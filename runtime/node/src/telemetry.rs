@@ -1,4 +1,6 @@
-//! Logs: how lines look and where they go. Metrics belong to the flows that move them.
+//! Logs: how lines look and where they go; spans are `otlp`'s. Metrics belong to the flows that move them.
+
+pub mod otlp;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;

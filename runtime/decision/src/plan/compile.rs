@@ -77,7 +77,16 @@ pub(super) fn compile(definition: &Definition) -> Result<Plan, Vec<Problem>> {
     let release = &definition.release;
     let mut events = definition.features.events.clone();
     events.sort_unstable();
-    Ok(Plan { name: release.name.clone(), guard: release.guard, events, views, modules, symbols, placements, bandits })
+    Ok(Plan {
+        name: release.name.clone(),
+        guard: release.guard.clone(),
+        events,
+        views,
+        modules,
+        symbols,
+        placements,
+        bandits,
+    })
 }
 
 fn check_view(name: &str, def: &ViewDef, problems: &mut Problems) {

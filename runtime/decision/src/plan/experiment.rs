@@ -86,4 +86,13 @@ impl Experiment {
         }
         Lot::Slot(assign::bucket(&self.salt, unit))
     }
+
+    /// The arm that a lot falls into, as an index; whether a rule lets the request in is another question.
+    pub fn arm(&self, lot: Lot) -> Option<usize> {
+        match lot {
+            Lot::Out | Lot::Holdout => None,
+            Lot::Arm(arm) => Some(usize::from(arm)),
+            Lot::Slot(slot) => self.table.arm(slot),
+        }
+    }
 }

@@ -7,20 +7,29 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::error::{ApiError, Code};
+use super::spans::Told;
 use super::{Public, body};
-use crate::decide::{Batch, Wire};
+use crate::decide::{Answer, Batch, Wire};
 
 pub(super) async fn one(State(api): State<Arc<Public>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let limits = api.limits;
     let answer = match body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await {
         Ok(bytes) => match body::parse::<Wire<'_>>(&bytes) {
-            Ok(wire) => api.decider.decide_in_time(&wire.known_as(&api.ids)).await.map_err(ApiError::from),
+            Ok(wire) => {
+                let wire = wire.known_as(&api.ids);
+                let answer = api.decider.decide_in_time(&wire).await.map_err(ApiError::from);
+                answer.map(|answer| (api.otlp.is_on().then(|| decision(&wire, &answer)), answer.json))
+            }
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
     };
-    api.reply(answer.map(|answer| answer.json))
+    api.reply_telling(answer)
+}
+
+fn decision(wire: &Wire<'_>, answer: &Answer) -> Told {
+    Told::Decision(wire.placement.as_str().to_owned(), answer.id.to_string(), answer.reason.as_str())
 }
 
 pub(super) async fn batch(State(api): State<Arc<Public>>, request: Request) -> Response {
@@ -28,12 +37,15 @@ pub(super) async fn batch(State(api): State<Arc<Public>>, request: Request) -> R
     let limits = api.limits;
     let answers = match body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await {
         Ok(bytes) => match body::parse::<Batch<'_>>(&bytes) {
-            Ok(batch) => api.batch(&batch.known_as(&api.ids)).await,
+            Ok(batch) => {
+                let told = api.otlp.is_on().then_some(Told::Decisions(batch.placements.len()));
+                api.batch(&batch.known_as(&api.ids)).await.map(|json| (told, json))
+            }
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
     };
-    api.reply(answers)
+    api.reply_telling(answers)
 }
 
 // === impl Public ===
@@ -45,7 +57,7 @@ impl Public {
             let message = format!("{} placements, expected 1 to {limit}", batch.placements.len());
             return Err(ApiError::new(Code::out_of_bounds, message).at("placements").limit(limit));
         }
-        let answers = self.decider.decide_batch(batch).await;
+        let answers = self.decider.decide_batch(batch, None).await;
         let answers = answers.map_err(|(part, refused)| ApiError::from(refused).inside(part))?;
         let mut json = b"{\"decisions\":[".to_vec();
         for (at, answer) in answers.iter().enumerate() {
@@ -56,6 +68,18 @@ impl Public {
         }
         json.extend_from_slice(b"]}");
         Ok(json)
+    }
+
+    fn reply_telling(&self, reply: Result<(Option<Told>, Vec<u8>), ApiError>) -> Response {
+        let (told, reply) = match reply {
+            Ok((told, json)) => (told, Ok(json)),
+            Err(error) => (None, Err(error)),
+        };
+        let mut response = self.reply(reply);
+        if let Some(told) = told {
+            response.extensions_mut().insert(told);
+        }
+        response
     }
 
     pub(super) fn reply(&self, reply: Result<Vec<u8>, ApiError>) -> Response {

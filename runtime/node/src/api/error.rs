@@ -130,6 +130,21 @@ impl Metrics {
     }
 }
 
+// === impl FlagCode ===
+
+impl FlagCode {
+    /// As OpenTelemetry's conventions write it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::ParseError => "parse_error",
+            Self::TargetingKeyMissing => "targeting_key_missing",
+            Self::InvalidContext => "invalid_context",
+            Self::FlagNotFound => "flag_not_found",
+            Self::General => "general",
+        }
+    }
+}
+
 // === impl Code ===
 
 impl Code {

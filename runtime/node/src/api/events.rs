@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::{ApiError, Code};
+use super::spans::Told;
 use super::{Public, body};
 use crate::events::{self, BadBatch, BatchCode, Event, Headers, Rejected, names};
 use crate::outbox::Refused;
@@ -40,7 +41,12 @@ pub(super) async fn take(State(api): State<Arc<Public>>, request: Request) -> Re
         Ok(taken) => {
             let status = if taken.error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::ACCEPTED };
             let json = serde_json::to_vec(&taken).unwrap_or_default();
-            (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+            let mut response = (status, [(header::CONTENT_TYPE, "application/json")], json).into_response();
+            if api.otlp.is_on() {
+                let told = Told::Events(taken.accepted, taken.duplicates, taken.rejected.len());
+                response.extensions_mut().insert(told);
+            }
+            response
         }
         Err(error) => api.reply(Err(error)),
     }
@@ -52,7 +58,7 @@ impl Public {
     async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Taken, ApiError> {
         let limits = self.limits;
         let bytes = body::read(headers, body, limits.events.batch_bytes, limits.client_timeout).await?;
-        let parsed = events::parse(&bytes, &said(headers), self.clock.now_us(), &limits.events)?;
+        let parsed = events::parse(&bytes, &said(headers), self.clock.now_us(), &limits.events, None)?;
         let (mut taken, mut rejected) = (Vec::with_capacity(parsed.len()), Vec::new());
         for event in parsed {
             match event {

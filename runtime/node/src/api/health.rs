@@ -6,7 +6,7 @@ use selvedge_decision::{Epoch, NodeId, TimeUs};
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::decide::Active;
+use crate::decide::{Active, Load};
 use crate::events::{Unknown, UnknownEvent};
 use crate::features::{Features, ViewStatus};
 use crate::link::{Link, LinkState};
@@ -42,6 +42,8 @@ pub struct Health {
     pub outbox: Outbox,
     /// What it took and does not know.
     pub unknown_events: Unknown,
+    /// How much it has to do.
+    pub load: Load,
 }
 
 /// `GET /readyz`.
@@ -89,6 +91,17 @@ pub struct NodeStatus {
     features: Vec<ViewStatus>,
     outbox: OutboxStatus,
     unknown_events: Vec<UnknownEvent>,
+    /// Modules of the running release that are not asked for a while, because they failed too often.
+    open_modules: Vec<String>,
+    load: LoadStatus,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct LoadStatus {
+    /// How long a request waits before it is looked at.
+    wait_us: u64,
+    /// Whether decisions ask no scorer because of that.
+    sheds: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -146,6 +159,14 @@ impl Health {
             let detail = format!("view {:?} was never complete: {}", view.view, view.detail);
             reasons.push(reason("view_not_synced", view.since_us, detail));
         }
+        if let Some(since_us) = self.load.sheds_since() {
+            let detail = format!(
+                "more to do than can be done in time: requests wait {:?} before anybody looks at them, and decisions ask no \
+                 scorer",
+                self.load.wait()
+            );
+            reasons.push(reason("overloaded", since_us, detail));
+        }
         let outbox = self.outbox.status();
         let now_us = self.clock.now_us();
         for trouble in outbox.failing.iter() {
@@ -176,6 +197,7 @@ impl Health {
             LinkState::Connected { since_us } => (true, *since_us, None),
             LinkState::Down { since_us, why } => (false, *since_us, Some(why.clone())),
         };
+        let active = Option::as_ref(&self.releases.active()).map(Arc::clone);
         NodeStatus {
             node: self.node.clone(),
             epoch: self.epoch.to_string(),
@@ -187,6 +209,8 @@ impl Health {
             features: self.features.status().into_iter().chain(self.sessions.status()).collect(),
             outbox: self.outbox.status(),
             unknown_events: self.unknown_events.status(),
+            open_modules: active.iter().flat_map(|active| active.open()).map(str::to_owned).collect(),
+            load: LoadStatus { wait_us: self.load.wait().as_micros() as u64, sheds: self.load.sheds() },
         }
     }
 }

@@ -14,8 +14,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, Code, FlagCode};
+use super::spans::Told;
 use super::{Public, body};
 use crate::decide::{AllFlags, Context, Refused, Text, Wire};
+use crate::telemetry::otlp::Evaluation;
 
 /// When one that came beside too many is to come again, in seconds.
 const RETRY_AFTER_S: u64 = 1;
@@ -49,15 +51,32 @@ pub(super) async fn one(
             return api.refuse(Some(""), &error);
         }
     };
-    match api.flag(&key, request).await {
+    let mut told = api.otlp.is_on().then(|| Evaluation { key: key.clone(), ..Evaluation::default() });
+    let mut response = match api.flag(&key, request, told.as_mut()).await {
         Ok(flag) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], flag).into_response(),
-        Err(error) => api.refuse(Some(&key), &error),
+        Err(error) => {
+            if let Some(told) = &mut told {
+                (told.reason, told.error) = ("error", Some((error.of_flag().1.as_str(), details(&error))));
+            }
+            api.refuse(Some(&key), &error)
+        }
+    };
+    if let Some(told) = told {
+        response.extensions_mut().insert(Told::Flag(told));
     }
+    response
 }
 
 pub(super) async fn all(State(api): State<Arc<Public>>, request: Request) -> Response {
     match api.flags(request).await {
-        Ok(flags) => api.list(flags),
+        Ok(flags) => {
+            let told = flags.decided;
+            let mut response = api.list(flags);
+            if api.otlp.is_on() {
+                response.extensions_mut().insert(Told::Decisions(told));
+            }
+            response
+        }
         Err(error) => api.refuse(None, &error),
     }
 }
@@ -65,12 +84,23 @@ pub(super) async fn all(State(api): State<Arc<Public>>, request: Request) -> Res
 // === impl Public ===
 
 impl Public {
-    async fn flag(&self, key: &str, request: Request) -> Result<Vec<u8>, ApiError> {
+    async fn flag(&self, key: &str, request: Request, mut told: Option<&mut Evaluation>) -> Result<Vec<u8>, ApiError> {
         let (head, body) = request.into_parts();
         let limits = self.limits;
         let bytes = body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await?;
         let wire = Wire { placement: Text::from(key), ..self.wire(&bytes)? };
-        Ok(self.decider.evaluate(&wire).await?)
+        if let Some(told) = &mut told {
+            // A person's own id goes nowhere else; what the node's key made of it may.
+            told.context_id = wire.subject.as_ref().filter(|_| self.ids.is_keyed()).map(|id| id.as_str().to_owned());
+        }
+        let flag = self.decider.evaluate(&wire).await?;
+        if let Some(told) = told {
+            told.decision_id = Some(flag.id.to_string());
+            told.variant = flag.variant;
+            told.reason = flag.reason;
+            told.version = Some(flag.active.digest_text.clone());
+        }
+        Ok(flag.json)
     }
 
     async fn flags(&self, request: Request) -> Result<AllFlags, ApiError> {

@@ -1,6 +1,7 @@
 //! A release ready to decide with: its plan, its modules compiled, its views bound, its symbols numbered. Owns staging: all
 //! that can fail about a release fails here, before the swap.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -53,15 +54,23 @@ pub(super) struct ModuleSlot {
     breaker: Breaker,
     config: BreakerConfig,
     born: Instant,
+    /// Calls of it that run, counted only where there is a bound.
+    running: AtomicU32,
+    max_at_once: u32,
 }
 
-/// What becomes of modules that fail.
+/// A call's place among those that may run at once; given back when dropped.
+pub(super) struct Place<'a>(Option<&'a AtomicU32>);
+
+/// What becomes of modules that fail, or take too much of the node.
 #[derive(Debug, Clone, Copy)]
 pub struct ModuleConfig {
     /// Faults in a row after which a module is not asked for a while; 0 never.
     pub breaker_after: u32,
     /// How long that while is.
     pub breaker_cool_down: Duration,
+    /// Calls of one module at once; 0 is no bound.
+    pub max_at_once: u32,
 }
 
 /// Makes releases ready.
@@ -230,6 +239,12 @@ impl Active {
         self.bandits.explores(placement)
     }
 
+    /// The modules that are not asked, because they failed too often lately.
+    pub fn open(&self) -> impl Iterator<Item = &str> {
+        let slots = self.plan.modules.iter().zip(&self.modules);
+        slots.filter(|(_, slot)| slot.breaker.is_open()).map(|(name, _)| name.as_str())
+    }
+
     pub(super) fn view(&self, at: usize) -> Option<&Bound> {
         self.views.get(at)
     }
@@ -287,16 +302,36 @@ impl Bound {
     }
 }
 
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(running) = self.0 {
+            running.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 // === impl ModuleSlot ===
 
 impl ModuleSlot {
     fn new(module: Module, config: ModuleConfig) -> Self {
+        let max_at_once = config.max_at_once;
         let config = BreakerConfig { after: config.breaker_after, cool_down: config.breaker_cool_down };
-        Self { module, breaker: Breaker::default(), config, born: Instant::now() }
+        let (breaker, running) = (Breaker::default(), AtomicU32::new(0));
+        Self { module, breaker, config, born: Instant::now(), running, max_at_once }
     }
 
-    pub(super) fn is_open(&self, now: Instant) -> bool {
-        self.breaker.is_open(self.age_us(now))
+    /// Whether its breaker lets a call through.
+    pub(super) fn lets(&self, now: Instant) -> bool {
+        self.breaker.lets(self.config, self.age_us(now))
+    }
+
+    /// A place for a call, unless as many as may run do.
+    pub(super) fn enter(&self) -> Option<Place<'_>> {
+        if self.max_at_once == 0 {
+            return Some(Place(None));
+        }
+        let place = Place(Some(&self.running));
+        (self.running.fetch_add(1, Ordering::Relaxed) < self.max_at_once).then_some(place)
     }
 
     pub(super) fn note(&self, now: Instant, worked: bool) {

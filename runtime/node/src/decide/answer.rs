@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::{Decided, Explanation};
+use crate::tokens::{Token, Tokens};
 
 /// A decision's answer, rendered.
 #[derive(Debug, Clone)]
@@ -44,6 +45,9 @@ struct Choice<'a> {
     propensity: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a selvedge_decision::definition::Payload>,
+    /// What a browser shows when it tells what became of the choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<Token>,
 }
 
 /// Values by `module.output`; those without a value are left out.
@@ -55,21 +59,23 @@ struct Values<'a> {
 // === impl Answer ===
 
 impl Answer {
-    pub(super) fn new(decided: &Decided) -> Self {
+    /// With `tokens`, each choice has one.
+    pub(super) fn new(decided: &Decided, tokens: Option<&Tokens>) -> Self {
         let record = &decided.decision.record;
         let json = match decided.active.plan.placements.get(&*record.placement) {
-            Some(placement) => render(decided, record, placement),
+            Some(placement) => render(decided, record, placement, tokens),
             None => b"{}".to_vec(),
         };
         Self { id: record.id, reason: record.reason, json }
     }
 }
 
-fn render(decided: &Decided, record: &Record, placement: &Placement) -> Vec<u8> {
+fn render(decided: &Decided, record: &Record, placement: &Placement, tokens: Option<&Tokens>) -> Vec<u8> {
     let choices = record.choices.iter().map(|choice| {
         let id = &*record.candidates[choice.candidate as usize];
         let payload = placement.payload(record.experiment.as_deref(), record.arm.as_deref(), id);
-        Choice { id, score: choice.score, propensity: choice.propensity, payload }
+        let token = tokens.map(|tokens| tokens.mint(record, choice));
+        Choice { id, score: choice.score, propensity: choice.propensity, payload, token }
     });
     let body = Body {
         decision_id: record.id.to_string(),

@@ -5,18 +5,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use selvedge_decision::definition::Payload;
-use selvedge_decision::gather::{Request, Rows};
-use selvedge_decision::plan::{Candidates, FallbackPlan, Placement, Way};
-use selvedge_decision::settle::Unlearned;
-use selvedge_decision::{DecisionId, Fault, Moment, Reason, Record, World, decide};
+use selvedge_decision::definition::{Payload, Unit};
+use selvedge_decision::plan::{Candidates, Experiment, FallbackPlan, Placement, Way};
+use selvedge_decision::record::Lot;
+use selvedge_decision::settle::{Facts, Outcome, Unlearned, settle};
+use selvedge_decision::{BadRequest, DecisionId, Fault, Reason, TimeUs};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::active::Active;
 use super::modules::Calls;
 use super::request::{BadValue, Context, Value, Wire};
-use super::source::{Snapshot, Source};
+use super::source::Snapshot;
 use super::{Decided, Decider, Page, Refused, Text, first_sight};
 
 /// Bytes of a tag that are kept.
@@ -31,8 +31,24 @@ pub struct AllFlags {
     pub release: String,
     /// Equal for equal flags, whatever decided them: 32 hex digits.
     pub tag: String,
+    /// How many of them were decided for this context.
+    pub decided: usize,
     /// The flags as JSON, separated by commas; `None` when the caller has those of this tag.
     pub json: Option<Vec<u8>>,
+}
+
+/// One flag for one context.
+pub struct OneFlag {
+    /// The release it was evaluated with.
+    pub active: Arc<Active>,
+    /// The decision.
+    pub id: DecisionId,
+    /// The first choice's id; `None` when nothing was chosen.
+    pub variant: Option<Arc<str>>,
+    /// Why, in OpenFeature's words.
+    pub reason: &'static str,
+    /// The flag as JSON.
+    pub json: Vec<u8>,
 }
 
 /// The placements of a release as flags.
@@ -42,8 +58,32 @@ pub(super) struct Flags {
     statics: Vec<u8>,
     /// What their JSON hashes to.
     tag: [u8; TAG_BYTES],
-    /// The keys of those that are decided for each context.
-    decided: Vec<Arc<str>>,
+    /// Those that depend on who asks.
+    each: Vec<EachFlag>,
+}
+
+/// A flag that depends on who asks.
+#[derive(Debug)]
+struct EachFlag {
+    key: Arc<str>,
+    /// Where it depends on nothing but which arm they have.
+    split: Option<Split>,
+}
+
+/// A flag as each arm has it, put together once a release.
+#[derive(Debug)]
+struct Split {
+    /// By experiment and arm.
+    arms: Vec<Vec<Told>>,
+    /// For who has none.
+    none: Told,
+}
+
+/// A flag's JSON, and what it hashes to.
+#[derive(Debug)]
+struct Told {
+    json: Vec<u8>,
+    tag: [u8; TAG_BYTES],
 }
 
 #[derive(Serialize)]
@@ -69,6 +109,8 @@ enum FlagValue<'a> {
 struct Metadata<'a> {
     release: &'a str,
     reason: Reason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    experiment: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arm: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,18 +150,23 @@ fn bad(name: &str, why: String) -> BadValue {
 // === impl Decider ===
 
 impl Decider {
-    /// One placement as a flag, an OFREP success as JSON; its record is a decision's.
-    pub async fn evaluate(&self, wire: &Wire<'_>) -> Result<Vec<u8>, Refused> {
+    /// One placement as a flag; its record is a decision's.
+    pub async fn evaluate(&self, wire: &Wire<'_>) -> Result<OneFlag, Refused> {
         let decided = self.one_in_time(wire).await?;
         Ok(self.conclude(decided, |decided| {
-            let flag = decided.flag(true).unwrap_or_default();
-            with_id(flag, decided.decision.record.id)
+            let (active, record) = (decided.active.clone(), &decided.decision.record);
+            let placement = active.plan.placements.get(&*record.placement);
+            let reason = placement.map_or("UNKNOWN", |placement| reason(placement, record.reason));
+            let variant = record.choices.first().map(|choice| record.candidates[choice.candidate as usize].clone());
+            let json = with_id(decided.flag(true).unwrap_or_default(), record.id);
+            OneFlag { active, id: record.id, variant, reason, json }
         }))
     }
 
     /// All placements as flags, on one release and one view of the features, after one wait for all. `known` says of a tag whether
-    /// the caller has its flags: then there is no JSON, and no record, because nobody is given what was decided. A flag that cannot
-    /// be evaluated stands in the list as `failed` has it.
+    /// the caller has its flags: then there is no JSON, and no record, because nobody is given what was decided. A flag of which an arm
+    /// is all there is to decide leaves none either: who has which arm is known without. A flag that cannot be evaluated stands in the
+    /// list as `failed` has it.
     pub async fn evaluate_all(
         &self,
         wire: &Wire<'_>,
@@ -128,15 +175,30 @@ impl Decider {
     ) -> Result<AllFlags, Refused> {
         let (active, time_us) = self.begin(wire.unit())?;
         let flags = active.flags();
-        let wires = || flags.decided.iter().map(|key| Wire { placement: Text::from(&**key), ..wire.clone() });
         let page =
             Page { active: active.clone(), time_us, snapshot: Some(Snapshot::default()), waited: Duration::ZERO };
-        let waits = flags.decided.iter().any(|key| first_sight::waiting(&active, key).is_some());
-        let page = if waits { self.after_wait(page, wires()).await } else { page };
+        let waits = flags.each.iter().any(|flag| first_sight::waiting(&active, &flag.key).is_some());
+        let page =
+            if waits { self.after_wait(page, flags.each.iter().map(|flag| flag.wire(wire))).await } else { page };
         let (mut json, mut hash) = (flags.statics.clone(), Sha256::new_with_prefix(flags.tag));
         let mut records = Vec::new();
         let mut turn = Instant::now();
-        for wire in wires() {
+        for flag in &flags.each {
+            if let Some(split) = &flag.split {
+                match split.told(&active, &flag.key, wire, page.time_us) {
+                    Ok(told) => {
+                        hash.update(told.tag);
+                        join(&mut json, &told.json);
+                    }
+                    Err(refused) => {
+                        let flag = failed(&flag.key, refused);
+                        hash.update(&flag);
+                        join(&mut json, &flag);
+                    }
+                }
+                continue;
+            }
+            let wire = flag.wire(wire);
             let flag = match self.one(&page, &wire, &[]) {
                 Ok(decided) => {
                     self.count(&decided);
@@ -159,12 +221,12 @@ impl Decider {
                 turn = Instant::now();
             }
         }
-        let tag = if flags.decided.is_empty() { hex(&flags.tag) } else { hex(&hash.finalize()[..TAG_BYTES]) };
+        let tag = if flags.each.is_empty() { hex(&flags.tag) } else { hex(&hash.finalize()[..TAG_BYTES]) };
         let json = if known(&tag) { None } else { Some(json) };
         if json.is_some() {
             records.into_iter().for_each(|record| self.outbox.append_record(record));
         }
-        Ok(AllFlags { release: active.digest_text.clone(), tag, json })
+        Ok(AllFlags { release: active.digest_text.clone(), tag, decided: flags.each.len(), json })
     }
 }
 
@@ -175,9 +237,10 @@ impl Flags {
     pub(super) fn new(active: &Active) -> Self {
         let mut flags = Self::default();
         for placement in active.plan.placements.values().filter(|placement| is_flag(placement)) {
-            match is_static(placement).then(|| static_flag(active, placement)).flatten() {
-                Some(flag) => join(&mut flags.statics, &flag),
-                None => flags.decided.push(placement.key.clone()),
+            let split = is_fixed(placement).then(|| Split::new(active, placement)).flatten();
+            match split {
+                Some(split) if split.arms.is_empty() => join(&mut flags.statics, &split.none.json),
+                split => flags.each.push(EachFlag { key: placement.key.clone(), split }),
             }
         }
         flags.tag.copy_from_slice(&Sha256::digest(&flags.statics)[..TAG_BYTES]);
@@ -190,8 +253,9 @@ fn is_flag(placement: &Placement) -> bool {
     placement.candidates != Candidates::Request
 }
 
-/// Whether everybody gets the same. Every field is named, so that what a placement learns to depend on has to be thought of here.
-fn is_static(placement: &Placement) -> bool {
+/// Whether all who have the same arm get the same. Every field is named, so that what a placement learns to depend on has to be thought
+/// of here.
+fn is_fixed(placement: &Placement) -> bool {
     let Placement {
         key: _,
         context: _,
@@ -212,7 +276,7 @@ fn is_static(placement: &Placement) -> bool {
         pii: _,
         calls,
         ways,
-        experiments,
+        experiments: _,
         limits,
         shadow: _,
         values: _,
@@ -221,20 +285,99 @@ fn is_static(placement: &Placement) -> bool {
     *candidates == Candidates::Actions
         && views.is_empty()
         && calls.is_empty()
-        && experiments.is_empty()
         && limits.is_empty()
         && ways.iter().all(is_fixed)
 }
 
-fn static_flag(active: &Active, placement: &Placement) -> Option<Vec<u8>> {
-    let moment =
-        Moment { id: DecisionId::new(0, 0, 0), time_us: 0, release: active.digest, explain: false, explores: false };
-    let request = Request { slots: Some(1), ..Request::default() };
-    let source = Source::new(active, 0, None);
-    let mut calls = Calls::new(active, Instant::now(), placement.deadline_us);
-    let world = World { features: &source, modules: &mut calls, learned: &mut Unlearned::default() };
-    let decision = decide(&active.plan, placement, &request, moment, world, &mut Rows::default()).ok()?;
-    render(active, placement, &decision.record, false)
+// === impl EachFlag ===
+
+impl EachFlag {
+    /// A request for it alone.
+    fn wire<'a>(&'a self, wire: &Wire<'a>) -> Wire<'a> {
+        Wire { placement: Text::from(&*self.key), ..wire.clone() }
+    }
+}
+
+// === impl Split ===
+
+impl Split {
+    /// A placement that is fixed but for its arms, decided once for each by the code that decides anything.
+    fn new(active: &Active, placement: &Placement) -> Option<Self> {
+        let arm = |at: usize, arm: usize| {
+            let mut lots = vec![Lot::Out; placement.experiments.len()];
+            lots[at] = Lot::Arm(u16::try_from(arm).ok()?);
+            Told::new(active, placement, &lots)
+        };
+        let arms = |(at, experiment): (usize, &Experiment)| (0..experiment.arms.len()).map(|of| arm(at, of)).collect();
+        Some(Self {
+            arms: placement.experiments.iter().enumerate().map(arms).collect::<Option<_>>()?,
+            none: Told::new(active, placement, &vec![Lot::Out; placement.experiments.len()])?,
+        })
+    }
+
+    /// The flag as who asks has it.
+    fn told(&self, active: &Active, key: &str, wire: &Wire<'_>, time_us: TimeUs) -> Result<&Told, Refused> {
+        let experiments = active.plan.placements.get(key).map_or(&[][..], |placement| &placement.experiments);
+        let mut found = None;
+        for (at, experiment) in experiments.iter().enumerate() {
+            let (unit, name) = match experiment.unit {
+                Unit::Subject => (&wire.subject, "subject"),
+                Unit::Session => (&wire.session, "session"),
+            };
+            // One that is missing is missed whether or not an experiment before has the request.
+            let unit = unit.as_ref().ok_or(BadRequest::NoUnit(name))?;
+            if found.is_none() {
+                found = experiment.arm(experiment.lot(unit.as_str(), time_us)).map(|arm| (at, arm));
+            }
+        }
+        Ok(found.and_then(|(at, arm)| self.arms.get(at)?.get(arm)).unwrap_or(&self.none))
+    }
+}
+
+impl Told {
+    fn new(active: &Active, placement: &Placement, lots: &[Lot]) -> Option<Self> {
+        let ids: Vec<Arc<str>> = placement.actions.iter().map(|action| action.id.clone()).collect();
+        let facts = Facts {
+            ids: &ids,
+            shared: &[],
+            rows: &[],
+            refused: &[],
+            lots,
+            slots: 1,
+            seed: 0,
+            explores: false,
+            shadows: false,
+        };
+        let mut calls = Calls::new(active, Instant::now(), placement.deadline_us, false);
+        let outcome = settle(placement, facts, &mut calls, &mut Unlearned::default());
+        let json = render(active, placement, &Seen::of(&outcome, &ids), false)?;
+        let mut tag = [0; TAG_BYTES];
+        tag.copy_from_slice(&Sha256::digest(&json)[..TAG_BYTES]);
+        Some(Self { json, tag })
+    }
+}
+
+/// What a flag tells of a decision.
+struct Seen<'a> {
+    /// The first choice: its id, score and propensity.
+    first: Option<(&'a str, f64, f64)>,
+    reason: Reason,
+    experiment: Option<&'a str>,
+    arm: Option<&'a str>,
+    fault: Option<Fault>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(outcome: &'a Outcome, ids: &'a [Arc<str>]) -> Self {
+        let first = outcome.choices.first();
+        Self {
+            first: first.map(|choice| (&*ids[choice.candidate as usize], choice.score, choice.propensity)),
+            reason: outcome.reason.unwrap_or(Reason::Empty),
+            experiment: outcome.experiment.as_deref(),
+            arm: outcome.arm.as_deref(),
+            fault: outcome.faults.first().map(|fault| fault.fault),
+        }
+    }
 }
 
 // === impl Decided ===
@@ -243,30 +386,38 @@ impl Decided {
     /// As a flag, without the id of the decision. `exact` also tells what differs between decisions that choose the same.
     fn flag(&self, exact: bool) -> Option<Vec<u8>> {
         let record = &self.decision.record;
-        render(&self.active, self.active.plan.placements.get(&*record.placement)?, record, exact)
+        let first = record.choices.first();
+        let seen = Seen {
+            first: first
+                .map(|choice| (&*record.candidates[choice.candidate as usize], choice.score, choice.propensity)),
+            reason: record.reason,
+            experiment: record.experiment.as_deref(),
+            arm: record.arm.as_deref(),
+            fault: record.faults.first().map(|fault| fault.fault),
+        };
+        render(&self.active, self.active.plan.placements.get(&*record.placement)?, &seen, exact)
     }
 }
 
-fn render(active: &Active, placement: &Placement, record: &Record, exact: bool) -> Option<Vec<u8>> {
-    let first = record.choices.first();
-    let id = first.map(|choice| &*record.candidates[choice.candidate as usize]);
-    let value = id.map(|id| {
-        let payload = placement.payload(record.experiment.as_deref(), record.arm.as_deref(), id);
+fn render(active: &Active, placement: &Placement, seen: &Seen<'_>, exact: bool) -> Option<Vec<u8>> {
+    let value = seen.first.map(|(id, ..)| {
+        let payload = placement.payload(seen.experiment, seen.arm, id);
         payload.map_or(FlagValue::Id(id), FlagValue::Payload)
     });
-    let first = first.filter(|_| exact);
+    let numbers = seen.first.filter(|_| exact);
     let flag = Flag {
-        key: &record.placement,
+        key: &placement.key,
         value,
-        variant: id.unwrap_or_default(),
-        reason: reason(placement, record.reason),
+        variant: seen.first.map_or("", |(id, ..)| id),
+        reason: reason(placement, seen.reason),
         metadata: Metadata {
             release: &active.digest_text,
-            reason: record.reason,
-            arm: record.arm.as_deref(),
-            fault: record.faults.first().map(|fault| fault.fault),
-            score: first.map(|choice| choice.score).filter(|score| score.is_finite()),
-            propensity: first.map(|choice| choice.propensity),
+            reason: seen.reason,
+            experiment: seen.experiment,
+            arm: seen.arm,
+            fault: seen.fault,
+            score: numbers.map(|(_, score, _)| score).filter(|score| score.is_finite()),
+            propensity: numbers.map(|(.., propensity)| propensity),
         },
     };
     serde_json::to_vec(&flag).ok()
@@ -278,7 +429,7 @@ fn reason(placement: &Placement, reason: Reason) -> &'static str {
         Reason::Empty => "DISABLED",
         Reason::Fallback => "UNKNOWN",
         Reason::Explored | Reason::Assigned => "SPLIT",
-        Reason::Ruled if is_static(placement) => "STATIC",
+        Reason::Ruled if is_fixed(placement) && placement.experiments.is_empty() => "STATIC",
         Reason::Ruled | Reason::Scored => "TARGETING_MATCH",
     }
 }

@@ -17,32 +17,41 @@ const LEAST: Duration = Duration::from_micros(100);
 pub(super) struct Calls<'a> {
     active: &'a Active,
     ends: Instant,
+    /// Whether the node has more to do than it can in time.
+    sheds: bool,
 }
 
 // === impl Calls ===
 
 impl<'a> Calls<'a> {
-    pub(super) fn new(active: &'a Active, started: Instant, deadline_us: i64) -> Self {
-        Self { active, ends: started + Duration::from_micros(deadline_us.max(0) as u64).saturating_sub(RESERVE) }
+    pub(super) fn new(active: &'a Active, started: Instant, deadline_us: i64, sheds: bool) -> Self {
+        let ends = started + Duration::from_micros(deadline_us.max(0) as u64).saturating_sub(RESERVE);
+        Self { active, ends, sheds }
     }
 }
 
 impl Modules for Calls<'_> {
     fn evaluate(
         &mut self,
-        _rung: Rung,
+        rung: Rung,
         module: usize,
         shared: &[f64],
         candidates: &[f64],
         count: u32,
     ) -> Result<Vec<f64>, Fault> {
+        // Rules are asked all the same: what must not be shown is not shown.
+        if self.sheds && matches!(rung, Rung::Ladder(_) | Rung::Shadow(_)) {
+            return Err(Fault::Shed);
+        }
         let now = Instant::now();
         let share = self.ends.saturating_duration_since(now) / 2;
         let Some(slot) = self.active.module(module) else { return Err(Fault::Refused) };
         if share < LEAST {
             return Err(Fault::Deadline);
         }
-        if slot.is_open(now) {
+        let Some(_place) = slot.enter() else { return Err(Fault::Busy) };
+        // The last that is asked: who is let through to try must do so.
+        if !slot.lets(now) {
             return Err(Fault::Open);
         }
         // An answer is noted when it was judged.

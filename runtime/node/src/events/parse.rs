@@ -15,7 +15,8 @@ use serde::de::DeserializeSeed;
 use self::cloud::Attributes;
 use self::fields::{Elements, Field, Fields, kind};
 use super::time::Clocks;
-use super::{BadBatch, BatchCode, Event, Headers, Limits, RejectCode, Rejected, rfc3339};
+use super::{BadBatch, BatchCode, Event, Headers, Limits, RejectCode, Rejected, names, rfc3339};
+use crate::tokens::Tokens;
 
 /// Bytes of an event's name.
 pub const NAME_BYTES: usize = 128;
@@ -31,17 +32,21 @@ struct Reading<'l> {
     limits: &'l Limits,
     /// Whether the headers say that it is all CloudEvents.
     cloud: bool,
+    /// What an event that names a decision must show, where anybody may send.
+    tokens: Option<&'l Tokens>,
 }
 
 /// Why an event was not taken: what is wrong with which field, in words.
 type BadField = (RejectCode, &'static str, String);
 
-/// Takes apart a request's body that arrived at `now_us`. Outer error: nothing of it was taken.
+/// Takes apart a request's body that arrived at `now_us`. With `tokens`, an event that names a decision must show the token of its
+/// choice. Outer error: nothing of it was taken.
 pub fn parse(
     body: &[u8],
     headers: &Headers<'_>,
     now_us: TimeUs,
     limits: &Limits,
+    tokens: Option<&Tokens>,
 ) -> Result<Vec<Result<Event, Rejected>>, BadBatch> {
     if body.len() > limits.batch_bytes {
         let message =
@@ -55,7 +60,7 @@ pub fn parse(
         limit: None,
     })?;
     let cloud = headers.says("application/cloudevents");
-    let mut reading = Reading { clocks: Clocks { received_us: now_us, sent_us: None }, limits, cloud };
+    let mut reading = Reading { clocks: Clocks { received_us: now_us, sent_us: None }, limits, cloud, tokens };
     if !headers.attributes.is_empty() && !cloud {
         return Ok(vec![reading.bound(text, &headers.attributes)]);
     }
@@ -168,6 +173,22 @@ impl Reading<'_> {
             return Err(format!("it has {} bytes, {limit} are allowed", text.len()));
         }
         Ok(())
+    }
+
+    /// Refuses an event that follows from a decision and does not show that it does. That a decision was seen needs no proof: nobody
+    /// learns from it.
+    fn check_token(self, event: Event, token: Option<&str>) -> Result<Event, BadField> {
+        let (Some(tokens), Some(id)) = (self.tokens, event.decision_id) else { return Ok(event) };
+        if event.name == names::EXPOSURE {
+            return Ok(event);
+        }
+        match tokens.check(token, id, event.item.as_deref(), event.received_us) {
+            Ok(()) => Ok(event),
+            Err(bad) => {
+                let (code, field) = bad.code();
+                Err((code, field, bad.to_string()))
+            }
+        }
     }
 
     /// When what its sender says happened at `said_us` happened by the node's clock.

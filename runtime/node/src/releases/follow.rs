@@ -292,7 +292,7 @@ impl<S: Stage> Follow<S> {
 
     /// The swap itself. `watched_since_us` is from when on the guard counts, if it does.
     fn announce(&self, next: &Held<S::Active>, watched_since_us: Option<TimeUs>) {
-        let watch = watched_since_us.map(|since_us| GuardWatch::new(next.ran.release, next.guard, since_us));
+        let watch = watched_since_us.map(|since_us| GuardWatch::new(next.ran.release, next.guard.clone(), since_us));
         *self.shared.guard.lock().unwrap_or_else(PoisonError::into_inner) = watch;
         self.shared.active.store(Some(Arc::clone(&next.active)));
         self.shared.metrics.swaps.inc();
@@ -350,7 +350,7 @@ impl<S: Stage> Follow<S> {
 impl<A> Held<A> {
     /// The same, as it runs by another pointer.
     fn again(&self, ran: Ran) -> Self {
-        Self { ran, name: self.name.clone(), guard: self.guard, active: Arc::clone(&self.active) }
+        Self { ran, name: self.name.clone(), guard: self.guard.clone(), active: Arc::clone(&self.active) }
     }
 }
 

@@ -5,9 +5,13 @@ use selvedge_decision::definition::Guard;
 use selvedge_decision::{Digest, TimeUs};
 
 use super::counts::Counts;
+use super::earned::Brought;
 
 /// Decisions of either release before their 99th percentiles are compared: ten of them lie beyond.
 const P99_DECISIONS: u64 = 1_000;
+/// So many standard errors must the shares of rewarded decisions differ by. They are compared again and again, and the decisions of
+/// one person are not independent, so it is more than one comparison would need.
+const REWARD_ERRORS: f64 = 4.0;
 /// Below this a 99th percentile is no reason to drop anything: it is the machine's noise.
 const P99_NOISE_US: u64 = 500;
 
@@ -77,6 +81,23 @@ pub(super) enum Tripped {
         /// How many times as long is allowed.
         allowed: f64,
     },
+    /// A canary's decisions bring less.
+    #[error(
+        "of its {decisions} decisions a share of {share:.4} brought {kind:?}, with the running release {running:.4}: the guard's \
+         max_reward_drop allows a part of {allowed} less"
+    )]
+    Poorer {
+        /// The kind of reward.
+        kind: String,
+        /// The canary's decisions.
+        decisions: u64,
+        /// The share of them that had one.
+        share: f64,
+        /// The running release's share.
+        running: f64,
+        /// By which part it may be smaller.
+        allowed: f64,
+    },
 }
 
 // === impl GuardWatch ===
@@ -131,9 +152,28 @@ impl CanaryWatch {
         }
         self.judge()?;
         if now_us.saturating_sub(self.since_us) > self.guard.window.us() {
-            *self = Self::new(self.canary, self.running, self.guard, now_us);
+            *self = Self::new(self.canary, self.running, self.guard.clone(), now_us);
         }
         Ok(())
+    }
+
+    /// Compares what both brought since the canary began. Rewards come late, for either alike, so shares compare before they are whole.
+    pub(super) fn compare(&self, canary: Brought, running: Brought) -> Result<(), Tripped> {
+        let Some(kind) = &self.guard.reward else { return Ok(()) };
+        let least = self.guard.min_decisions.max(P99_DECISIONS);
+        if canary.decisions.min(running.decisions) < least {
+            return Ok(());
+        }
+        let of = |brought: Brought| share(brought.rewarded, brought.decisions);
+        let (poor, rich, allowed) = (of(canary), of(running), self.guard.max_reward_drop);
+        let pooled = share(canary.rewarded + running.rewarded, canary.decisions + running.decisions);
+        let each = 1.0 / canary.decisions as f64 + 1.0 / running.decisions as f64;
+        let error = (pooled * (1.0 - pooled) * each).sqrt();
+        if rich * (1.0 - allowed) - poor <= REWARD_ERRORS * error {
+            return Ok(());
+        }
+        let (kind, decisions) = (kind.clone(), canary.decisions);
+        Err(Tripped::Poorer { kind, decisions, share: poor, running: rich, allowed })
     }
 
     /// Faults count against a running release that did nothing, too: that one has none.
@@ -177,6 +217,8 @@ mod tests {
         min_decisions: 100,
         max_fallback_increase: 0.2,
         max_p99_ratio: 2.0,
+        reward: None,
+        max_reward_drop: 0.1,
     };
 
     #[test]
@@ -198,6 +240,30 @@ mod tests {
         check(&[(b"mine", 100, 100, 6_000)], true);
         check(&[(b"mine", u64::MAX, 1, 5_500), (b"mine", 1, u64::MAX, 5_600)], true);
         check(&[(b"mine", 0, 0, 5_500)], false);
+    }
+
+    #[test]
+    fn a_canary_trips_when_its_decisions_bring_less_beyond_chance() {
+        let guard = Guard { reward: Some("add_to_cart".to_owned()), ..GUARD };
+        let watch = CanaryWatch::new(Digest::of(b"canary"), Digest::of(b"running"), guard, 0);
+        let brought = |(decisions, rewarded)| Brought { decisions, rewarded };
+        let check = |canary: (u64, u64), running: (u64, u64), trips: bool| {
+            let tripped = watch.compare(brought(canary), brought(running)).err().map(|tripped| tripped.to_string());
+            assert_eq!(tripped.is_some(), trips, "{canary:?} against {running:?}: {tripped:?}");
+        };
+        check((2_000, 100), (20_000, 2_000), true);
+        check((2_000, 200), (20_000, 2_000), false);
+        check((2_000, 400), (20_000, 2_000), false);
+        // A tenth less is allowed, and so is what chance may do.
+        check((1_000_000, 90_001), (1_000_000, 100_000), false);
+        check((1_000_000, 85_000), (1_000_000, 100_000), true);
+        check((2_000, 140), (20_000, 2_000), false);
+        // Of few decisions nothing is said; a running release that brings nothing is no measure.
+        check((999, 0), (20_000, 10_000), false);
+        check((20_000, 0), (999, 999), false);
+        check((20_000, 0), (20_000, 0), false);
+        let none = CanaryWatch::new(Digest::of(b"canary"), Digest::of(b"running"), GUARD, 0);
+        assert_eq!(none.compare(brought((9_999, 0)), brought((9_999, 9_999))), Ok(()), "it asks for no reward");
     }
 
     /// Decisions, their time in µs, faults and fallbacks.

@@ -66,7 +66,7 @@ fn check(what: &str, case: &Case) {
         content_encoding: said("content-encoding"),
         attributes: attributes.collect(),
     };
-    let found = match parse(&body, &headers, rfc3339::parse(NOW).unwrap(), &Limits::default()) {
+    let found = match parse(&body, &headers, rfc3339::parse(NOW).unwrap(), &Limits::default(), None) {
         Ok(found) => found,
         Err(bad) => {
             assert_eq!(Some(bad.code.as_str()), case.refused.as_deref(), "{what}: {bad}");

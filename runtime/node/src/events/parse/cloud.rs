@@ -13,7 +13,7 @@ use crate::events::{Event, RejectCode};
 
 const VERSION: &str = "1.0";
 
-/// The attributes of an event. `session`, `item` and `decisionid` are extensions.
+/// The attributes of an event. `session`, `item`, `decisionid` and `token` are extensions.
 #[derive(Debug, Default)]
 pub(super) struct Attributes<'a> {
     version: Option<Cow<'a, str>>,
@@ -25,6 +25,7 @@ pub(super) struct Attributes<'a> {
     session: Option<Cow<'a, str>>,
     item: Option<Cow<'a, str>>,
     decision_id: Option<Cow<'a, str>>,
+    token: Option<Cow<'a, str>>,
 }
 
 /// The data of an event in structured mode: a JSON object.
@@ -67,6 +68,7 @@ impl<'a> Attributes<'a> {
             session: fields.text(Field::Session, ID_BYTES)?,
             item: fields.text(Field::Item, ID_BYTES)?,
             decision_id: fields.text(Field::DecisionId, 64)?,
+            token: fields.text(Field::Token, ID_BYTES)?,
         })
     }
 
@@ -84,6 +86,7 @@ impl<'a> Attributes<'a> {
                 "session" => (&mut attributes.session, "session", ID_BYTES),
                 "item" => (&mut attributes.item, "item", ID_BYTES),
                 "decisionid" => (&mut attributes.decision_id, "decisionid", 64),
+                "token" => (&mut attributes.token, "token", ID_BYTES),
                 _ => continue,
             };
             let text = percent_decoded(value);
@@ -109,7 +112,7 @@ impl<'a> Attributes<'a> {
         let id = self.id.ok_or_else(|| missing("id"))?;
         let said_us = self.time.map(|text| time(&text, "time")).transpose()?;
         let hints = Hints::of(&data, self.item.is_none(), self.decision_id.is_none());
-        Ok(Event {
+        let event = Event {
             time_us: reading.happened(reading.clocks, said_us)?,
             received_us: reading.clocks.received_us,
             name: name(&kind, "type")?,
@@ -124,7 +127,8 @@ impl<'a> Attributes<'a> {
             message_id: Some(format!("{source} {id}")),
             properties: data.into_owned(),
             joined: None,
-        })
+        };
+        reading.check_token(event, self.token.as_deref())
     }
 }
 

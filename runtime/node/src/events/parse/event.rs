@@ -26,7 +26,8 @@ impl<'a> Fields<'a> {
         let item = self.text(Field::Item, ID_BYTES)?;
         let decision = self.text(Field::DecisionId, 64)?;
         let hints = Hints::of(&properties, item.is_none(), decision.is_none());
-        Ok(Event {
+        let token = self.text(Field::Token, ID_BYTES)?;
+        let event = Event {
             time_us: self.happened(reading)?,
             received_us: reading.clocks.received_us,
             name,
@@ -40,7 +41,8 @@ impl<'a> Fields<'a> {
             message_id: self.text(Field::MessageId, ID_BYTES)?.map(Cow::into_owned),
             properties: properties.into_owned(),
             joined: None,
-        })
+        };
+        reading.check_token(event, token.as_deref())
     }
 
     /// A time.

@@ -7,7 +7,7 @@ use super::*;
 const NOW_US: i64 = 1_700_000_001_000_000;
 
 fn read(body: &[u8], limits: &Limits) -> Result<Vec<Result<Event, Rejected>>, BadBatch> {
-    parse(body, &Headers::default(), NOW_US, limits)
+    parse(body, &Headers::default(), NOW_US, limits, None)
 }
 
 fn take(body: &str) -> Vec<Result<Event, Rejected>> {

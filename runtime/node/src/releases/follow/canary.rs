@@ -123,7 +123,12 @@ impl<S: Stage> Follow<S> {
     /// Watches over the canary anew, against what runs now.
     pub(super) fn watch_canary(&self, since_us: TimeUs) {
         let watch = self.canary.as_ref().zip(self.active.as_ref()).map(|(canary, active)| {
-            CanaryWatch::new(canary.held.ran.release, active.ran.release, canary.held.guard, since_us)
+            let (canary, running, guard) = (canary.held.ran.release, active.ran.release, canary.held.guard.clone());
+            match &guard.reward {
+                Some(kind) => self.shared.earned.compare(canary, running, kind),
+                None => self.shared.earned.end(),
+            }
+            CanaryWatch::new(canary, running, guard, since_us)
         });
         *self.shared.canary_guard.lock().unwrap_or_else(PoisonError::into_inner) = watch;
     }
@@ -150,6 +155,7 @@ impl<S: Stage> Follow<S> {
         let canary = self.canary.take();
         self.shared.canary.store(None);
         self.shared.metrics.canary_share_bp.set(0);
+        self.shared.earned.end();
         *self.shared.canary_guard.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.tell(|status| status.canary = None);
         canary

@@ -14,7 +14,7 @@ use selvedge_decision::{Epoch, NodeId};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-use super::super::{Counts, Releases, open};
+use super::super::{Counts, Earned, Releases, open};
 use super::*;
 use crate::clock::Clock;
 use crate::link::{LocalLink, NatsConfig, NatsLink};
@@ -98,7 +98,7 @@ async fn start(dir: &Path, clock: &Clock) -> (Releases<Named>, Follow<ByName>) {
     let nats =
         NatsConfig { url: "nats://127.0.0.1:9".into(), timeout: Duration::from_millis(20), ..NatsConfig::default() };
     let link = Link::Nats(NatsLink::connect(nats, clock).await.unwrap());
-    open(config, link, clock.clone(), ByName).unwrap()
+    open(config, link, clock.clone(), ByName, Earned::default()).unwrap()
 }
 
 impl Bench {
@@ -432,7 +432,8 @@ async fn a_folder_runs_as_saved_and_a_wrong_one_changes_nothing() {
     let local = Arc::new(LocalLink::new(shop.clone(), dir.path().join("out"), &clock));
     let config = start(&dir.path().join("unused"), &clock).await.1.config;
     let config = ReleasesConfig { dir: dir.path().join("releases"), ..config };
-    let (releases, mut follow) = open(config, Link::Local(Arc::clone(&local)), clock, ByName).unwrap();
+    let (releases, mut follow) =
+        open(config, Link::Local(Arc::clone(&local)), clock, ByName, Earned::default()).unwrap();
     let mut watch = local.watch_release().unwrap();
     let mut counter = 0;
     let mut check = async |name: &str, refused: Option<RefusalCode>| {
