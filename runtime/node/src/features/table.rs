@@ -257,6 +257,16 @@ impl Table {
         self.writer().touched = None;
     }
 
+    /// Makes room in its index for so many entities in all, as far as it may hold them: an index that grows while a million rows come
+    /// is copied a dozen times.
+    pub fn expect(&self, entities: usize) {
+        let most = entities.min(self.room.entities as usize);
+        // A table that evicts holds what it has room for, whatever there is.
+        if !self.room.evicts && most > self.len() {
+            self.slots.pin().reserve(most - self.len());
+        }
+    }
+
     /// From here until [`Table::sweep`], every row put is marked. Marks made before are forgotten.
     pub fn begin_marks(&self) {
         self.writer().marks = Some(Vec::new());

@@ -128,6 +128,14 @@ impl WriteBehind {
         self.mark(Mark::Forget);
     }
 
+    /// So many changes are about to come, and may rest together.
+    pub(crate) fn expect(&self, changes: usize) {
+        let mut pending = self.pending();
+        let most = if pending.may_spill(&self.limits) { changes } else { changes.min(self.limits.rows) };
+        let more = most.saturating_sub(pending.changes.len());
+        pending.changes.reserve(more);
+    }
+
     /// Whether the store failed and nothing is written any more.
     pub(crate) fn has_failed(&self) -> bool {
         self.written.borrow().failed

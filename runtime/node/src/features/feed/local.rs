@@ -59,7 +59,7 @@ async fn read(source: &Source, local: &LocalLink, now_us: TimeUs) -> bool {
             return false;
         }
     };
-    source.begin_resync(ResyncCause::First);
+    source.begin_resync(ResyncCause::First, 0);
     let (mut rows, mut broken) = (0, 0);
     for line in lines(&text) {
         match line {

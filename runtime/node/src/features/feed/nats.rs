@@ -152,7 +152,7 @@ impl<'s> Session<'s> {
             Start::After(seq) => seq,
             Start::Everything(cause) => {
                 source.metrics.resync(cause);
-                source.begin_resync(cause);
+                source.begin_resync(cause, if on_demand { 0 } else { usize::try_from(bucket.keys).unwrap_or(0) });
                 if on_demand {
                     let held = refetch.insert(Refetch::all(source, nats)).left();
                     tracing::info!(view = source.name, ?cause, held, "fetching again what is held");

@@ -48,8 +48,8 @@ impl Source {
         }
     }
 
-    /// All rows come again; until [`Source::end_resync`] the old ones stay.
-    pub(in crate::features) fn begin_resync(&self, cause: ResyncCause) {
+    /// All rows come again, of so many entities as far as that is known; until [`Source::end_resync`] the old ones stay.
+    pub(in crate::features) fn begin_resync(&self, cause: ResyncCause, entities: usize) {
         let mut rows = self.rows();
         rows.resyncing = Some(Resync { cause, must_restart: false, passed: None });
         rows.position = None;
@@ -57,9 +57,13 @@ impl Source {
         if let Some(sights) = &self.sights {
             sights.begin_anew();
         }
-        rows.tables().for_each(Table::begin_marks);
+        for table in rows.tables() {
+            table.begin_marks();
+            table.expect(entities);
+        }
         if let Some(write_behind) = &self.write_behind {
             write_behind.forget();
+            write_behind.expect(entities);
         }
     }
 

@@ -208,7 +208,7 @@ async fn a_resync_takes_what_did_not_come_again_from_memory_and_disk() {
         before.put(entity, r#"{"price":1}"#);
     }
     before.handle.reached(at(3));
-    before.handle.begin_resync(ResyncCause::Recreated);
+    before.handle.begin_resync(ResyncCause::Recreated, 0);
     assert_eq!(before.handle.standing(), Standing::MustResync(ResyncCause::Recreated), "nothing came yet");
     before.put("a", r#"{"price":2}"#);
     before.put("b", "nonsense");
@@ -234,7 +234,7 @@ async fn a_table_attached_during_a_resync_makes_it_start_again() {
     let rig = rig(dir.path()).await;
     let old = rig.view(&["price"]).await;
     rig.put("stale", r#"{"price":1}"#);
-    rig.handle.begin_resync(ResyncCause::Trimmed);
+    rig.handle.begin_resync(ResyncCause::Trimmed, 0);
     rig.put("a", r#"{"price":1}"#);
     let new = rig.view(&["price", "stock"]).await;
     assert!(!rig.handle.end_resync(at(9)).await, "it would leave the stale row in the new table");
@@ -245,7 +245,7 @@ async fn a_table_attached_during_a_resync_makes_it_start_again() {
         Standing::MustResync(ResyncCause::Trimmed),
         "from the start, for the same reason"
     );
-    rig.handle.begin_resync(ResyncCause::Trimmed);
+    rig.handle.begin_resync(ResyncCause::Trimmed, 0);
     rig.put("a", r#"{"price":1}"#);
     assert!(rig.handle.end_resync(at(9)).await);
     for view in [old, new] {
@@ -262,7 +262,7 @@ async fn a_resync_that_was_cut_off_leaves_no_position_on_disk() {
     before.put("a", r#"{"price":1}"#);
     before.handle.reached(at(3));
     assert!(before.handle.flush().await);
-    before.handle.begin_resync(ResyncCause::Away);
+    before.handle.begin_resync(ResyncCause::Away, 0);
     before.put("b", r#"{"price":1}"#);
     before.handle.reached(at(7));
     drop(view);
@@ -331,7 +331,7 @@ async fn a_table_is_synced_when_it_has_the_rows_itself() {
         let new = Arc::clone(&new);
         async move { new.synced(Duration::from_secs(10)).await }
     });
-    rig.handle.begin_resync(ResyncCause::Schema);
+    rig.handle.begin_resync(ResyncCause::Schema, 0);
     rig.put("a", r#"{"price":1,"stock":10}"#);
     assert!(!new.is_synced());
     assert!(rig.handle.end_resync(at(2)).await);
@@ -359,7 +359,7 @@ async fn rows_refused_for_a_limit_come_again_when_the_limit_is_another() {
     // Once all rows were read within the new limits, nothing is missing.
     let raised = limited(dir.path(), 2).await;
     let view = raised.view(&["price"]).await;
-    raised.handle.begin_resync(ResyncCause::Limits);
+    raised.handle.begin_resync(ResyncCause::Limits, 0);
     raised.put("a", r#"{"price":1}"#);
     raised.put("b", r#"{"price":2}"#);
     assert!(raised.handle.end_resync(at(2)).await);

@@ -18,6 +18,14 @@ fn read(table: &Table, entity: &str) -> Option<(TimeUs, Vec<u64>)> {
 }
 
 #[test]
+fn room_is_made_for_what_is_expected_and_no_more_than_it_may_hold() {
+    let table = Table::new(1, Room::entities(10));
+    table.expect(1 << 40);
+    table.put("a", 1, &[1]).unwrap();
+    assert_eq!((table.len(), table.key("a").as_deref(), table.key("b")), (1, Some("a"), None));
+}
+
+#[test]
 fn a_slot_given_to_another_entity_is_noticed() {
     let table = Table::new(3, Room::entities(10));
     table.put("a", 1, &row(3, 1)).unwrap();

@@ -175,7 +175,7 @@ async fn who_is_absent_is_remembered_for_a_while_and_not_without_bound() {
     assert!(view.table.holds("d"), "a put makes it positive at once");
     assert_eq!(seen.sights().absent(), 2);
     assert!(seen.ask("e"));
-    seen.rig.handle.begin_resync(ResyncCause::Recreated);
+    seen.rig.handle.begin_resync(ResyncCause::Recreated, 0);
     assert_eq!(seen.sights().absent(), 0, "another bucket may have it");
     assert!(seen.rig.handle.fetched("e", Ok(None)), "the answer may be from before: it is fetched again");
     assert!(!seen.rig.handle.fetched("e", Ok(row(5, 5))));
@@ -303,7 +303,7 @@ async fn fetching_everything_again_takes_what_is_gone() {
     for (seq, entity) in (1..).zip(["a", "b", "c"]) {
         seen.fetch(entity, 1, seq);
     }
-    seen.rig.handle.begin_resync(ResyncCause::Behind);
+    seen.rig.handle.begin_resync(ResyncCause::Behind, 0);
     let held: BTreeSet<Arc<str>> = seen.rig.handle.held().into_iter().collect();
     assert_eq!(held.len(), 3);
     for entity in held {
