@@ -17,6 +17,7 @@ mod models;
 mod policies;
 mod pour;
 mod rank;
+mod replay;
 mod reused;
 mod rules;
 mod sessions;
@@ -78,7 +79,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 19] = [
+pub const ALL: [Row; 20] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -119,6 +120,7 @@ pub const ALL: [Row; 19] = [
         about: "an experiment that learns over 20 actions, limits over 200 candidates, against the plain best",
         run: |effort| Box::pin(policies::run(effort)),
     },
+    Row { name: "replay", about: "a recorded decision, decided again", run: |effort| Box::pin(replay::run(effort)) },
     Row {
         name: "freshness",
         about: "from a feature's publication to its use by a decision",

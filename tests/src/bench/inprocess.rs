@@ -83,7 +83,7 @@ pub(super) struct Stage {
     pub(super) node: Node,
     active: Arc<Active>,
     views: Vec<View>,
-    _rig: Rig,
+    pub(super) rig: Rig,
 }
 
 /// The views of the active release, read as a decision reads them.
@@ -91,11 +91,16 @@ struct Tables<'a>(&'a [View]);
 
 impl Stage {
     pub(super) async fn start() -> Result<Self> {
+        Self::with("").await
+    }
+
+    /// The same with `more` in its placement.
+    pub(super) async fn with(more: &str) -> Result<Self> {
         let rig = Rig::start().await?;
         for view in 0..world::VIEWS {
             rig.push(&format!("v{view}"), world::rows(view)).await?;
         }
-        let release = rig.deploy(world::shop(&rig.path("bench"))?.folder()).await?;
+        let release = rig.deploy(world::shop_with(&rig.path("bench"), more)?.folder()).await?;
         let node = inprocess::start(&rig.spec("bench")).await?;
         let active = until("the node to run the release", LIMIT, async || {
             let active = node.releases.active();
@@ -108,7 +113,7 @@ impl Stage {
         }
         let full = || views.iter().all(|view| view.len() >= world::SUBJECTS);
         until("the node to hold every row", LIMIT, async || full().then_some(())).await?;
-        Ok(Self { node, active, views, _rig: rig })
+        Ok(Self { node, active, views, rig })
     }
 
     fn gather(&self, effort: Effort) -> Result<Line> {
@@ -130,6 +135,18 @@ impl Stage {
             })
         });
         Ok(Line::time("gather 1,000 features from 4 views", round.quantiles(), round.p50_us, 3.0, "p50"))
+    }
+
+    /// So many decisions on one thread.
+    pub(super) fn round(&self, decisions: usize) -> Round {
+        let subjects: Vec<String> = (0..world::SUBJECTS).map(world::subject_id).collect();
+        Round::run(1, decisions, |_| {
+            let (mut at, subjects) = (0, &subjects);
+            move || {
+                at = (at + 7) % subjects.len();
+                drop(self.node.decider.decide(&request(&subjects[at])));
+            }
+        })
     }
 
     /// Whole decisions on one thread, and on two.

@@ -20,6 +20,11 @@ pub(super) const SUBJECTS: usize = 1_000;
 
 /// The release: placement `hero` runs `rules` and `trees` on a shared row of 1,000 features and three actions.
 pub(super) fn shop(folder: &Path) -> Result<Shop> {
+    shop_with(folder, "")
+}
+
+/// The same with `more` in the placement.
+pub(super) fn shop_with(folder: &Path, more: &str) -> Result<Shop> {
     let shop = Shop::new(folder, "bench")?;
     let mut features = String::new();
     for view in 0..VIEWS {
@@ -29,7 +34,7 @@ pub(super) fn shop(folder: &Path) -> Result<Shop> {
         }
     }
     shop.file("features.toml", features)?;
-    shop.placement("hero", HERO)?;
+    shop.placement("hero", &format!("{HERO}{more}"))?;
     shop.module("rules", &modules::bench_rules()?)?.module("trees", &modules::bench_trees()?)?;
     Ok(shop)
 }

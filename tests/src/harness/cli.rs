@@ -16,6 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Cli {
     nats: Option<String>,
     folder: Option<PathBuf>,
+    limit: Duration,
 }
 
 /// What a command did.
@@ -34,17 +35,22 @@ pub struct Ran {
 impl Cli {
     /// Commands against the core at `nats`.
     pub fn new(nats: impl Into<String>) -> Self {
-        Self { nats: Some(nats.into()), folder: None }
+        Self { nats: Some(nats.into()), folder: None, limit: LIMIT }
     }
 
     /// Commands that need no core.
     pub fn offline() -> Self {
-        Self { nats: None, folder: None }
+        Self { nats: None, folder: None, limit: LIMIT }
     }
 
     /// The same commands in a folder.
     pub fn in_folder(self, folder: &Path) -> Self {
         Self { folder: Some(folder.to_owned()), ..self }
+    }
+
+    /// The same commands, of which each may take so long.
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// Runs `selvedge ARGS`.
@@ -61,7 +67,7 @@ impl Cli {
         if let Some(nats) = &self.nats {
             command.env("SELVEDGE_NATS", nats);
         }
-        let (status, stdout, stderr) = process::run("selvedge", command, LIMIT).await?;
+        let (status, stdout, stderr) = process::run("selvedge", command, self.limit).await?;
         Ok(Ran { code: status.code(), stdout, stderr })
     }
 
