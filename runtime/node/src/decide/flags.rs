@@ -194,6 +194,7 @@ fn is_flag(placement: &Placement) -> bool {
 fn is_static(placement: &Placement) -> bool {
     let Placement {
         key: _,
+        browser: _,
         context: _,
         actions: _,
         candidates,
