@@ -3,8 +3,10 @@
 
 mod aggregates;
 mod bandits;
+mod browser;
 mod canary;
 mod examples;
+mod keys;
 mod lake;
 mod load;
 mod models;
@@ -19,6 +21,7 @@ mod schema;
 mod sessions;
 mod setup;
 mod telemetry;
+mod tls;
 mod views;
 
 use std::sync::{Mutex, PoisonError};

@@ -46,6 +46,8 @@ fn route(path: &str) -> Option<(&'static str, &'static str)> {
         "/v1/decide" => Some(("POST", "/v1/decide")),
         "/v1/decide/batch" => Some(("POST", "/v1/decide/batch")),
         "/v1/events" => Some(("POST", "/v1/events")),
+        "/v1/browser/decide" => Some(("POST", "/v1/browser/decide")),
+        "/v1/browser/events" => Some(("POST", "/v1/browser/events")),
         "/ofrep/v1/evaluate/flags" => Some(("POST", "/ofrep/v1/evaluate/flags")),
         path if path.starts_with("/ofrep/v1/evaluate/flags/") => Some(("POST", "/ofrep/v1/evaluate/flags/{key}")),
         _ => None,

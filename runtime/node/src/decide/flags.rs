@@ -259,6 +259,7 @@ fn is_flag(placement: &Placement) -> bool {
 fn is_fixed(placement: &Placement) -> bool {
     let Placement {
         key: _,
+        browser: _,
         context: _,
         actions: _,
         candidates,
