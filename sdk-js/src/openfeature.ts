@@ -49,7 +49,8 @@ export class SelvedgeProvider implements Provider {
       client.on("stale", failed(ProviderEvents.Stale)),
       client.on("error", failed(ProviderEvents.Error)),
       client.on("change", (flagsChanged) => this.events.emit(ProviderEvents.ConfigurationChanged, { flagsChanged })),
-      client.on("ready", () => {
+      client.on("ready", (state) => {
+        if (state !== "fresh" && state !== "bootstrap") return;
         this.problem = undefined;
         if (this.started) this.events.emit(ProviderEvents.Ready);
       }),

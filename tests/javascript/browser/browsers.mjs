@@ -48,6 +48,8 @@ export async function shop({ connect, pages, folders }) {
     const { pathname } = new URL(request.url, "http://shop");
     const page = pages[pathname];
     response.setHeader("content-security-policy", policy);
+    // A sandboxed page is of no origin.
+    response.setHeader("access-control-allow-origin", "*");
     try {
       if (page !== undefined) {
         const type = TYPES[extname(pathname)] ?? "text/html";

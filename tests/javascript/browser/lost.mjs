@@ -1,10 +1,10 @@
-// Everything goes wrong while a visitor tracks: `lost.mjs EXECUTABLE DIST NODE KEY SEED PAGES`. Requests fail, are answered with errors, or
+// Everything goes wrong while a visitor tracks: `lost.mjs chromium EXECUTABLE DIST NODE KEY SEED PAGES`. Requests fail, are answered with errors, or
 // are taken and their answer lost; the line is cut; tabs are closed at any moment, reloaded, left, crashed. Prints, as its last line, which
 // events must be at the core once, and which may.
 
 import { BLANK, BLANK_JS, chromium, shop, until } from "./browsers.mjs";
 
-const [, , executable, dist, node, key, seed, pages] = process.argv;
+const [, , , executable, dist, node, key, seed, pages] = process.argv;
 /** What a crash can cost, as docs/browser-sdk.md says. */
 const CRASH_MS = 1_000;
 const random = generator(Number(seed) >>> 0);

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { BLANK, BLANK_JS, chromium, firefox, shop, until } from "./browsers.mjs";
 
 const [, , which, executable, dist, node, key] = process.argv;
-const site = await shop({ connect: node, pages: { "/": BLANK, "/blank.js": BLANK_JS }, folders: { "/sdk/": dist } });
+const site = await shop({ connect: `${node} http://127.0.0.1:9`, pages: { "/": BLANK, "/blank.js": BLANK_JS }, folders: { "/sdk/": dist } });
 const browser = await { chromium, firefox }[which](executable);
 const failures = [];
 
@@ -13,18 +13,23 @@ const failures = [];
 async function open() {
   const page = await browser.page();
   page.on("pageerror", (error) => failures.push(String(error)));
-  page.on("console", (message) => void (message.type() === "error" && failures.push(message.text())));
   await page.goto(`${site.origin}/`);
   await until("the SDK to be loaded", () => page.evaluate(() => document.documentElement.dataset.loaded === "yes"));
   return page;
+}
+
+/** What `act` comes to in the page, as JSON: drivers carry objects only so deep. */
+async function inside(page, act, argument) {
+  const text = await page.evaluate(`(async () => JSON.stringify((await (${act})(${JSON.stringify(argument)})) ?? null))()`);
+  return JSON.parse(text);
 }
 
 const options = { baseUrl: node, key, subject: "u-1", context: { country: "DE", cart_value: 120 }, placements: ["hero"], timeoutMs: 5_000 };
 
 // === Decides, is told of as seen once, tracks ===
 
-let page = await open();
-const first = await page.evaluate(async (options) => {
+const page = await open();
+const first = await inside(page, async (options) => {
   const client = (window.client = sdk.createClient(options));
   const early = client.decide("hero", { banner: "code.svg" });
   const state = await client.ready();
@@ -42,7 +47,7 @@ assert.equal(first.flushed, true);
 
 // === Another context, candidates, what is read without having been asked for ===
 
-const second = await page.evaluate(async () => {
+const second = await inside(page, async () => {
   const changed = [];
   client.on("change", (placements) => changed.push(...placements));
   const state = await client.setContext({ country: "DE", cart_value: 0 });
@@ -67,7 +72,7 @@ if (browser.context) {
 
 // === The next page of the same visitor knows what was decided, also without a node ===
 
-const cached = await page.evaluate(async (options) => {
+const cached = await inside(page, async (options) => {
   const cut = sdk.createClient({ ...options, baseUrl: "http://127.0.0.1:9", timeoutMs: 300 });
   const state = await cut.ready();
   const decision = cut.decide("hero", { banner: "code.svg" });
@@ -80,7 +85,5 @@ await page.evaluate(() => client.close());
 await page.close();
 await browser.close();
 await site.close();
-// The browser itself reports what it could not reach.
-const ours = failures.filter((text) => !/Failed to load resource|ERR_|NetworkError|Cross-Origin|EventSource|can.t establish/.test(text));
-assert.deepEqual(ours, []);
+assert.deepEqual(failures, []);
 console.log(JSON.stringify({ hero: first.decision.decisionId, subject: first.ids.subject, tracked: browser.context ? [1, 2, 3] : [1, 2] }));
