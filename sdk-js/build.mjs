@@ -22,7 +22,7 @@ const BARS = { "esm/index.js": 7 * 1024, "iife/selvedge.js": 7 * 1024, "esm/open
 
 /** Names that the files of one bundle call each other by: no one outside sees them, so they may be short. */
 const INTERNAL = [
-  ...["settled", "instant", "sealed", "dirty", "lines", "chars", "drain", "waits", "arrive", "leave", "baseUrls", "keep"],
+  ...["settled", "instant", "sealed", "dirty", "lines", "chars", "drain", "arrive", "leave", "baseUrls", "keep"],
   ...["problem", "forget", "renew", "once", "want", "begin", "runs", "become", "beside", "hint", "member", "entry", "begun", "scope"],
   ...["passing", "retryAfterMs", "started"],
 ];

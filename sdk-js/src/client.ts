@@ -54,6 +54,8 @@ export function createClient(options: Options): Client {
   let iso = "";
   let engine: Engine = remote(net, set.decidePath);
   let instant = false;
+  /** Whether something was told since the last question. */
+  let news = false;
   let context = set.context;
   let consent = set.consent;
   let closed = false;
@@ -68,7 +70,12 @@ export function createClient(options: Options): Client {
     instant: () => instant,
     update: (release) => engine.update(release),
     subject: who.subject,
-    settled: () => (events.waits() ? within(SETTLE_MS, events.drain(), false) : Promise.resolve()),
+    async settled() {
+      if (!news) return;
+      news = false;
+      // What a session's events come to is counted by the node.
+      await within(SETTLE_MS, events.drain().then(() => engine.update()).catch(() => {}), undefined);
+    },
     emit,
     keep: () => (consent === "granted" ? store : undefined),
     scope,
@@ -98,6 +105,7 @@ export function createClient(options: Options): Client {
       return warn("event_not_json", `event ${event} is no JSON: ${(error as Error).message}`);
     }
     events.push(line);
+    news = true;
     engine.observe({ event, subject, session, timestamp, properties });
   }
 
@@ -169,10 +177,10 @@ export function createClient(options: Options): Client {
   }
 
   const visible = () => globalThis.document?.visibilityState !== "hidden";
-  const news = stream(net, set.beside, held.runs);
+  const releases = stream(net, set.beside, held.runs);
 
   function listen(): void {
-    if (set.streaming !== false && !closed) news.open();
+    if (set.streaming !== false && !closed) releases.open();
   }
 
   function happened({ type, persisted }: Event & { persisted?: boolean }): void {
@@ -188,7 +196,7 @@ export function createClient(options: Options): Client {
       if (type === "pagehide") each.leave();
     }
     if (seen) listen();
-    else news.close();
+    else releases.close();
   }
 
   async function flush(): Promise<boolean> {
@@ -260,7 +268,7 @@ export function createClient(options: Options): Client {
     async close() {
       if (closed) return;
       closed = true;
-      news.close();
+      releases.close();
       held.close();
       for (const name of marks) removeEventListener(name, happened);
       await flush();

@@ -89,8 +89,6 @@ export class Failure extends Error {
     readonly passing: boolean,
     /** How long the node asks to wait, in milliseconds. */
     readonly retryAfterMs?: number,
-    /** Which part of the question is meant. */
-    readonly field?: string,
   ) {
     super(message);
   }

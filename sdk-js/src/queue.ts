@@ -35,8 +35,6 @@ export interface Queue {
   push(line: string): void;
   /** Sends until nothing waits or something fails; whether nothing waits. */
   drain(): Promise<boolean>;
-  /** Whether something waits. */
-  waits(): boolean;
   consent(to: Consent): void;
   /** The page is hidden: written down, and sent without waiting for an answer. */
   hide(): void;
@@ -188,7 +186,6 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
 
   return {
     drain,
-    waits: () => batches.length > 0 && state === "granted" && !refused,
     push(line) {
       if (state === "denied") return;
       const chars = line.length;

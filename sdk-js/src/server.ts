@@ -2,7 +2,7 @@
 // the server, tells what was seen.
 
 import { asks, isDecision, isEntry, read, type Held } from "./decision.js";
-import { Failure, type DecideAnswer, type WireEntry } from "./engine.js";
+import type { DecideAnswer, Failure, WireEntry } from "./engine.js";
 import { mint } from "./identity.js";
 import { json, transport } from "./transport.js";
 import type { Ask, Bootstrap, Context, Decision, Json, Problem } from "./types.js";
@@ -18,11 +18,11 @@ const SESSION_S = 1_800;
 export interface ServerOptions {
   /** Where a node answers. Of several, the next is tried when one does not answer. */
   baseUrl: string | readonly string[];
-  /** A server key with the scope `decide`, or a publishable key; a node without keys needs none. */
+  /** A publishable key, best one of its own: its rate bounds what all visitors of this server ask together. */
   key?: string;
   /** How long a page waits for its decisions, in milliseconds: 300 unless said. */
   timeoutMs?: number;
-  /** The path that decides: `/v1/decide/batch`, or `/v1/browser/decide` with a publishable key. */
+  /** The path that decides: `/v1/browser/decide`, as for pages, so that what the page gets is what it would have asked for. */
   decidePath?: string;
 }
 
@@ -64,33 +64,15 @@ export interface Server {
 
 export function createServer(options: ServerOptions): Server {
   const warn = warner();
-  const { key, timeoutMs = 300 } = options;
-  const publishable = key?.startsWith("pk_");
-  const path = options.decidePath ?? (publishable ? "/v1/browser/decide" : "/v1/decide/batch");
+  const { key, timeoutMs = 300, decidePath = "/v1/browser/decide" } = options;
   const baseUrls = [options.baseUrl].flat().map((base) => String(base).replace(/\/$/, ""));
-  const net = transport({ baseUrls, key: publishable ? key : undefined, timeoutMs });
-  const headers: Record<string, string> = key && !publishable ? { authorization: `Bearer ${key}` } : {};
+  const net = transport({ baseUrls, key, timeoutMs });
 
-  async function answer(request: PageRequest, placements: Ask[]): Promise<WireEntry[]> {
+  async function ask(request: PageRequest, placements: Ask[]): Promise<WireEntry[]> {
     const { subject, session, context, distinct, tzOffsetMin } = request;
     const body = JSON.stringify({ subject, session, context, distinct, tz_offset_min: tzOffsetMin, placements });
-    const { decisions } = (await net.send(path, { body, headers }, json("decisions"))) as DecideAnswer;
-    return decisions.filter(isEntry);
-  }
-
-  /** `/v1/decide/batch` refuses a page for one wrong placement: the others are asked for without it. */
-  async function all(request: PageRequest, placements: Ask[]): Promise<WireEntry[]> {
-    if (!placements.length) return [];
-    try {
-      return await answer(request, placements);
-    } catch (error) {
-      const { field, code, message } = error as Failure;
-      const at = Number(/^placements\[(\d+)\]/.exec(field ?? "")?.[1] ?? NaN);
-      const wrong = placements[at];
-      if (!wrong) throw error;
-      const rest = await all(request, placements.filter((_, each) => each !== at));
-      return [...rest, { placement: wrong.placement, error: { code, message } }];
-    }
+    const answer: DecideAnswer = await net.send(decidePath, { body }, json("decisions"));
+    return answer.decisions.filter(isEntry);
   }
 
   return {
@@ -100,7 +82,7 @@ export function createServer(options: ServerOptions): Server {
       const seen = new Set<string>();
       let problem: Problem | undefined;
       try {
-        for (const entry of await all(request, placements)) {
+        for (const entry of await ask(request, placements)) {
           held.set(entry.placement, { entry, source: "fresh" });
           if (!isDecision(entry)) warn(`${entry.placement}_${entry.error.code}`, `${entry.placement} is not decided: ${entry.error.message}`);
         }

@@ -1,7 +1,7 @@
 // How an open page learns that another release runs: a stream of events, or asking now and then where that does not work. Owns neither
 // what is done about it, nor the jitter, which is the node's.
 
-import type { Transport } from "./transport.js";
+import { json, type Transport } from "./transport.js";
 import { parse } from "./store.js";
 
 /** The node says hello at once; a proxy that keeps answers back does not let it through. */
@@ -46,12 +46,8 @@ export function stream(transport: Transport, beside: (name: string) => string, t
       async () => {
         const mine = timer;
         try {
-          // The browser keeps the answer and its ETag; a release that did not change is a 304 that we see as 200.
-          const read = async (response: Response) => {
-            await response.arrayBuffer();
-            return response.headers.get("x-selvedge-release");
-          };
-          const release = await transport.send(beside("release"), { method: "GET" }, read);
+          // The browser keeps the answer and asks by its ETag: a release that did not change costs a 304, which we see as 200.
+          const { release } = await transport.send(beside("release"), { method: "GET" }, json("release"));
           if (release && timer === mine) told(release);
         } catch {
           // The next question may be answered.

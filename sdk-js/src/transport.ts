@@ -23,7 +23,6 @@ export interface Sent {
   method?: "GET" | "POST";
   body?: BodyInit;
   query?: Record<string, string>;
-  headers?: Record<string, string>;
 }
 
 /** How long to wait after so many failures in a row: as the node says, else longer and longer, and never all pages at once. */
@@ -54,8 +53,8 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses): Transport {
       stop.abort();
     }, timeoutMs / baseUrls.length);
     try {
-      const { method = "POST", body, headers } = init;
-      const response = await fetch(address, { method, body, headers, signal: stop.signal, credentials: "omit" });
+      const { method = "POST", body } = init;
+      const response = await fetch(address, { method, body, signal: stop.signal, credentials: "omit" });
       if (!response.ok && response.status !== 304) throw await refusal(response);
       return await read(response);
     } catch (error) {
@@ -108,11 +107,11 @@ function foreign(response: Response): Failure {
 
 async function refusal(response: Response): Promise<Failure> {
   const { status, headers } = response;
-  const { code, message, field } = parse(await response.text())?.error ?? {};
+  const { code, message } = parse(await response.text())?.error ?? {};
   if (!code) return foreign(response);
   // The handshake: a node that does not speak this protocol says which ones it speaks.
   const hint = status === 426 ? `: this is @selvedge/sdk for protocol ${PROTOCOL}, take the version that goes with the node` : "";
   const passing = status >= 500 || status === 429 || status === 408;
   const retryAfterMs = Math.min(Number(headers.get("retry-after")) * 1000, RETRY_AFTER_MOST_MS) || undefined;
-  return new Failure(code, `${message}${hint}`, passing, retryAfterMs, field);
+  return new Failure(code, `${message}${hint}`, passing, retryAfterMs);
 }

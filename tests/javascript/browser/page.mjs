@@ -73,7 +73,7 @@ if (browser.context) {
 // === The next page of the same visitor knows what was decided, also without a node ===
 
 const cached = await inside(page, async (options) => {
-  const cut = sdk.createClient({ ...options, baseUrl: "http://127.0.0.1:9", timeoutMs: 300 });
+  const cut = sdk.createClient({ ...options, baseUrl: "http://127.0.0.1:9", timeoutMs: 300, streaming: false });
   const state = await cut.ready();
   const decision = cut.decide("hero", { banner: "code.svg" });
   await cut.close();
