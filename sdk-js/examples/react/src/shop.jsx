@@ -17,7 +17,7 @@ function Hero() {
 }
 
 export function Shop() {
-  const { setContext } = useContextMutator();
+  const { setContext } = useContextMutator({ defaultContext: true });
   return (
     <Suspense fallback={<h1>…</h1>}>
       <Hero />
