@@ -5,7 +5,7 @@
 //   node build.mjs --modules    also each source alone, into dist/modules, for unit tests
 
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,7 +16,7 @@ const root = dirname(fileURLToPath(import.meta.url));
 const dist = join(root, "dist");
 const entries = Object.keys(JSON.parse(readFileSync(join(root, "package.json"))).exports)
   .map((path) => (path === "." ? "index" : path.slice(2)))
-  .filter((name) => readdirSync(join(root, "src")).includes(`${name}.ts`));
+  .filter((name) => existsSync(join(root, "src", `${name}.ts`)));
 /** The most that a file may have, gzipped. */
 const BARS = { "esm/index.js": 7 * 1024, "iife/selvedge.js": 7 * 1024, "esm/openfeature.js": 2 * 1024 };
 

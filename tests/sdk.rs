@@ -42,7 +42,8 @@ async fn page_in(browser: &str) -> Result<()> {
     let rig = Rig::start().await?;
     let node = page::node(&rig).await?;
     let Some(told) = pages.run("page.mjs", browser, node.http, &[], LIMIT).await? else { return Ok(()) };
-    let tracked: Vec<u64> = told["tracked"].as_array().context("nothing tracked")?.iter().filter_map(Value::as_u64).collect();
+    let tracked: Vec<u64> =
+        told["tracked"].as_array().context("nothing tracked")?.iter().filter_map(Value::as_u64).collect();
     let (stream, times) = page::counted(&rig, &tracked).await?;
     for n in &tracked {
         ensure!(times.get(n) == Some(&1), "event {n} was counted {:?} times: {times:?}", times.get(n));
