@@ -246,8 +246,11 @@ export function createClient(options: Options): Client {
     },
     identify(subject, traits = {}) {
       const before = who.subject();
-      who.become(subject === null || subject === undefined ? null : String(subject));
-      if (subject !== null) tell("identify", { ...traits, anonymous_id: before });
+      const next = subject === null || subject === undefined ? undefined : String(subject);
+      // Said again on every page, it is no news.
+      if (next === before) return ready;
+      who.become(next);
+      if (next) tell("identify", { ...traits, anonymous_id: before });
       return held.renew(undefined, true);
     },
     setConsent(to) {

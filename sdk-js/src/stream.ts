@@ -20,8 +20,12 @@ export function stream(transport: Transport, beside: (name: string) => string, t
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   function listen(): void {
-    if (typeof EventSource === "undefined") return poll();
-    source = new EventSource(transport.url(beside("stream")));
+    try {
+      source = new EventSource(transport.url(beside("stream")));
+    } catch {
+      // There is none here, or the address is no address.
+      return poll();
+    }
     timer = setTimeout(instead, HELLO_MS);
     const heard = (event: MessageEvent) => {
       clearTimeout(timer);

@@ -75,6 +75,7 @@ await check("a node without a release", { ...memory, baseUrl: impostors.busy.bas
 await check("nonsense", { ...memory, baseUrl: impostors.odd.base }, { ready: "fresh" });
 await check("nobody", { ...memory, baseUrl: "http://127.0.0.1:9" }, { warning: /cannot be reached.*\[unreachable\]$/ });
 await check("an address that fails before one that answers", { ...memory, baseUrl: ["http://127.0.0.1:9", node] }, { ready: "fresh", value: "dark", flushed: true });
+await check("an address that is none", { ...memory, baseUrl: "https://", streaming: true }, { warning: /cannot be reached.*\[unreachable\]$/ });
 await check("no placement of that name", { ...memory, baseUrl: node, placements: ["them"] }, { ready: "fresh", warning: /them is not decided.*unknown_placement\]$/ });
 
 // === What blocks trackers: one path fails, another does not ===
