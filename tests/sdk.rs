@@ -78,6 +78,12 @@ fn what_is_wrong_is_a_warning() -> Result<()> {
     crate::alone(script("wrong.mjs"))
 }
 
+/// A page that comes back out of the browser's cache of pages goes on, and tells everything once.
+#[test]
+fn a_page_that_comes_back() -> Result<()> {
+    crate::alone(script("restored.mjs"))
+}
+
 async fn script(name: &str) -> Result<()> {
     let Some(pages) = Pages::find()? else { return Ok(()) };
     let rig = Rig::start().await?;

@@ -55,7 +55,7 @@ export function meant(options: Options, warn: Warn): Meant {
     consent: said.consent ?? (privacy ? "denied" : "granted"),
     decidePath,
     eventsPath,
-    beside: (name) => decidePath.slice(0, decidePath.lastIndexOf("/") + 1) + name,
+    beside: (name) => (name === "decide" ? decidePath : decidePath.slice(0, decidePath.lastIndexOf("/") + 1) + name),
   };
 }
 

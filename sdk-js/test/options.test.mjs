@@ -27,7 +27,7 @@ test("whatever is said, there are options", () => {
 
 test("stream, release and records are neighbours of the path that decides", () => {
   const { beside, eventsPath } = meant({ baseUrl: "https://a.example", decidePath: "/s/d", eventsPath: "/e" }, () => {});
-  assert.deepEqual([beside("stream"), eventsPath], ["/s/stream", "/e"]);
+  assert.deepEqual([beside("stream"), beside("decide"), eventsPath], ["/s/stream", "/s/d", "/e"]);
 });
 
 test("a bootstrap of another shape, version or person is none", () => {

@@ -76,6 +76,7 @@ await check("nonsense", { ...memory, baseUrl: impostors.odd.base }, { ready: "fr
 await check("nobody", { ...memory, baseUrl: "http://127.0.0.1:9" }, { warning: /cannot be reached.*\[unreachable\]$/ });
 await check("an address that fails before one that answers", { ...memory, baseUrl: ["http://127.0.0.1:9", node] }, { ready: "fresh", value: "dark", flushed: true });
 await check("an address that is none", { ...memory, baseUrl: "https://", streaming: true }, { warning: /cannot be reached.*\[unreachable\]$/ });
+await check("HTML where Wasm was expected", { ...memory, baseUrl: node, engine: "local", wasm: `${site.origin}/` }, { ready: "fresh", value: "dark", warning: /the node decides.*\[local_engine\]$/ });
 await check("no placement of that name", { ...memory, baseUrl: node, placements: ["them"] }, { ready: "fresh", warning: /them is not decided.*unknown_placement\]$/ });
 
 // === What blocks trackers: one path fails, another does not ===
