@@ -180,7 +180,7 @@ export function createClient(options: Options): Client {
   const releases = stream(net, set.beside, held.runs);
 
   function listen(): void {
-    if (set.streaming !== false && !closed) releases.open();
+    if (set.streaming !== false && !closed && set.baseUrls[0]) releases.open();
   }
 
   function happened({ type, persisted }: Event & { persisted?: boolean }): void {

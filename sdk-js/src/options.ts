@@ -27,10 +27,7 @@ export function meant(options: Options, warn: Warn): Meant {
     .flat()
     .filter((base) => /^https?:\/\/./.test(base))
     .map((base) => base.replace(/\/$/, ""));
-  if (!baseUrls.length) {
-    wrong("baseUrl", `is ${JSON.stringify(said.baseUrl)}, expected an address such as "https://edge.shop.example"`);
-    baseUrls.push(globalThis.location?.origin ?? "http://localhost");
-  }
+  if (!baseUrls.length) wrong("baseUrl", `is ${JSON.stringify(said.baseUrl)}, expected an address such as "https://edge.shop.example"`);
 
   const text = (value: unknown) => (value ? String(value) : undefined);
   const key = text(said.key);

@@ -137,7 +137,8 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
 
   /** After a failure: whether to go on with the next batch. */
   function settle(first: Batch, failure: Failure): boolean {
-    warn(`${lane.name}_${failure.code}`, `${lane.what} are not sent: ${failure.message}${failure.passing ? lane.hint : ""}`);
+    // A page whose decisions failed for the same reason was told.
+    warn(failure.code, `${lane.what} are not sent: ${failure.message}${failure.passing ? lane.hint : ""}`);
     if (failure.passing) {
       clearTimeout(sending);
       sending = undefined;
@@ -154,7 +155,7 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
   }
 
   function told(rejected: { code: string; message: string }[]): void {
-    for (const { code, message } of rejected) warn(`${lane.name}_rejected_${code}`, `rejected among the ${lane.what}: ${message}`);
+    for (const { code, message } of rejected) warn(`rejected_${code}`, `rejected among the ${lane.what}: ${message}`);
   }
 
   /** Holds a lock as long as the page lives, by which others see that its batches are somebody's. */
@@ -190,7 +191,7 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
       if (state === "denied") return;
       const chars = line.length;
       if (chars > LINE_CHARS || total + chars > QUEUE_CHARS) {
-        return warn(`${lane.name}_full`, `some ${lane.what} are dropped: longer than ${LINE_CHARS} characters, or too many that wait`);
+        return warn("queue_full", `some ${lane.what} are dropped: longer than ${LINE_CHARS} characters, or too many that wait`);
       }
       const last = batches[batches.length - 1];
       if (last && !last.sealed && last.lines.length < BATCH_LINES && last.chars + chars <= BATCH_CHARS) {

@@ -71,7 +71,8 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses): Transport {
   return {
     url,
     async send(path, init, read) {
-      let failure: unknown;
+      // Said once with the options, under this code.
+      let failure: unknown = new Failure("option_baseUrl", "there is no address", false);
       for (const _ of baseUrls) {
         const used = at;
         try {

@@ -14,7 +14,7 @@ function check(options, expected, warnings = []) {
 test("addresses", () => {
   check({ baseUrl: "https://edge.example/" }, { baseUrls: ["https://edge.example"] });
   check({ baseUrl: ["https://a.example", "https://b.example/x/"] }, { baseUrls: ["https://a.example", "https://b.example/x"] });
-  for (const baseUrl of [undefined, null, "", "ftp://a", 7, [], {}]) check({ baseUrl }, { baseUrls: ["http://localhost"] }, ["option_baseUrl"]);
+  for (const baseUrl of [undefined, null, "", "ftp://a", 7, [], {}]) check({ baseUrl }, { baseUrls: [] }, ["option_baseUrl"]);
 });
 
 test("whatever is said, there are options", () => {
