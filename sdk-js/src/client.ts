@@ -37,11 +37,11 @@ export function createClient(options: Options): Client {
   const store = openStore(set.storage, warn);
   const net = transport(set);
   const who = identity(set, start ?? {}, store, now, set.consent);
-  const lane = (name: string, path: string, member: string, what: string, hint = "") =>
-    queue({ name, path, member, what, hint }, scope, store, net, set.consent, mint, warn);
+  const lane = (name: string, path: string, member: string, most: number, what: string, hint = "") =>
+    queue({ name, path, member, most, what, hint }, scope, store, net, set.consent, mint, warn);
   const blocked = ". If decisions arrive, something blocks this path: set eventsPath";
-  const events = lane("e", set.eventsPath, "batch", "events", blocked);
-  const records = lane("r", set.beside("records"), "records", "records of decisions");
+  const events = lane("e", set.eventsPath, "batch", 10_000, "events", blocked);
+  const records = lane("r", set.beside("records"), "records", 60_000, "records of decisions");
   const lanes = [events, records];
   const listeners = new Map<string, Set<(told: any) => void>>();
   /** What was read, by decision and, the last one, by placement. */

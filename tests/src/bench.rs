@@ -1,7 +1,7 @@
 //! The benchmarks: every bar of the speed table, measured beside its floor in the same run, since absolute times of a shared
 //! machine say little. Medians over rounds. A row that misses its bar is printed as it is.
 
-mod browser;
+mod browser_client;
 mod build;
 mod capacity;
 mod events;
@@ -164,9 +164,9 @@ pub const ALL: [Row; 21] = [
         run: |effort| Box::pin(start::run(effort)),
     },
     Row {
-        name: "browser",
+        name: "browser_client",
         about: "the browser SDK in Chromium: 10,000 track() on the main thread, a decision beside its bare request",
-        run: |effort| Box::pin(browser::run(effort)),
+        run: |effort| Box::pin(browser_client::run(effort)),
     },
     Row {
         name: "build",

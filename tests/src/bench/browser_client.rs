@@ -16,12 +16,12 @@ const TRACK_US: f64 = 50_000.0;
 const OWN_US: f64 = 1_000.0;
 
 pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
-    let pages = Pages::find()?.context("no SDK and no browser's driver here: `./x bench browser` installs them")?;
+    let pages = Pages::find()?.context("no SDK and no browser's driver here: `./x bench browser_client` installs them")?;
     let rig = Rig::start().await?;
     let node = page::node(&rig).await?;
     let rounds = if effort.quick { 1 } else { effort.rounds };
     let told = pages.run("speed.mjs", "chromium", node.http, &[rounds.to_string()], LIMIT).await?;
-    let told = told.context("no Chromium here: `./x bench browser` installs it")?;
+    let told = told.context("no Chromium here: `./x bench browser_client` installs it")?;
     let sorted = |key: &str| -> Result<Vec<f64>> {
         let list = told[key].as_array().with_context(|| format!("no {key:?} in {told}"))?;
         let mut list: Vec<f64> = list.iter().filter_map(Value::as_f64).collect();
