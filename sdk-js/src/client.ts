@@ -54,7 +54,7 @@ export function createClient(options: Options): Client {
   let iso = "";
   let engine: Engine = remote(net, set.decidePath);
   let instant = false;
-  /** Whether something was told since the last question. */
+  /** Whether something was tracked since the last question. */
   let news = false;
   let context = set.context;
   let consent = set.consent;
@@ -105,7 +105,6 @@ export function createClient(options: Options): Client {
       return warn("event_not_json", `event ${event} is no JSON: ${(error as Error).message}`);
     }
     events.push(line);
-    news = true;
     engine.observe({ event, subject, session, timestamp, properties });
   }
 
@@ -160,7 +159,7 @@ export function createClient(options: Options): Client {
   /** Decides in the page from now on; if it cannot, the node goes on deciding. */
   async function local(): Promise<void> {
     try {
-      if (!set.wasm) throw new Error('engine: "local" needs the decision core, as option wasm');
+      if (!set.wasm) throw new Error("option wasm is missing");
       // @ts-ignore
       const { createEngine } = await import("./local.js");
       engine = await createEngine({
@@ -215,7 +214,7 @@ export function createClient(options: Options): Client {
     ready: () => ready,
     decide(placement, fallback) {
       const name = String(placement);
-      if (!held.of(name)) held.want({ placement: name });
+      held.want({ placement: name });
       return show(name, fallback, held.of(name));
     },
     async decideAsync(placement, fallback) {
@@ -230,7 +229,7 @@ export function createClient(options: Options): Client {
       return Object.fromEntries(all.map(({ placement }) => [placement, show<Json>(placement, null, held.of(placement))]));
     },
     async rank(placement, candidates, count) {
-      const given = [...(candidates ?? [])].map(String);
+      const given = Array.from(candidates ?? [], String);
       const found = await held.once({ placement: String(placement), candidates: given, slots: count });
       const decision = show<Json>(String(placement), null, found);
       return found && isDecision(found.entry) ? decision : { ...decision, ids: given.slice(0, count) };
@@ -241,8 +240,9 @@ export function createClient(options: Options): Client {
     },
     refresh: (placements) => held.renew(placements && asks(placements)),
     track(event, properties = {}, cause?: Cause) {
-      if (typeof event !== "string" || !event) return warn("event_name", "track() was called without the name of an event");
+      if (typeof event !== "string" || !event) return warn("event_name", "track() without the name of an event");
       tell(event, properties, cause ? follows(cause) : undefined);
+      news = true;
     },
     identify(subject, traits = {}) {
       const before = who.subject();

@@ -137,7 +137,7 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
   /** After a failure: whether to go on with the next batch. */
   function settle(first: Batch, failure: Failure): boolean {
     // A page whose decisions failed for the same reason was told.
-    warn(failure.code, `${lane.what} are not sent: ${failure.message}${failure.passing ? lane.hint : ""}`);
+    warn(failure.code, `${lane.what} are not sent: ${failure.message}${failure.code === "unreachable" ? lane.hint : ""}`);
     if (failure.passing) {
       clearTimeout(sending);
       sending = undefined;
@@ -190,7 +190,7 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
       if (state === "denied") return;
       const chars = line.length;
       if (chars > lane.most || total + chars > QUEUE_CHARS) {
-        return warn("queue_full", `some ${lane.what} are dropped: longer than ${lane.most} characters, or too many that wait`);
+        return warn("queue_full", `${lane.what} are dropped: too long, or too many that wait`);
       }
       const last = batches[batches.length - 1];
       if (last && !last.sealed && last.lines.length < BATCH_LINES && last.chars + chars <= lane.most) {
