@@ -160,7 +160,7 @@ export function createClient(options: Options): Client {
   async function local(): Promise<void> {
     try {
       if (!set.wasm) throw new Error("option wasm is missing");
-      // @ts-ignore
+      // @ts-ignore: a build without the engine has no such source.
       const { createEngine } = await import("./local.js");
       engine = await createEngine({
         request: (name: string, init: EngineRequest = {}) => net.send(set.beside(name), { method: "GET", ...init }, async (response) => response),

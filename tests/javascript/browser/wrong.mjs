@@ -28,10 +28,11 @@ const impostors = {
   busy: await server(503, "application/json", error("not_ready", "no release yet")),
   odd: await server(200, "application/json", '{"decisions":[null,{"placement":"hero"},7]}'),
 };
+const SNIPPET = `<!doctype html><html lang="en"><title>Shop</title><script src="/sdk/iife/snippet.js" data-hide="#hero" data-hide-2="p" data-hide-3="::bad(" data-timeout="1500"></script><h1 id="hero">Hero</h1><p>List</p><em>All else</em></html>`;
 const connect = [node, "http://127.0.0.1:9", ...Object.values(impostors).map((each) => each.base)].join(" ");
 const site = await shop({
   connect,
-  pages: { "/": BLANK, "/blank.js": BLANK_JS, "/sandboxed": sandboxed },
+  pages: { "/": BLANK, "/blank.js": BLANK_JS, "/sandboxed": sandboxed, "/snippet": SNIPPET },
   folders: { "/sdk/": dist },
 });
 const browser = await chromium(executable);
@@ -117,6 +118,22 @@ const ahead = async (page) => {
   await page.clock.install({ time: Date.now() + 86_400_000 });
 };
 await check("the clock is a day ahead", { key, baseUrl: node }, { ready: "fresh", value: "dark", before: ahead, flushed: true });
+
+// === A page that never reveals what the snippet hides ===
+
+const hiding = await browser.page();
+const refused = [];
+hiding.on("console", (message) => refused.push(message.text()));
+await hiding.goto(`${site.origin}/snippet`);
+const opacity = (selector) => hiding.evaluate((selector) => getComputedStyle(document.querySelector(selector)).opacity, selector);
+assert.deepEqual([await opacity("h1"), await opacity("p"), await opacity("em")], ["0", "0", "1"]);
+await hiding.evaluate(() => selvedgeReveal("#hero"));
+assert.deepEqual([await opacity("h1"), await opacity("p")], ["1", "0"]);
+await until("the hard limit", async () => (await opacity("p")) === "1");
+assert.equal(await hiding.evaluate(() => document.adoptedStyleSheets.length), 0);
+const own = refused.filter((text) => !/favicon|404/.test(text));
+assert.ok(own.length === 1 && /"::bad\(" hides nothing/.test(own[0]), own.join("\n"));
+await hiding.close();
 
 // === What the visitor wants ===
 
