@@ -18,6 +18,7 @@ mod publishing;
 mod recorded;
 mod rules;
 mod schema;
+mod sdk;
 mod sessions;
 mod setup;
 mod telemetry;
@@ -63,4 +64,4 @@ macro_rules! proofs {
     };
 }
 
-proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay off_policy gate assignment propensities bandits availability lake models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }
+proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay off_policy gate assignment propensities bandits availability lake browser_lost models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }

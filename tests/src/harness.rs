@@ -10,6 +10,7 @@ pub mod inprocess;
 pub mod lake;
 pub mod nats;
 pub mod node;
+pub mod page;
 pub mod process;
 pub mod proxy;
 pub mod random;

@@ -4,6 +4,7 @@
 mod assignment;
 mod availability;
 mod bandits;
+mod browser_lost;
 mod chaos;
 mod chi;
 mod clone;
@@ -79,7 +80,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
 
 /// Every proof, in the order in which they run.
-pub const ALL: [Proof; 26] = [
+pub const ALL: [Proof; 27] = [
     Proof {
         name: "swap",
         about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
@@ -184,6 +185,11 @@ pub const ALL: [Proof; 26] = [
         name: "lake",
         about: "landed by a command that is killed at random: every item is in the lake once, also as DuckDB counts",
         run: |scale| Box::pin(lake::run(scale)),
+    },
+    Proof {
+        name: "browser_lost",
+        about: "pages whose requests fail, whose tabs are closed and crash: every tracked event is at the core once",
+        run: |scale| Box::pin(browser_lost::run(scale)),
     },
     Proof {
         name: "models_xgboost",

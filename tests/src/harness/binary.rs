@@ -57,6 +57,21 @@ pub fn javascript(name: &str) -> Result<Option<(PathBuf, PathBuf)>> {
     Ok(program.zip(packages.filter(|folder| folder.join("node_modules").is_dir())))
 }
 
+/// The folder of the browser SDK as `./x` built it, with `dist` in it; none where a test runs without `./x` on a machine that never did.
+pub fn sdk() -> Result<Option<PathBuf>> {
+    Ok(javascript("sdk")?.map(|(_, folder)| folder).filter(|folder| folder.join("dist").is_dir()))
+}
+
+/// The browser called `name`, `chromium` or `firefox`, that `./x` found; none where a test runs without `./x` on a machine that never
+/// did.
+pub fn browser(name: &str) -> Result<Option<PathBuf>> {
+    if let Some(path) = std::env::var_os(format!("SELVEDGE_{}", name.to_uppercase())) {
+        return Ok(Some(path.into()));
+    }
+    let found = profile_folder()?.parent().map(|target| target.join("tools").join(name));
+    Ok(found.filter(|path| path.exists()))
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,0 +1,12 @@
+// The page starts from what the server decided: no second request, and what was shown is told once.
+
+import { createClient } from "/sdk.js";
+
+const client = createClient({
+  baseUrl: "http://127.0.0.1:7070",
+  bootstrap: document.getElementById("selvedge").textContent,
+});
+const hero = client.decide("home-hero", { title: "Welcome" });
+const title = document.getElementById("hero");
+title.dataset.source = hero.source;
+title.onclick = () => client.track("select_promotion", {}, { decision: hero });

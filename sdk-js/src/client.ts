@@ -1,0 +1,282 @@
+// The client of a page: who reads and who is told. The one file that wires the others; each of them owns its own trouble, and this one
+// keeps all of it away from the caller.
+
+import { answers } from "./answers.js";
+import { asks, isDecision, read, type Held } from "./decision.js";
+import type { Engine, EngineRequest, WireDecision } from "./engine.js";
+import { identity, mint } from "./identity.js";
+import { meant } from "./options.js";
+import { queue } from "./queue.js";
+import { remote } from "./remote.js";
+import { openStore } from "./store.js";
+import { stream } from "./stream.js";
+import { transport } from "./transport.js";
+import type { Cause, Client, Decision, Happenings, Json, Options, Ready } from "./types.js";
+import { call, warner, within } from "./manners.js";
+
+/** How long a question waits for the events before it to be taken, so that the answer knows them. */
+const SETTLE_MS = 250;
+/** How many decisions that were read are remembered, for what they bring. */
+const READ_MOST = 500;
+
+/** What of an event is not said by its name and properties. */
+interface Told {
+  messageId?: string;
+  decision_id?: string;
+  item?: string;
+  token?: string;
+}
+
+/** The client of a page. Whatever is wrong with the options or the network: defaults, and one warning on the console. */
+export function createClient(options: Options): Client {
+  const warn = warner();
+  const set = meant(options, warn);
+  const start = set.bootstrap;
+  const now = () => Date.now();
+  const scope = set.key ?? "";
+  const store = openStore(set.storage, warn);
+  const net = transport(set);
+  const who = identity(set, start ?? {}, store, now, set.consent);
+  const lane = (name: string, path: string, member: string, most: number, what: string, hint = "") =>
+    queue({ name, path, member, most, what, hint }, scope, store, net, set.consent, mint, warn);
+  const blocked = ". If decisions arrive, something blocks this path: set eventsPath";
+  const events = lane("e", set.eventsPath, "batch", 10_000, "events", blocked);
+  const records = lane("r", set.beside("records"), "records", 60_000, "records of decisions");
+  const lanes = [events, records];
+  const listeners = new Map<string, Set<(told: any) => void>>();
+  /** What was read, by decision and, the last one, by placement. */
+  const exposed = new Map<string, WireDecision>();
+  const last = new Map<string, WireDecision>();
+  /** Names the page in the ids of its messages. */
+  const page = mint();
+  let count = 0;
+  let moment = 0;
+  let iso = "";
+  let engine: Engine = remote(net, set.decidePath);
+  let instant = false;
+  /** Whether something was tracked since the last question. */
+  let news = false;
+  let context = set.context;
+  let consent = set.consent;
+  let closed = false;
+
+  const held = answers({
+    decide(placements) {
+      const ids = { subject: who.subject(), session: who.session() };
+      const answer = engine.decide({ ...ids, context, placements, distinct: set.distinct, tz_offset_min: -new Date().getTimezoneOffset() });
+      for (const record of engine.takeRecords()) records.push(JSON.stringify(record));
+      return answer;
+    },
+    instant: () => instant,
+    update: (release) => engine.update(release),
+    subject: who.subject,
+    async settled() {
+      if (!news) return;
+      news = false;
+      // What a session's events come to is counted by the node.
+      await within(SETTLE_MS, events.drain().then(() => engine.update()).catch(() => {}), undefined);
+    },
+    emit,
+    keep: () => (consent === "granted" ? store : undefined),
+    scope,
+    timeoutMs: set.timeoutMs,
+    now,
+    warn,
+  });
+
+  function emit<K extends keyof Happenings>(what: K, told: Happenings[K]): void {
+    for (const listener of [...(listeners.get(what) ?? [])]) call(listener, told);
+  }
+
+  // === Telling ===
+
+  function tell(event: string, properties: Record<string, unknown>, more?: Told): void {
+    if (consent === "denied" || closed) return;
+    const [subject, session, timestamp] = [who.subject(), who.session(), now()];
+    let line;
+    try {
+      // What is the same for many events is made once: a page may track thousands in a moment.
+      if (timestamp !== moment) {
+        moment = timestamp;
+        iso = new Date(moment).toISOString();
+      }
+      line = JSON.stringify({ event, messageId: `${page}-${(count++).toString(36)}`, timestamp: iso, subject, session, ...more, properties });
+    } catch (error) {
+      return warn("event_not_json", `event ${event} is no JSON: ${(error as Error).message}`);
+    }
+    events.push(line);
+    engine.observe({ event, subject, session, timestamp, properties });
+  }
+
+  /** Somebody sees it: told once, whoever reads it how often. */
+  function expose(entry: WireDecision): void {
+    last.set(entry.placement, entry);
+    if (exposed.has(entry.decision_id)) return;
+    if (exposed.size >= READ_MOST) exposed.delete(exposed.keys().next().value as string);
+    exposed.set(entry.decision_id, entry);
+    const { decision_id, placement, experiment, arm, choices } = entry;
+    // The same message wherever it is told from: the server's page, another tab, a page that had it from the cache.
+    tell("$exposure", { placement, experiment, arm, choice: choices[0]?.id }, { messageId: `x-${decision_id}`, decision_id });
+  }
+
+  /** The decision and the choice that an event follows from. */
+  function follows({ decision, placement, decisionId, item, token }: Cause): Told {
+    const id = decisionId ?? decision?.decisionId;
+    const entry = id === undefined ? last.get(placement as string) : exposed.get(id);
+    const choices = decision?.choices ?? entry?.choices ?? [];
+    const chosen = item ?? choices[0]?.id;
+    const word = token ?? choices.find((choice) => choice.id === chosen)?.token;
+    return { decision_id: id ?? entry?.decision_id, item: chosen, token: word };
+  }
+
+  // === Reading ===
+
+  function show<T>(placement: string, fallback: T, found: Held | undefined): Decision<T> {
+    const decision = read(placement, fallback, found, held.problem());
+    if (decision.error?.code === "type_mismatch") warn(`${placement}_type`, decision.error.message);
+    if (found && isDecision(found.entry)) expose(found.entry);
+    return decision;
+  }
+
+  // === From the first moment to the last ===
+
+  async function begin(): Promise<Ready> {
+    const entries = start?.decisions ?? [];
+    held.start(entries);
+    for (const entry of entries) if (isDecision(entry) && start?.read.includes(entry.decision_id)) expose(entry);
+    let left = set.timeoutMs;
+    if (set.engine === "local") {
+      const before = now();
+      await within(left, local(), undefined);
+      left -= now() - before;
+    }
+    const state = await held.begin([...(start?.placements ?? []), ...set.placements], left);
+    emit("ready", state);
+    if (visible()) listen();
+    return state;
+  }
+
+  /** Decides in the page from now on; if it cannot, the node goes on deciding. */
+  async function local(): Promise<void> {
+    try {
+      if (!set.wasm) throw new Error("option wasm is missing");
+      // @ts-ignore: a build without the engine has no such source.
+      const { createEngine } = await import("./local.js");
+      engine = await createEngine({
+        request: (name: string, init: EngineRequest = {}) => net.send(set.beside(name), { method: "GET", ...init }, async (response) => response),
+        wasm: set.wasm,
+        subject: who.subject(),
+        session: who.session(),
+        now,
+      });
+      instant = true;
+    } catch (error) {
+      warn("local_engine", `the node decides, not the page: ${(error as Error).message}`);
+    }
+  }
+
+  const visible = () => globalThis.document?.visibilityState !== "hidden";
+  const releases = stream(net, set.beside, held.runs);
+
+  function listen(): void {
+    if (set.streaming !== false && !closed && set.baseUrls[0]) releases.open();
+  }
+
+  function happened({ type, persisted }: Event & { persisted?: boolean }): void {
+    // The first showing of a page is no return.
+    if (type === "pageshow" && !persisted) return;
+    if (type === "online") held.online();
+    const seen = visible() && type !== "pagehide";
+    for (const each of lanes) {
+      if (type === "online") void each.drain();
+      else if (type === "pageshow") each.arrive();
+      else if (seen) each.show();
+      else each.hide();
+      if (type === "pagehide") each.leave();
+    }
+    if (seen) listen();
+    else releases.close();
+  }
+
+  async function flush(): Promise<boolean> {
+    return (await Promise.all(lanes.map((each) => each.drain()))).every(Boolean);
+  }
+
+  const marks = globalThis.document ? ["online", "pageshow", "pagehide", "visibilitychange"] : [];
+  for (const name of marks) addEventListener(name, happened);
+  for (const each of lanes) each.arrive();
+  const ready = begin().catch((error): Ready => {
+    warn("unexpected", `nothing is decided: ${error.message}`);
+    return "defaults";
+  });
+
+  return {
+    ready: () => ready,
+    decide(placement, fallback) {
+      const name = String(placement);
+      held.want({ placement: name });
+      return show(name, fallback, held.of(name));
+    },
+    async decideAsync(placement, fallback) {
+      const name = String(placement);
+      await ready;
+      if (!held.of(name)) await held.ask([{ placement: name }]);
+      return show(name, fallback, held.of(name));
+    },
+    async decideAll(placements) {
+      const all = asks(placements);
+      await held.ask(all);
+      return Object.fromEntries(all.map(({ placement }) => [placement, show<Json>(placement, null, held.of(placement))]));
+    },
+    async rank(placement, candidates, count) {
+      const given = Array.from(candidates ?? [], String);
+      const found = await held.once({ placement: String(placement), candidates: given, slots: count });
+      const decision = show<Json>(String(placement), null, found);
+      return found && isDecision(found.entry) ? decision : { ...decision, ids: given.slice(0, count) };
+    },
+    setContext(next) {
+      context = { ...next };
+      return held.renew();
+    },
+    refresh: (placements) => held.renew(placements && asks(placements)),
+    track(event, properties = {}, cause?: Cause) {
+      if (typeof event !== "string" || !event) return warn("event_name", "track() without the name of an event");
+      tell(event, properties, cause ? follows(cause) : undefined);
+      news = true;
+    },
+    identify(subject, traits = {}) {
+      const before = who.subject();
+      const next = subject === null || subject === undefined ? undefined : String(subject);
+      // Said again on every page, it is no news.
+      if (next === before) return ready;
+      who.become(next);
+      if (next) tell("identify", { ...traits, anonymous_id: before });
+      return held.renew(undefined, true);
+    },
+    setConsent(to) {
+      if (to === consent) return;
+      if (to === "denied") held.forget();
+      consent = to;
+      who.consent(to);
+      for (const each of lanes) each.consent(to);
+    },
+    visitor: () => ({ subject: who.subject(), session: who.session(), context: { ...context } }),
+    on(what, listener) {
+      const of = listeners.get(what) ?? new Set();
+      listeners.set(what, of.add(listener));
+      return () => void of.delete(listener);
+    },
+    off: (what, listener) => void listeners.get(what)?.delete(listener),
+    flush,
+    async close() {
+      if (closed) return;
+      closed = true;
+      releases.close();
+      held.close();
+      for (const name of marks) removeEventListener(name, happened);
+      await flush();
+      for (const each of lanes) each.leave();
+      engine.close();
+    },
+  };
+}

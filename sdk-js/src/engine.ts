@@ -1,0 +1,95 @@
+// What decides, as the client sees it: the words of `POST decide`, and the interface that the remote and the local engine have in
+// common. Owns no behaviour but the failure.
+
+import type { Ask, Choice, Context, Json } from "./types.js";
+
+/** The body of `POST decide`. */
+export interface DecideRequest {
+  subject?: string;
+  session?: string;
+  context: Context;
+  placements: Ask[];
+  distinct?: boolean;
+  tz_offset_min?: number;
+}
+
+/** One decision of the answer, by the node's own names. */
+export interface WireDecision {
+  decision_id: string;
+  placement: string;
+  release: string;
+  reason: string;
+  experiment?: string;
+  arm?: string | null;
+  choices: Choice[];
+  values?: Record<string, Json>;
+  max_lag_ms?: number;
+  fault?: string | null;
+  explanation?: Json;
+}
+
+/** A placement that could not be decided. */
+export interface WireError {
+  placement: string;
+  error: { code: string; message: string };
+}
+
+export type WireEntry = WireDecision | WireError;
+
+export interface DecideAnswer {
+  decisions: WireEntry[];
+  release?: string;
+}
+
+/** An event that the page tracked, for engines that count in the page. */
+export interface TrackedEvent {
+  event: string;
+  subject?: string;
+  session?: string;
+  /** Milliseconds since 1970. */
+  timestamp: number;
+  properties: Record<string, unknown>;
+}
+
+/** What decides. The client owns everything else: ids, exposures, the queue, retries. */
+export interface Engine {
+  /** Decides, at once where it can. Throws, or rejects with, a `Failure` when it cannot decide at all. */
+  decide(request: DecideRequest): DecideAnswer | Promise<DecideAnswer>;
+  /** Another release runs, or the person's rows may have changed: the next `decide` after it resolves uses them. */
+  update(release?: string): Promise<void>;
+  /** The page tracked an event. */
+  observe(event: TrackedEvent): void;
+  /** The records of the decisions since the last call, each binary and as base64. */
+  takeRecords(): string[];
+  close(): void;
+}
+
+/** What the local engine is made with. */
+export interface EngineSetup {
+  /** Requests a neighbour of the path that decides, such as `release`, with key, version, failover and timeout. */
+  request(name: string, init?: EngineRequest): Promise<Response>;
+  wasm: string | URL | BufferSource | WebAssembly.Module;
+  subject?: string;
+  session?: string;
+  now(): number;
+}
+
+export interface EngineRequest {
+  method?: "GET" | "POST";
+  query?: Record<string, string>;
+  body?: BodyInit;
+}
+
+/** Why something was not answered. */
+export class Failure extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    /** Whether the same request may work later. */
+    readonly passing: boolean,
+    /** How long the node asks to wait, in milliseconds. */
+    readonly retryAfterMs?: number,
+  ) {
+    super(message);
+  }
+}

@@ -1,0 +1,30 @@
+// Between us and the page: what a developer is told, once; what the page gave us to call; how long it waits.
+
+/** Says `message` unless something with this code was said before. */
+export type Warn = (code: string, message: string) => void;
+
+export function warner(): Warn {
+  const said = new Set<string>();
+  return (code, message) => {
+    if (said.has(code)) return;
+    said.add(code);
+    // A page may have taken the console away.
+    if (typeof console !== "undefined") console.warn(`[selvedge] ${message} [${code}]`);
+  };
+}
+
+/** Calls what the page gave us. What it throws is the page's own error and does not stop us. */
+export function call<A>(listener: (argument: A) => void, argument: A): void {
+  try {
+    listener(argument);
+  } catch (error) {
+    setTimeout(() => {
+      throw error;
+    });
+  }
+}
+
+/** What `work` comes to, or `otherwise` after `ms`. */
+export function within<T>(ms: number, work: Promise<T>, otherwise: T): Promise<T> {
+  return Promise.race([work, new Promise<T>((done) => setTimeout(done, ms, otherwise))]);
+}

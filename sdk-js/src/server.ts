@@ -1,0 +1,123 @@
+// For Node.js: the same decisions while a page is rendered, and what the page starts from. Holds nothing between two pages; the page, not
+// the server, tells what was seen.
+
+import { asks, isDecision, isEntry, read, type Held } from "./decision.js";
+import type { DecideAnswer, Failure, WireEntry } from "./engine.js";
+import { mint } from "./identity.js";
+import { json, transport } from "./transport.js";
+import type { Ask, Bootstrap, Context, Decision, Json, Problem } from "./types.js";
+import { warner } from "./manners.js";
+
+export type { Ask, Bootstrap, Choice, Context, ContextValue, Decision, Json, Problem, Source } from "./types.js";
+
+const VISITOR = "selvedge_visitor";
+const SESSION = "selvedge_session";
+const SUBJECT_S = 395 * 86_400;
+const SESSION_S = 1_800;
+
+export interface ServerOptions {
+  /** Where a node answers. Of several, the next is tried when one does not answer. */
+  baseUrl: string | readonly string[];
+  /** A publishable key, best one of its own: its rate bounds what all visitors of this server ask together. */
+  key?: string;
+  /** How long a page waits for its decisions, in milliseconds: 300 unless said. */
+  timeoutMs?: number;
+  /** The path that decides: `/v1/browser/decide`, as for pages, so that what the page gets is what it would have asked for. */
+  decidePath?: string;
+}
+
+/** What a page is decided for. */
+export interface PageRequest {
+  subject?: string;
+  session?: string;
+  context?: Context;
+  placements: readonly (string | Ask)[];
+  distinct?: boolean;
+  /** The visitor's offset from UTC in minutes, where it is known. */
+  tzOffsetMin?: number;
+}
+
+/** The decisions of one page. */
+export interface Page {
+  source: "fresh" | "defaults";
+  /** The answer for a placement. What was read here counts as seen when the page starts. */
+  decide<T>(placement: string, fallback: T): Decision<T>;
+  /** What the page starts from: option `bootstrap` of `createClient`. */
+  bootstrap(): Bootstrap;
+  /** The same as an element of the page: a block of data, which a Content-Security-Policy does not forbid. */
+  script(id?: string): string;
+}
+
+export interface Visitor {
+  subject: string;
+  session: string;
+  /** Values of `Set-Cookie`, to be sent with the page. */
+  cookies: string[];
+}
+
+export interface Server {
+  /** Decides for a page. Never rejects: where no node answers, every answer is the default. */
+  page(request: PageRequest): Promise<Page>;
+  /** Who asks, by two cookies of ours; somebody new has new ids. Only for those who agreed to it. */
+  visitor(cookies: string | undefined): Visitor;
+}
+
+export function createServer(options: ServerOptions): Server {
+  const warn = warner();
+  const { key, timeoutMs = 300, decidePath = "/v1/browser/decide" } = options;
+  const baseUrls = [options.baseUrl].flat().map((base) => String(base).replace(/\/$/, ""));
+  const net = transport({ baseUrls, key, timeoutMs }, timeoutMs / baseUrls.length);
+
+  async function ask(request: PageRequest, placements: Ask[]): Promise<WireEntry[]> {
+    const { subject, session, context, distinct, tzOffsetMin } = request;
+    const body = JSON.stringify({ subject, session, context, distinct, tz_offset_min: tzOffsetMin, placements });
+    const answer: DecideAnswer = await net.send(decidePath, { body }, json("decisions"));
+    return answer.decisions.filter(isEntry);
+  }
+
+  return {
+    async page(request) {
+      const placements = asks(request.placements);
+      const held = new Map<string, Held>();
+      const seen = new Set<string>();
+      let problem: Problem | undefined;
+      try {
+        for (const entry of await ask(request, placements)) {
+          held.set(entry.placement, { entry, source: "fresh" });
+          if (!isDecision(entry)) warn(`${entry.placement}_${entry.error.code}`, `${entry.placement} is not decided: ${entry.error.message}`);
+        }
+      } catch (error) {
+        const { code = "unexpected", message } = error as Failure;
+        problem = { code, message };
+        warn(code, `pages are rendered with defaults: ${message}`);
+      }
+      const bootstrap = (): Bootstrap => {
+        const decisions = [...held.values()].map((each) => each.entry);
+        return { v: 1, subject: request.subject, session: request.session, context: { ...request.context }, placements, decisions, read: [...seen] };
+      };
+      return {
+        source: problem ? "defaults" : "fresh",
+        decide(placement, fallback) {
+          const found = held.get(placement);
+          if (found && isDecision(found.entry)) seen.add(found.entry.decision_id);
+          return read(placement, fallback, found, problem);
+        },
+        bootstrap,
+        script: (id = "selvedge") => `<script type="application/json" id="${id}">${serialize(bootstrap() as unknown as Json)}</script>`,
+      };
+    },
+    visitor(cookies) {
+      const found = (name: string) => new RegExp(`(?:^|;\\s*)${name}=([\\w-]{8,64})(?:;|$)`).exec(cookies ?? "")?.[1];
+      const cookie = (name: string, id: string, age: number) => `${name}=${id}; Path=/; Max-Age=${age}; SameSite=Lax; Secure; HttpOnly`;
+      const subject = found(VISITOR) ?? mint();
+      const session = found(SESSION) ?? mint();
+      return { subject, session, cookies: [cookie(VISITOR, subject, SUBJECT_S), cookie(SESSION, session, SESSION_S)] };
+    },
+  };
+}
+
+/** JSON that stands inside of a script element whatever is in it, and is the same JSON to a parser. */
+export function serialize(value: Json): string {
+  const escapes: Record<string, string> = { "<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029" };
+  return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, (char) => escapes[char]);
+}
