@@ -136,6 +136,7 @@ pub fn decide(
         max_lag_ms: (rows.max_lag_us / 1_000).clamp(0, i64::from(u32::MAX)) as u32,
         session_seq: features.session_seq(),
         shadows: std::mem::take(&mut outcome.shadows),
+        model: outcome.model.take(),
         inputs: recorded(placement, moment, rows, &mut outcome),
     };
     Ok(Decision { record, outcome })

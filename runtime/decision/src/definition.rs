@@ -9,8 +9,8 @@ mod placement;
 mod units;
 
 pub use placement::{
-    ActionDef, ArmDef, CandidatesDef, Choose, ExperimentDef, Fallback, From, GroupDef, LimitsDef, MinShareDef, Payload,
-    PlacementDef, Policy, RecordDef, ShadowDef, Unit,
+    ActionDef, ArmDef, CandidatesDef, Choose, ExperimentDef, Fallback, From, GroupDef, LimitsDef, MinShareDef, Model,
+    ModelFeature, ModelFeatureSpec, Payload, PlacementDef, Policy, RecordDef, ShadowDef, Unit,
 };
 pub use units::{ByteSize, Span, Time};
 

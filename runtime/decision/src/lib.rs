@@ -15,6 +15,7 @@ pub mod gather;
 pub mod ids;
 pub mod layout;
 pub mod limits;
+pub mod logistic;
 pub mod manifest;
 pub mod plan;
 pub mod policy;

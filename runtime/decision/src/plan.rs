@@ -21,6 +21,7 @@ use crate::assign::Table;
 use crate::definition::{FeaturesDef, Guard, Overdue, Payload, PlacementDef, ReleaseDef, ViewDef};
 use crate::layout::RowLayout;
 use crate::limits::Limit;
+use crate::logistic::Shape;
 use crate::manifest::{Kind, Manifest, Scope};
 use crate::policy::Policy;
 use crate::record::Rung;
@@ -83,7 +84,7 @@ pub struct Plan {
     pub bandits: Vec<Bandit>,
 }
 
-/// What one policy learns: of each action how often it was chosen and how often that brought the reward.
+/// What one policy learns: of each action how often it was chosen and how often that brought the reward, with a model also when.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bandit {
     /// Its key: the placement's, or `placement/experiment/arm` for an arm's own policy.
@@ -102,6 +103,10 @@ pub struct Bandit {
     pub prior: [f64; 2],
     /// After which time what was learned weighs half, in microseconds; `None` for ever the same.
     pub half_life_us: Option<i64>,
+    /// What it learns by besides the action; none for the rate of each action alone.
+    pub model: Option<Shape>,
+    /// For how many places its actions are compared most often: what is computed before anybody asks.
+    pub contenders: usize,
     /// The actions it is about.
     pub actions: Vec<Arc<str>>,
 }

@@ -72,6 +72,7 @@ pub fn replay(
         arm: outcome.arm,
         faults: outcome.faults,
         shadows: outcome.shadows,
+        model: outcome.model,
         seed: facts.seed,
         ..record.clone()
     })
@@ -93,7 +94,7 @@ struct Known<'a> {
 }
 
 impl Learned for Known<'_> {
-    fn learned(&mut self, _: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
+    fn learned(&mut self, _: usize, ids: &[Arc<str>], _: &[i8]) -> Vec<[f64; 2]> {
         let (pairs, _) = self.learned.as_chunks::<2>();
         (0..ids.len()).map(|row| pairs.get(row).copied().unwrap_or_default()).collect()
     }

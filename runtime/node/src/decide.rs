@@ -117,8 +117,8 @@ struct Known<'a> {
 }
 
 impl Learned for Known<'_> {
-    fn learned(&mut self, bandit: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
-        self.active.learned(bandit, ids)
+    fn learned(&mut self, bandit: usize, ids: &[Arc<str>], x: &[i8]) -> Vec<[f64; 2]> {
+        self.active.learned(bandit, ids, x, self.contests)
     }
 
     fn contests(&mut self) -> &mut Contests {

@@ -10,6 +10,7 @@ use selvedge_build::module;
 use selvedge_build::release::{self, ReleaseFiles};
 use selvedge_decision::layout::OTHER_SYMBOL;
 use selvedge_decision::plan::Symbols as ReleaseSymbols;
+use selvedge_decision::policy::Contests;
 use selvedge_decision::{Digest, Plan};
 use selvedge_host::{Host, Module};
 
@@ -251,9 +252,9 @@ impl Active {
         self.modules.get(at)
     }
 
-    /// What bandit `at` of the plan has learned of each candidate: rewards and misses.
-    pub(super) fn learned(&self, at: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
-        self.learners.get(at).map_or_else(|| vec![[0.0; 2]; ids.len()], |learner| learner.learned(ids))
+    /// What bandit `at` of the plan has learned of each candidate, and the contest that was computed for it.
+    pub(super) fn learned(&self, at: usize, ids: &[Arc<str>], x: &[i8], contests: &mut Contests) -> Vec<[f64; 2]> {
+        self.learners.get(at).map_or_else(|| vec![[0.0; 2]; ids.len()], |learner| learner.tell(ids, x, contests))
     }
 
     /// Whether a placement may choose another than the best.

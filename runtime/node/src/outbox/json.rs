@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use selvedge_decision::record::{ChoiceRecord, Inputs, NOT_DRAWN, RungFault, ShadowRecord};
+use selvedge_decision::record::{ChoiceRecord, Inputs, ModelInputs, NOT_DRAWN, RungFault, ShadowRecord};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -73,6 +73,7 @@ struct RecordLine<'a> {
     max_lag_ms: u32,
     session_seq: u64,
     shadows: &'a [ShadowRecord],
+    model: Option<&'a ModelInputs>,
     inputs: Option<&'a Inputs>,
 }
 
@@ -128,6 +129,7 @@ pub fn write_line(entry: &Entry, to: &mut Vec<u8>) -> io::Result<()> {
             max_lag_ms: record.max_lag_ms,
             session_seq: record.session_seq,
             shadows: &record.shadows,
+            model: record.model.as_ref(),
             inputs: record.inputs.as_ref(),
         })),
     };
