@@ -16,6 +16,7 @@ pub mod ids;
 pub mod layout;
 pub mod limits;
 pub mod manifest;
+pub mod page;
 pub mod plan;
 pub mod policy;
 pub mod record;

@@ -125,8 +125,8 @@ pub struct Symbols {
     texts: Vec<String>,
 }
 
-/// A placement, compiled.
-#[derive(Debug, Clone)]
+/// A placement, compiled. Its binary form is what a page decides by; payloads are no part of it, as no decision follows from them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Placement {
     /// Its key.
     pub key: Arc<str>,
@@ -179,7 +179,7 @@ pub struct Placement {
 }
 
 /// A way to decide: a placement's own, or an arm's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Way {
     /// The rules, as indices into the placement's calls.
     pub rules: Vec<usize>,
@@ -190,11 +190,12 @@ pub struct Way {
     /// The order when nothing scored.
     pub fallback: FallbackPlan,
     /// What the caller gets with an action, where it is not the action's own.
+    #[serde(skip)]
     pub payloads: BTreeMap<String, Payload>,
 }
 
 /// Scorers that run beside.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Shadow {
     /// Which.
     pub scorers: Vec<Scorer>,
@@ -203,16 +204,17 @@ pub struct Shadow {
 }
 
 /// An action.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Action {
     /// Its id.
     pub id: Arc<str>,
     /// What the caller gets with it.
+    #[serde(skip)]
     pub payload: Option<Payload>,
 }
 
 /// Where candidates come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Candidates {
     /// The placement's actions, or those of them that the request names.
     Actions,
@@ -223,7 +225,7 @@ pub enum Candidates {
 }
 
 /// One rung of a ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scorer {
     /// Which call.
     pub call: usize,
@@ -232,7 +234,7 @@ pub struct Scorer {
 }
 
 /// A value in the answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValueSpec {
     /// `module.output`.
     pub name: String,
@@ -243,7 +245,7 @@ pub struct ValueSpec {
 }
 
 /// The order when nothing scored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FallbackPlan {
     /// These ids first.
     List(Vec<Arc<str>>),
@@ -252,7 +254,7 @@ pub enum FallbackPlan {
 }
 
 /// Whom or what a view's row is about, in a given placement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entity {
     /// One key.
     One(Key),
@@ -261,7 +263,7 @@ pub enum Entity {
 }
 
 /// One part of an entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Key {
     /// The request's subject.
     Subject,
@@ -277,11 +279,13 @@ pub enum Key {
         view: usize,
         /// Where the symbol is in its rows.
         cell: usize,
+        /// How many cells its rows have.
+        cells: usize,
     },
 }
 
 /// When a view is late and what it does then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lateness {
     /// The largest lag that is not late, in microseconds.
     pub max_lag_us: i64,

@@ -8,10 +8,12 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::contest::{Beta, Contest};
 
 /// How to choose, compiled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Which.
     pub kind: PolicyKind,
@@ -26,7 +28,7 @@ pub struct Policy {
 }
 
 /// A way to choose.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum PolicyKind {
     /// The best.
     Argmax,

@@ -234,7 +234,7 @@ fn static_flag(active: &Active, placement: &Placement) -> Option<Vec<u8>> {
     let source = Source::new(active, 0, None);
     let mut calls = Calls::new(active, Instant::now(), placement.deadline_us);
     let world = World { features: &source, modules: &mut calls, learned: &mut Unlearned::default() };
-    let decision = decide(&active.plan, placement, &request, moment, world, &mut Rows::default()).ok()?;
+    let decision = decide(placement, &request, moment, world, &mut Rows::default()).ok()?;
     render(active, placement, &decision.record, false)
 }
 
