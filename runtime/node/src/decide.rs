@@ -7,8 +7,10 @@ mod breaker;
 mod explain;
 mod first_sight;
 mod flags;
+mod lifted;
 mod metrics;
 mod modules;
+mod page;
 mod request;
 mod source;
 
@@ -28,7 +30,9 @@ pub use active::{Active, ModuleConfig, Stager};
 pub use answer::Answer;
 pub use explain::Explanation;
 pub use flags::AllFlags;
+pub use lifted::{Lifted, Shelf};
 pub use metrics::{Metrics, register_host};
+pub use page::{Allowed, BadRecords, BadRows, Of, PageAnswer, RejectedRecord, TakenRecords};
 pub use request::{BadValue, Batch, Context, Text, Value, Wire};
 
 use self::modules::Calls;
@@ -45,6 +49,7 @@ pub struct Decider {
     tag: u32,
     count: AtomicU32,
     metrics: Metrics,
+    told: page::Told,
 }
 
 /// A decision with the release it was made by.
@@ -113,7 +118,8 @@ impl Learned for Known<'_> {
 impl Decider {
     /// A decider for the release that is active at each request; `tag` names node and epoch in the ids it mints.
     pub fn new(releases: Releases<Active>, clock: Clock, outbox: Outbox, tag: u32, metrics: Metrics) -> Self {
-        Self { releases, clock, outbox, tag, count: AtomicU32::new(0), metrics }
+        let (count, told) = (AtomicU32::new(0), page::Told::default());
+        Self { releases, clock, outbox, tag, count, metrics, told }
     }
 
     /// Decides one placement and hands the record to the outbox. Waits for nothing: what is not held gets its default.
@@ -198,7 +204,7 @@ impl Decider {
         ROWS.with_borrow_mut(|(rows, contests)| {
             let mut learned = Known { active, contests };
             let world = World { features: &source, modules: &mut calls, learned: &mut learned };
-            let decision = decide(&active.plan, placement, &request, moment, world, rows)?;
+            let decision = decide(placement, &request, moment, world, rows)?;
             let explanation = wire.explain.then(|| Explanation::new(&active.plan, placement, &decision, rows));
             let overdue = (rows.late, rows.old);
             rows.shrink();
