@@ -9,6 +9,7 @@ mod lake;
 mod models;
 mod modules;
 mod openfeature;
+mod pages;
 mod parity;
 mod people;
 mod publishing;
@@ -58,4 +59,4 @@ macro_rules! proofs {
     };
 }
 
-proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay off_policy gate assignment propensities bandits availability lake models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }
+proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay off_policy gate assignment propensities bandits availability browser lake models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }

@@ -1,6 +1,7 @@
 //! The benchmarks: every bar of the speed table, measured beside its floor in the same run, since absolute times of a shared
 //! machine say little. Medians over rounds. A row that misses its bar is printed as it is.
 
+mod browser;
 mod build;
 mod capacity;
 mod events;
@@ -78,7 +79,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 19] = [
+pub const ALL: [Row; 20] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -118,6 +119,11 @@ pub const ALL: [Row; 19] = [
         name: "policies",
         about: "an experiment that learns over 20 actions, limits over 200 candidates, against the plain best",
         run: |effort| Box::pin(policies::run(effort)),
+    },
+    Row {
+        name: "browser",
+        about: "20 rules and 100 trees over 100 features, decided in a page",
+        run: |effort| Box::pin(browser::run(effort)),
     },
     Row {
         name: "freshness",
