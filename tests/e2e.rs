@@ -3,8 +3,10 @@
 
 mod aggregates;
 mod bandits;
+mod browser;
 mod canary;
 mod examples;
+mod keys;
 mod lake;
 mod models;
 mod modules;
@@ -18,6 +20,7 @@ mod rules;
 mod schema;
 mod sessions;
 mod setup;
+mod tls;
 mod views;
 
 use std::sync::{Mutex, PoisonError};

@@ -16,11 +16,12 @@ use tokio::task::JoinSet;
 use crate::api::{self, Admin, Cors, Limits, Listening, Public, ServeConfig, health::Health};
 use crate::bandits::Bandits;
 use crate::clock::Clock;
-use crate::config::{Config, LinkKind, duration};
-use crate::decide::{self, Active, Decider, ModuleConfig, Stager};
+use crate::config::{self, Config, LinkKind, duration};
+use crate::decide::{self, Active, Decider, ModuleConfig, Shelf, Stager};
 use crate::features::symbols::SymbolLimits;
 use crate::features::{Features, FeaturesConfig, SightLimits};
 use crate::ids::{Ids, IdsKey};
+use crate::keys::Access;
 use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
 use crate::outbox::{Outbox, OutboxConfig};
 use crate::releases::{self, Releases, ReleasesConfig};
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The link's settings are wrong.
     #[error("link: {0}")]
     Link(String),
+    /// Keys or a certificate cannot be used.
+    #[error("{0}")]
+    Doors(String),
     /// The key of ids cannot be used.
     #[error(transparent)]
     Ids(#[from] crate::ids::BadIdsKey),
@@ -131,6 +135,9 @@ impl Node {
         let ids = said(&config.ids.key).map(|path| IdsKey::read(&path)).transpose()?;
         let ids = ids.map_or_else(Ids::default, Ids::keyed);
         let cors = Cors::new(&config.http.cors_origins)?;
+        let access = Access::open(said(&config.http.keys).as_deref(), clock.clone()).map_err(StartError::Doors)?;
+        let tls = tls("http.tls", &config.http.tls)?;
+        let admin_tls = self::tls("http.admin_tls", &config.http.admin_tls)?;
         // Listeners first: a second node on the same ports must not touch the data of the first.
         let http = bind(config.http.listen, "http.listen").await?;
         let admin = bind(config.http.admin, "http.admin").await?;
@@ -138,6 +145,13 @@ impl Node {
         let (stop_flows, flows_stop) = watch::channel(false);
         let (mut serving, mut flows) = (JoinSet::new(), JoinSet::new());
         let mut registry = Registry::default();
+        access.metrics().register(&mut registry);
+        if let Some(keys) = access.watched() {
+            flows.spawn(keys.clone().run(clock.clone(), flows_stop.clone()));
+        }
+        for tls in tls.iter().chain(&admin_tls) {
+            flows.spawn(tls.clone().run(clock.clone(), flows_stop.clone()));
+        }
 
         let outbox = Outbox::open(outbox_config(&config), config.node.name.clone(), clock.clone())?;
         let epoch = outbox.epoch();
@@ -173,7 +187,7 @@ impl Node {
             breaker_after: config.modules.breaker_after,
             breaker_cool_down: duration(config.modules.breaker_cool_down),
         };
-        let running = Arc::new(OnceLock::new());
+        let (running, shelf) = (Arc::new(OnceLock::new()), Shelf::default());
         let stager = Stager {
             host,
             features: features.clone(),
@@ -181,6 +195,7 @@ impl Node {
             bandits: bandits.clone(),
             symbols: features.symbols().clone(),
             config: module_config,
+            shelf: shelf.clone(),
             running: running.clone(),
         };
         let (releases, follow) = releases::open(releases_config(&config, epoch), link.clone(), clock.clone(), stager)?;
@@ -220,6 +235,8 @@ impl Node {
             // Half of the connections at most: decisions need some, too.
             streams: Arc::new(Semaphore::new(config.http.max_streams.min(config.http.max_connections / 2))),
             cors,
+            access: access.clone(),
+            lifted: shelf,
             stop: serving_stops.clone(),
             metrics: api_metrics,
         };
@@ -235,6 +252,8 @@ impl Node {
             sessions,
             outbox: outbox.clone(),
             unknown_events,
+            keys: access.watched().cloned(),
+            certificates: tls.iter().chain(&admin_tls).cloned().collect(),
         };
         let listening = Announcement {
             http: http.address,
@@ -243,8 +262,11 @@ impl Node {
             epoch: epoch.to_string(),
         };
         let serve = serve_config(&config);
-        serving.spawn(api::serve(http, api::public(Arc::new(public)), serve, serving_stops.clone()));
-        serving.spawn(api::serve(admin, api::admin(Arc::new(Admin { health, registry })), serve, serving_stops));
+        let (public, private) =
+            (api::public(Arc::new(public)), api::admin(Arc::new(Admin { health, access, registry })));
+        warn_of_clear_text(&config);
+        serving.spawn(api::serve(http, tls, public, serve, serving_stops.clone()));
+        serving.spawn(api::serve(admin, admin_tls, private, serve, serving_stops));
         tracing::info!(
             http = %listening.http, admin = %listening.admin, node = %listening.node, %epoch,
             link = %link_place, "listening"
@@ -339,7 +361,25 @@ async fn bind(address: SocketAddr, setting: &'static str) -> Result<Listening, S
     Listening::bind(address).await.map_err(|why| StartError::Listen { address, setting, why })
 }
 
+/// Keys that go through a network in the clear are soon others' keys.
+fn warn_of_clear_text(config: &Config) {
+    let http = &config.http;
+    let doors = [("http.listen", http.listen, &http.tls), ("http.admin", http.admin, &http.admin_tls)];
+    for (setting, address, tls) in doors {
+        let is_local = address.ip().to_canonical().is_loopback();
+        if !is_local && said(&http.keys).is_some() && said(&tls.certificate).is_none() {
+            tracing::warn!(setting, %address, "keys come here without TLS: let something in front of the node speak it, or set a certificate");
+        }
+    }
+}
+
 // === from settings to what each flow takes ===
+
+fn tls(setting: &'static str, tls: &config::Tls) -> Result<Option<Arc<api::Tls>>, StartError> {
+    let files = said(&tls.certificate).zip(said(&tls.key));
+    let open = files.map(|(certificate, key)| api::open_tls(setting, &certificate, &key));
+    open.transpose().map_err(StartError::Doors)
+}
 
 async fn link(config: &Config, clock: &Clock) -> Result<Link, StartError> {
     Ok(match config.link.kind {
@@ -373,6 +413,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         decide_body: config.http.max_decide_body.bytes(),
         batch: config.http.max_batch,
+        page_rows: config.http.max_page_rows.bytes(),
         events: events::Limits {
             event_bytes: config.outbox.max_event.bytes(),
             batch_bytes: config.http.max_events_body.bytes(),

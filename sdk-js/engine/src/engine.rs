@@ -98,7 +98,7 @@ pub enum Refused {
     #[error("not_ready: the rows of a view are not there")]
     Rows,
     /// The core refuses the request.
-    #[error("{}: {0}", code(.0))]
+    #[error("{code}: {0}", code = code(.0))]
     Request(#[from] BadRequest),
     /// A record that cannot be decided again.
     #[error("bad_record: {0}")]

@@ -9,12 +9,11 @@ use axum::response::{IntoResponse, Response};
 use super::error::{ApiError, Code};
 use super::{Public, body};
 use crate::decide::{Batch, Wire};
+use crate::keys::Scope;
 
 pub(super) async fn one(State(api): State<Arc<Public>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let limits = api.limits;
-    let answer = match body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await {
-        Ok(bytes) => match body::parse::<Wire<'_>>(&bytes) {
+    let answer = match api.admitted(request, Scope::Decide, api.limits.decide_body).await {
+        Ok((_, bytes)) => match body::parse::<Wire<'_>>(&bytes) {
             Ok(wire) => api.decider.decide_in_time(&wire.known_as(&api.ids)).await.map_err(ApiError::from),
             Err(error) => Err(error),
         },
@@ -24,10 +23,8 @@ pub(super) async fn one(State(api): State<Arc<Public>>, request: Request) -> Res
 }
 
 pub(super) async fn batch(State(api): State<Arc<Public>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let limits = api.limits;
-    let answers = match body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await {
-        Ok(bytes) => match body::parse::<Batch<'_>>(&bytes) {
+    let answers = match api.admitted(request, Scope::Decide, api.limits.decide_body).await {
+        Ok((_, bytes)) => match body::parse::<Batch<'_>>(&bytes) {
             Ok(batch) => api.batch(&batch.known_as(&api.ids)).await,
             Err(error) => Err(error),
         },
@@ -40,22 +37,22 @@ pub(super) async fn batch(State(api): State<Arc<Public>>, request: Request) -> R
 
 impl Public {
     async fn batch(&self, batch: &Batch<'_>) -> Result<Vec<u8>, ApiError> {
-        let limit = self.limits.batch;
-        if batch.placements.is_empty() || batch.placements.len() > limit {
-            let message = format!("{} placements, expected 1 to {limit}", batch.placements.len());
-            return Err(ApiError::new(Code::out_of_bounds, message).at("placements").limit(limit));
-        }
+        self.bound(batch)?;
         let answers = self.decider.decide_batch(batch).await;
         let answers = answers.map_err(|(part, refused)| ApiError::from(refused).inside(part))?;
-        let mut json = b"{\"decisions\":[".to_vec();
-        for (at, answer) in answers.iter().enumerate() {
-            if at > 0 {
-                json.push(b',');
-            }
-            json.extend_from_slice(&answer.json);
-        }
-        json.extend_from_slice(b"]}");
+        let mut json = listed(answers.iter().map(|answer| answer.json.as_slice()));
+        json.push(b'}');
         Ok(json)
+    }
+
+    /// Whether a page is one that is decided.
+    pub(super) fn bound(&self, batch: &Batch<'_>) -> Result<(), ApiError> {
+        let (found, limit) = (batch.placements.len(), self.limits.batch);
+        if found == 0 || found > limit {
+            let message = format!("{found} placements, expected 1 to {limit}");
+            return Err(ApiError::new(Code::out_of_bounds, message).at("placements").limit(limit));
+        }
+        Ok(())
     }
 
     pub(super) fn reply(&self, reply: Result<Vec<u8>, ApiError>) -> Response {
@@ -67,4 +64,17 @@ impl Public {
             }
         }
     }
+}
+
+/// Decisions as the beginning of a JSON object.
+pub(super) fn listed<'j>(decisions: impl Iterator<Item = &'j [u8]>) -> Vec<u8> {
+    let mut json = b"{\"decisions\":[".to_vec();
+    for (at, decision) in decisions.enumerate() {
+        if at > 0 {
+            json.push(b',');
+        }
+        json.extend_from_slice(decision);
+    }
+    json.push(b']');
+    json
 }

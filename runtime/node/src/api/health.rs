@@ -5,15 +5,18 @@ use std::sync::Arc;
 use selvedge_decision::{Epoch, NodeId, TimeUs};
 use serde::Serialize;
 
+use super::tls::Tls;
 use crate::clock::Clock;
 use crate::decide::Active;
 use crate::events::{Unknown, UnknownEvent};
 use crate::features::{Features, ViewStatus};
+use crate::keys::Keys;
 use crate::link::{Link, LinkState};
 use crate::outbox::{Outbox, OutboxStatus};
 use crate::releases::{Releases, Status};
 use crate::sessions::Sessions;
 use crate::twin::Twin;
+use crate::watched::Watched;
 
 /// The share of a lane's bytes above which it counts as filling up.
 const FILLING: f64 = 0.8;
@@ -42,6 +45,10 @@ pub struct Health {
     pub outbox: Outbox,
     /// What it took and does not know.
     pub unknown_events: Unknown,
+    /// Who may call it.
+    pub keys: Option<Arc<Watched<Keys>>>,
+    /// By what it is known.
+    pub certificates: Vec<Arc<Tls>>,
 }
 
 /// `GET /readyz`.
@@ -161,6 +168,12 @@ impl Health {
                 let detail = format!("lane {} holds {:.0} % of what it may", lane.lane.as_str(), share * 100.0);
                 reasons.push(reason("outbox_filling", since_us, detail));
             }
+        }
+        let keys = self.keys.iter().filter_map(|keys| Some(("keys", keys.trouble()?)));
+        let certificates = self.certificates.iter().filter_map(|tls| Some(("certificate", tls.trouble()?)));
+        for (code, trouble) in keys.chain(certificates) {
+            let detail = format!("{}; what was read before stays in use", trouble.why);
+            reasons.push(reason(code, trouble.since_us, detail));
         }
         let status = match (ready, reasons.is_empty()) {
             (false, _) => Ready::NotReady,
