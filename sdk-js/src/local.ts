@@ -13,7 +13,7 @@ interface Release {
   release: string;
   modules: { index: number; name: string; digest: string }[];
   placements: Record<string, Shown>;
-  remote: Record<string, string>;
+  remote: string[];
   plan: string;
 }
 
@@ -69,7 +69,7 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
   return {
     decide(request) {
       // As soon as one placement is a node's, a node decides the page: on one view of the features, and distinct.
-      if (request.placements.some((ask) => ask.placement in ready.release.remote)) {
+      if (request.placements.some((ask) => ready.release.remote.includes(ask.placement))) {
         return setup.request("decide", { method: "POST", body: JSON.stringify(request) }).then((response) => response.json());
       }
       if (request.subject === ready.subject && request.session === ready.session) return decideNow(request);

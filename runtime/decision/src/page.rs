@@ -82,7 +82,9 @@ pub enum NotInAPage {
     #[error("it reads {0:?}, and pii = true says that no browser gets it")]
     Pii(String),
     /// A view that a node does not hold in full, by who is no subject and no session.
-    #[error("its view {0:?} is neither by subject or session, nor held in full (sync = \"all\") by what a page can name")]
+    #[error(
+        "its view {0:?} is neither by subject or session, nor held in full (sync = \"all\") by what a page can name"
+    )]
     Rows(String),
 }
 
@@ -127,11 +129,7 @@ impl Plan {
     }
 
     /// Why a page cannot decide a placement, if it cannot.
-    fn check_page(
-        &self,
-        placement: &Placement,
-        is_for_browsers: &impl Fn(usize) -> bool,
-    ) -> Result<(), NotInAPage> {
+    fn check_page(&self, placement: &Placement, is_for_browsers: &impl Fn(usize) -> bool) -> Result<(), NotInAPage> {
         if let Some(call) = placement.calls.iter().find(|call| !is_for_browsers(call.module)) {
             return Err(NotInAPage::Module(call.name.clone()));
         }

@@ -59,9 +59,9 @@ fn compile(root: &Path, target: &Path) -> Result<()> {
     cargo.current_dir(root).args(["build", "--locked", "--package", "selvedge-engine", "--lib"]);
     cargo.args(["--target", TARGET, "--profile", PROFILE]).arg("--target-dir").arg(target);
     // What the outer cargo was told about its own target and profile is not meant for the engine.
-    for (name, _) in env::vars_os().filter(|(name, _)| {
-        name.to_str().is_some_and(|name| name.starts_with("CARGO_PROFILE_") || name == "RUSTFLAGS")
-    }) {
+    for (name, _) in env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("CARGO_PROFILE_") || name == "RUSTFLAGS"))
+    {
         cargo.env_remove(name);
     }
     // Nobody who fetches it should read where it was compiled.

@@ -2,11 +2,11 @@
 //! question as an object to the answer as an object, with the record that goes back.
 
 use std::fmt::Write;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
-use tokio::process::Command;
 
 use super::measure::median;
 use super::{Effort, Line};
@@ -29,10 +29,12 @@ fallback = ["a"]
 "#;
 
 pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
-    let (program, engine) = binary::engine()?.context("no engine of pages: run `./x bench browser`, which builds it")?;
+    let (program, engine) =
+        binary::engine()?.context("no engine of pages: run `./x bench browser`, which builds it")?;
     let rig = Rig::start().await?;
     let mut random = Random::new(3);
-    let row: Map<String, Value> = (0..FEATURES).map(|at| (format!("f{at:03}"), json!(random.unit() * 2.0 - 1.0))).collect();
+    let row: Map<String, Value> =
+        (0..FEATURES).map(|at| (format!("f{at:03}"), json!(random.unit() * 2.0 - 1.0))).collect();
     let mut row = Value::Object(row);
     row["_key"] = json!("u-1");
     rig.push("user", vec![row]).await?;
@@ -58,7 +60,7 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
         p50.push(number("p50_us")?);
         p99.push(number("p99_us")?);
     }
-    let (p50, p99) = (median(p50.into_iter()), median(p99.into_iter()));
+    let (p50, p99) = (median(p50), median(p99));
     let what = "p50, in Node.js, record included";
     Ok(vec![Line::time("decide in a page: 20 rules, 100 trees over 100 features", (p50, p99), p50, 60.0, what)])
 }
@@ -72,7 +74,14 @@ fn shop(rig: &Rig) -> Result<Shop> {
     let mut rules = String::from("user.f000: number,user.f001: number,candidate.id: symbol,> boost: number\n");
     for at in 0..RULES {
         let from = at as f64 / 10.0 - 1.0;
-        writeln!(rules, "[{from:.1}..{:.1}),> {:.2},{},{:.2}", from + 0.1, -0.9, ["a", "b", "c"][at % 3], 1.0 + from / 2.0)?;
+        writeln!(
+            rules,
+            "[{from:.1}..{:.1}),> {:.2},{},{:.2}",
+            from + 0.1,
+            -0.9,
+            ["a", "b", "c"][at % 3],
+            1.0 + from / 2.0
+        )?;
     }
     let names: Vec<String> = (0..FEATURES).map(|at| format!("user.f{at:03}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

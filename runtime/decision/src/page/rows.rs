@@ -167,7 +167,10 @@ impl Tables {
             }
             let entities = table.entities.iter().zip(0..).map(|(entity, at)| (Arc::from(*entity), at)).collect();
             let current_us = now_us.saturating_sub(table.lag_us);
-            taken.push((table.view, Table { width, current_us, entities, times_us: table.times_us.clone(), cells: whole }));
+            taken.push((
+                table.view,
+                Table { width, current_us, entities, times_us: table.times_us.clone(), cells: whole },
+            ));
         }
         self.views.extend(taken);
         Ok(())

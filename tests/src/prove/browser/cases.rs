@@ -66,6 +66,9 @@ struct Formula {
     weights: BTreeMap<String, f64>,
 }
 
+/// Whether of the candidate, where, how many, weight.
+type Term = (bool, usize, usize, f64);
+
 /// A case, compiled, with the rows that it has.
 struct Compiled {
     case: Case,
@@ -169,7 +172,8 @@ impl Compiled {
                 tz_offset_min: request["tz_offset_min"].as_i64().unwrap_or(0) as i32,
             };
             let direct = |count| self.direct(&ask, subject, session, count);
-            let mut modules = Called(|module, shared: &[f64], rows: &[f64], count| self.call(module, shared, rows, count));
+            let mut modules =
+                Called(|module, shared: &[f64], rows: &[f64], count| self.call(module, shared, rows, count));
             world.ask(&mut engine, &mut modules, &rows, &ask, direct, findings)?;
         }
         Ok(elsewhere)
@@ -193,7 +197,9 @@ impl Compiled {
         let mut learned = Known { of: self, contests: Contests::default() };
         let world = Asked { features: self, modules: &mut modules, learned: &mut learned };
         let placement = &self.plan.placements[ask.placement];
-        decide(placement, &request, moment, world, &mut Rows::default()).ok().map(|decision| Ok(decision.record.to_bytes()))
+        decide(placement, &request, moment, world, &mut Rows::default())
+            .ok()
+            .map(|decision| Ok(decision.record.to_bytes()))
     }
 
     fn call(&self, module: usize, shared: &[f64], rows: &[f64], count: u32) -> Result<Vec<f64>, Fault> {
@@ -205,7 +211,7 @@ impl Compiled {
         for row in 0..count as usize {
             let own = &rows[row * width..(row + 1) * width];
             for (bias, terms) in module.formulas() {
-                let term = |value: f64, (is_own, at, n, weight): (bool, usize, usize, f64)| {
+                let term = |value: f64, (is_own, at, n, weight): Term| {
                     let row = if is_own { own } else { shared };
                     value + weight * row[at..at + n].iter().fold(-0.0, |sum, number| sum + number)
                 };
@@ -338,7 +344,7 @@ impl Learned for Known<'_> {
 
 impl Module {
     /// Of each output its bias and its terms: whether of the candidate, where, how many, weight.
-    fn formulas(&self) -> Vec<(f64, Vec<(bool, usize, usize, f64)>)> {
+    fn formulas(&self) -> Vec<(f64, Vec<Term>)> {
         let of = |formula: &Formula| {
             let (mut ats, mut terms) = ([0, 0], Vec::new());
             for input in &self.manifest.inputs {
@@ -358,7 +364,8 @@ impl Module {
     fn to_json(&self, index: usize) -> Value {
         let outputs: Vec<Value> =
             self.formulas().into_iter().map(|(bias, terms)| json!({"bias": bias, "terms": terms})).collect();
-        let fault = self.fault.and_then(|fault| Fault::ALL.iter().position(|known| *known == fault)).map_or(0, |at| at + 1);
+        let fault =
+            self.fault.and_then(|fault| Fault::ALL.iter().position(|known| *known == fault)).map_or(0, |at| at + 1);
         let (shared, candidate) = (self.manifest.shared_width(), self.manifest.candidate_width());
         json!({"index": index, "formula": {"fault": fault, "shared": shared, "candidate": candidate, "outputs": outputs}})
     }

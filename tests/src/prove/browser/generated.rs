@@ -226,7 +226,8 @@ weight = -0.00001
 derive = { fn = "age", of = "item.fresh" }
 "#;
 
-const DEAR_MODEL: &str = "link = \"identity\"\n[[input]]\nname = \"item.stock\"\nscope = \"candidate\"\ntype = \"number\"\nweight = 2.0\n";
+const DEAR_MODEL: &str =
+    "link = \"identity\"\n[[input]]\nname = \"item.stock\"\nscope = \"candidate\"\ntype = \"number\"\nweight = 2.0\n";
 
 /// The release, and what runs its modules natively.
 struct Built {
@@ -325,6 +326,9 @@ impl Built {
     }
 }
 
+/// An action, its rewards and misses.
+type Learned<'a> = (&'a str, [f64; 2]);
+
 /// A view's rows, until they go out.
 struct Table {
     view: u32,
@@ -408,9 +412,10 @@ fn rows<'a>(texts: &[&'a str], tables: &'a [Table], own: bool, of: (Option<&'a s
     }
 }
 
-fn learned<'a>(plan: &'a Plan, random: &mut Random) -> Vec<(u32, Vec<(&'a str, [f64; 2])>)> {
+fn learned<'a>(plan: &'a Plan, random: &mut Random) -> Vec<(u32, Vec<Learned<'a>>)> {
     let of = plan.bandits.iter().zip(0..).map(|(bandit, at)| {
-        let counts = bandit.actions.iter().map(|action| (&**action, [random.below(50) as f64, random.below(900) as f64]));
+        let counts =
+            bandit.actions.iter().map(|action| (&**action, [random.below(50) as f64, random.below(900) as f64]));
         (at, counts.collect())
     });
     of.collect()

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tokio::process::Command;
 
 use super::{Op, Outcome, World};
 use crate::harness::{binary, process};
@@ -16,7 +16,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// What JavaScript answers to each world's decisions and replays.
 pub(super) async fn answers(worlds: &[World]) -> Result<Vec<Vec<Outcome>>> {
     let folder = tempfile::tempdir()?;
-    let (program, engine) = binary::engine()?.context("no engine of pages: run `./x prove browser`, which builds it")?;
+    let (program, engine) =
+        binary::engine()?.context("no engine of pages: run `./x prove browser`, which builds it")?;
     let mut command = Command::new(program);
     command.arg(engine.join("parity.mjs")).arg(engine.join("engine_bg.wasm"));
     for (at, world) in worlds.iter().enumerate() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use selvedge_decision::page::BadRecord;
-use selvedge_decision::{DecisionId, Digest, Record};
+use selvedge_decision::{Digest, Record};
 use serde::Serialize;
 
 use super::{Allowed, PageAnswer};
@@ -78,7 +78,7 @@ impl Decider {
         allowed: &Allowed,
         ids: &Ids,
         max_age_us: i64,
-    ) -> Result<(TakenRecords, Vec<DecisionId>), BadRecords> {
+    ) -> Result<TakenRecords, BadRecords> {
         if sent.len() > MOST_RECORDS {
             return Err(BadRecords::TooMany { found: sent.len() });
         }
@@ -90,9 +90,8 @@ impl Decider {
             }
         }
         let count = records.len() as u64;
-        let taken: Vec<DecisionId> = records.iter().map(|record| record.id).collect();
         let duplicates = self.outbox.append_page_records(records).await?;
-        Ok((TakenRecords { accepted: count - duplicates, duplicates, rejected }, taken))
+        Ok(TakenRecords { accepted: count - duplicates, duplicates, rejected })
     }
 
     /// What pages know of a release: what they were told here, or if that was elsewhere, what they would be.

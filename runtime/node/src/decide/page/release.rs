@@ -34,8 +34,8 @@ struct Body<'a> {
     core: u32,
     modules: Vec<Module<'a>>,
     placements: BTreeMap<&'a str, Shown<'a>>,
-    /// Those for browsers that a page cannot decide, and why.
-    remote: BTreeMap<String, String>,
+    /// Those for browsers that a page cannot decide. Why not is not for pages: `selvedge check -v` tells it.
+    remote: Vec<String>,
     /// [`PageRelease`], in base64.
     plan: String,
 }
@@ -91,7 +91,7 @@ impl PageAnswer {
             core: CORE_VERSION,
             modules: modules.collect(),
             placements: placements.map(|(key, placement)| (key.as_str(), Shown::new(placement))).collect(),
-            remote: remote.into_iter().map(|(key, why)| (key, why.to_string())).collect(),
+            remote: remote.into_keys().collect(),
             plan: STANDARD.encode(page.to_bytes()),
         };
         // Keys are texts: nothing in it can fail to be written.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
+use selvedge_decision::TimeUs;
 use selvedge_decision::definition::Unit;
 use selvedge_decision::layout::{NO_SYMBOL, OTHER_SYMBOL};
 use selvedge_decision::page::{PAGE_VERSION, PageRelease, PageRows, PageTable, PageView, Whose};
 use selvedge_decision::plan::Placement;
-use selvedge_decision::TimeUs;
 
 use super::Allowed;
 use crate::decide::active::{Active, Bound};
@@ -224,9 +224,7 @@ impl Reader<'_> {
         self.row.clear();
         self.row.resize(view.cells as usize, 0);
         let (time_us, lag_us) = match self.active.view(at as usize) {
-            Some(Bound::Table(table)) => {
-                (table.read(entity, &mut self.row, self.now_us), table.lag_us(self.now_us))
-            }
+            Some(Bound::Table(table)) => (table.read(entity, &mut self.row, self.now_us), table.lag_us(self.now_us)),
             Some(Bound::Sessions(sessions)) => {
                 (Some(sessions.read(entity, self.now_us, &mut self.row).0), sessions.lag_us(self.now_us))
             }
