@@ -17,6 +17,7 @@ pub mod layout;
 pub mod limits;
 pub mod logistic;
 pub mod manifest;
+pub mod page;
 pub mod plan;
 pub mod policy;
 pub mod record;

@@ -16,6 +16,8 @@ mod fit;
 
 pub use fit::{Group, MAX_STEPS, Posterior, Prior, Site, fit};
 
+use serde::{Deserialize, Serialize};
+
 use crate::manifest::Scope;
 
 /// The most features of a model, a symbol's values counted one by one.
@@ -30,7 +32,7 @@ pub const LOWEST: f64 = -127.0 / STEPS;
 pub const HIGHEST: f64 = 127.0 / STEPS;
 
 /// What all who learn for a model must agree about.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     /// A hash of its features, their centers and scales: under another, the same numbers mean something else.
     pub id: u32,
@@ -43,7 +45,7 @@ pub struct Shape {
 }
 
 /// A model, compiled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// What it is about.
     pub shape: Shape,
@@ -52,7 +54,7 @@ pub struct Model {
 }
 
 /// One feature of a model.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Term {
     /// The row.
     pub scope: Scope,
@@ -63,7 +65,7 @@ pub struct Term {
 }
 
 /// What a model sees of a column.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Sees {
     /// The number, so many scales above the center; a missing one is at the center.
     Number {

@@ -130,8 +130,8 @@ pub struct Symbols {
     texts: Vec<String>,
 }
 
-/// A placement, compiled.
-#[derive(Debug, Clone)]
+/// A placement, compiled. Its binary form is what a page decides by; payloads are no part of it, as no decision follows from them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Placement {
     /// Its key.
     pub key: Arc<str>,
@@ -184,7 +184,7 @@ pub struct Placement {
 }
 
 /// A way to decide: a placement's own, or an arm's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Way {
     /// The rules, as indices into the placement's calls.
     pub rules: Vec<usize>,
@@ -195,11 +195,12 @@ pub struct Way {
     /// The order when nothing scored.
     pub fallback: FallbackPlan,
     /// What the caller gets with an action, where it is not the action's own.
+    #[serde(skip)]
     pub payloads: BTreeMap<String, Payload>,
 }
 
 /// Scorers that run beside.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Shadow {
     /// Which.
     pub scorers: Vec<Scorer>,
@@ -208,16 +209,17 @@ pub struct Shadow {
 }
 
 /// An action.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Action {
     /// Its id.
     pub id: Arc<str>,
     /// What the caller gets with it.
+    #[serde(skip)]
     pub payload: Option<Payload>,
 }
 
 /// Where candidates come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Candidates {
     /// The placement's actions, or those of them that the request names.
     Actions,
@@ -228,7 +230,7 @@ pub enum Candidates {
 }
 
 /// One rung of a ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scorer {
     /// Which call.
     pub call: usize,
@@ -237,7 +239,7 @@ pub struct Scorer {
 }
 
 /// A value in the answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValueSpec {
     /// `module.output`.
     pub name: String,
@@ -248,7 +250,7 @@ pub struct ValueSpec {
 }
 
 /// The order when nothing scored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FallbackPlan {
     /// These ids first.
     List(Vec<Arc<str>>),
@@ -257,7 +259,7 @@ pub enum FallbackPlan {
 }
 
 /// Whom or what a view's row is about, in a given placement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entity {
     /// One key.
     One(Key),
@@ -266,7 +268,7 @@ pub enum Entity {
 }
 
 /// One part of an entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Key {
     /// The request's subject.
     Subject,
@@ -282,11 +284,13 @@ pub enum Key {
         view: usize,
         /// Where the symbol is in its rows.
         cell: usize,
+        /// How many cells its rows have.
+        cells: usize,
     },
 }
 
 /// When a view is late and what it does then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lateness {
     /// The largest lag that is not late, in microseconds.
     pub max_lag_us: i64,

@@ -8,11 +8,13 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::contest::{Beta, Contest};
 use crate::logistic::Model;
 
 /// How to choose, compiled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Which.
     pub kind: PolicyKind,
@@ -29,7 +31,7 @@ pub struct Policy {
 }
 
 /// A way to choose.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum PolicyKind {
     /// The best.
     Argmax,

@@ -36,9 +36,19 @@ pub fn replay(
     modules: &mut impl Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
-    let Some(placement) = plan.placements.get(&*record.placement) else {
-        return Err(CannotReplay::NoPlacement(record.placement.to_string()));
-    };
+    match plan.placements.get(&*record.placement) {
+        Some(placement) => replay_at(placement, record, modules, contests),
+        None => Err(CannotReplay::NoPlacement(record.placement.to_string())),
+    }
+}
+
+/// As [`replay`], for who has the placement alone.
+pub fn replay_at(
+    placement: &Placement,
+    record: &Record,
+    modules: &mut impl Modules,
+    contests: &mut Contests,
+) -> Result<Record, CannotReplay> {
     let Some(inputs) = &record.inputs else {
         return Err(CannotReplay::NoInputs(placement.record_inputs.to_string()));
     };

@@ -158,7 +158,7 @@ fn ask(case: &Case, plan: &Plan, request: &Value, count: u32) -> (Value, Option<
     let (source, mut modules) = (Tables { plan, case }, Formulas { plan, case });
     let mut learned = Known { plan, case, contests: Contests::default() };
     let world = World { features: &source, modules: &mut modules, learned: &mut learned };
-    match decide(plan, placement, &typed, moment, world, &mut Rows::default()) {
+    match decide(placement, &typed, moment, world, &mut Rows::default()) {
         Ok(decision) => {
             let answer = answer(placement, &decision.record);
             (answer, Some(decision.record))
@@ -251,6 +251,10 @@ impl Features for Tables<'_> {
 
     fn symbol(&self, cell: u64) -> f64 {
         if cell == NO_SYMBOL { f64::NAN } else { self.plan.symbols.number(self.texts()[cell as usize]) }
+    }
+
+    fn number(&self, text: &str) -> f64 {
+        self.plan.symbols.number(text)
     }
 
     fn text(&self, cell: u64) -> Option<Arc<str>> {

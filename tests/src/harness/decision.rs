@@ -154,7 +154,7 @@ impl Core {
             modules: &mut Scores(ask.scores),
             learned: &mut Known { learned, contests: &mut self.contests },
         };
-        Ok(decide(&self.plan, placement, &request, moment, world, &mut self.rows)?.record)
+        Ok(decide(placement, &request, moment, world, &mut self.rows)?.record)
     }
 }
 
@@ -171,6 +171,10 @@ impl Features for Items<'_> {
     // There are numbers only.
     fn symbol(&self, _cell: u64) -> f64 {
         f64::NAN
+    }
+
+    fn number(&self, _text: &str) -> f64 {
+        -1.0
     }
 
     fn text(&self, _cell: u64) -> Option<Arc<str>> {

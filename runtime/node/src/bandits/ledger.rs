@@ -143,8 +143,10 @@ impl Ledger {
 
     /// Takes a decision that came at `now_us`, by the clock of whoever keeps the ledger: nodes' clocks may be anything.
     pub fn decision(&mut self, record: &Record, origin: Origin, now_us: TimeUs) -> Vec<Gain> {
+        // What a page says that it decided is its word alone.
         let is_drawn = matches!(record.reason, Reason::Explored | Reason::Assigned | Reason::Scored);
         if !is_drawn
+            || record.id.is_of_a_page()
             || !self.spec.learns_from(&record.placement, record.experiment.as_deref(), record.arm.as_deref())
             || self.decisions.contains_key(&record.id)
         {

@@ -17,6 +17,7 @@ use selvedge_host::{Host, Module};
 use super::breaker::{Breaker, BreakerConfig};
 use super::flags::Flags;
 use super::lifted::{Lifted, Shelf};
+use super::page::Answers;
 use crate::bandits::{Bandits, Learner};
 use crate::features::{Features, Symbols, View};
 use crate::releases::{Counters, Releases, Stage, StageError};
@@ -38,6 +39,8 @@ pub struct Active {
     /// A node's symbol to the release's number.
     numbers: Vec<f64>,
     flags: OnceLock<Flags>,
+    /// What pages get of it.
+    pub(super) pages: Answers,
     /// Its modules that browsers may have, by name.
     pub lifted: BTreeMap<String, Arc<Lifted>>,
     /// What it did, for its guard.
@@ -167,6 +170,7 @@ impl Stage for Stager {
             symbols: Arc::clone(&self.symbols),
             numbers,
             flags: OnceLock::new(),
+            pages: Answers::default(),
             lifted,
             counters: Counters::default(),
         }))

@@ -53,6 +53,9 @@ struct EventLine<'a> {
 #[derive(Serialize)]
 struct RecordLine<'a> {
     decision_id: String,
+    /// Whether a page decided it, and no node.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    in_a_page: bool,
     time: String,
     /// As text: most readers of JSON keep only 53 bits of a number.
     seed: String,
@@ -110,6 +113,7 @@ pub fn write_line(entry: &Entry, to: &mut Vec<u8>) -> io::Result<()> {
         }),
         Item::Record(record) => ItemLine::Record(Box::new(RecordLine {
             decision_id: record.id.to_string(),
+            in_a_page: record.id.is_of_a_page(),
             time: rfc3339::format(record.time_us),
             seed: record.seed.to_string(),
             release: record.release.to_string(),
