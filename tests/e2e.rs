@@ -19,6 +19,7 @@ mod schema;
 mod sdk;
 mod sessions;
 mod setup;
+mod storefront;
 mod telemetry;
 mod views;
 
