@@ -17,7 +17,6 @@ import { why } from "./why.js";
 const VIEWS = { home, shelf, item, cart: cartView, counter };
 
 const place = document.getElementById("page");
-let shown;
 
 /** Draws the view of the address from what is held. `arrived` is true once for each visit of it. */
 function draw(arrived = false) {
@@ -25,9 +24,7 @@ function draw(arrived = false) {
   const found = match(path);
   const view = (found && VIEWS[found.route.view]) ?? missing;
   const drawn = view.draw(found?.named ?? {}, draw);
-  const content = drawn ?? missing.draw();
-  if (arrived || shown !== path) shown = path;
-  fill(place, content);
+  fill(place, drawn ?? missing.draw());
   document.title = `${(drawn ? view.title(found?.named ?? {}) : missing.title()) ?? "Weather, mostly"} · Fieldfare`;
   for (const link of document.querySelectorAll(".kinds a")) {
     if (link.pathname === path) link.setAttribute("aria-current", "page");
@@ -61,8 +58,7 @@ function follow(event) {
 }
 
 function counted() {
-  const badge = document.getElementById("count");
-  badge.textContent = cart.count();
+  document.getElementById("count").textContent = cart.count();
 }
 
 fill(document.getElementById("mark"), mark());

@@ -23,8 +23,8 @@ use crate::stage::SetCore;
 use crate::stock::{Line, Stock};
 
 /// Where pages ask and tell.
-pub(crate) const DECIDE: &str = "/v1/decide/batch";
-pub(crate) const EVENTS: &str = "/v1/events";
+pub(crate) const DECIDE: &str = "/v1/browser/decide";
+pub(crate) const EVENTS: &str = "/v1/browser/events";
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
