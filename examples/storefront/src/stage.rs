@@ -52,9 +52,12 @@ impl Stage {
     /// Starts the core and both nodes, pushes the catalogue, deploys the shop, and waits until both serve it.
     pub(crate) async fn start(shop: &Path, stock: &Stock) -> Result<Self> {
         let rig = Rig::start().await?;
+        // A page is answered by one node and tells what came of it to the other: both seal with one key.
+        let tokens = rig.path("tokens.key");
+        rig.cli.run(["ids".as_ref(), "keygen".as_ref(), tokens.as_os_str()]).await?.ok()?;
         let mut nodes = Vec::new();
         for name in NODES {
-            nodes.push(rig.node(name).await?);
+            nodes.push(Node::start(rig.spec(name).set(format!("tokens.key={}", tokens.display()))).await?);
         }
         rig.push("item", stock.rows()).await.context("pushing the catalogue")?;
         let deployer = Deployer { cli: rig.cli.clone(), key: rig.key(), shop: shop.to_owned() };
