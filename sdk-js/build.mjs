@@ -5,7 +5,7 @@
 //   node build.mjs --modules    also each source alone, into dist/modules, for unit tests
 
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,9 +14,11 @@ import { build } from "esbuild";
 
 const root = dirname(fileURLToPath(import.meta.url));
 const dist = join(root, "dist");
+/** The decision core for pages, where `./x engine` built it; without it there is no local engine. */
+const engine = join(root, "engine/pkg/engine.js");
 const entries = Object.keys(JSON.parse(readFileSync(join(root, "package.json"))).exports)
   .map((path) => (path === "." ? "index" : path.slice(2)))
-  .filter((name) => readdirSync(join(root, "src")).includes(`${name}.ts`));
+  .filter((name) => existsSync(join(root, "src", `${name}.ts`)) && (name !== "local" || existsSync(engine)));
 /** The most that a file may have, gzipped. */
 const BARS = { "esm/index.js": 7 * 1024, "iife/selvedge.js": 7 * 1024, "esm/openfeature.js": 2 * 1024 };
 
@@ -58,8 +60,17 @@ writeFileSync(join(dist, "cjs/package.json"), '{"type":"commonjs"}\n');
 const alone = { banner: { js: "(()=>{" }, footer: { js: "})();" } };
 await bundle({ ...alone, format: "esm", entryPoints: { selvedge: "src/selvedge.ts" }, outdir: "dist/iife" });
 await bundle({ format: "iife", entryPoints: { snippet: "src/snippet-tag.ts" }, outdir: "dist/iife" });
-if (entries.includes("local")) {
+const hasEngine = entries.includes("local");
+if (hasEngine) {
+  cpSync(join(root, "engine/pkg/engine_bg.wasm"), join(dist, "engine.wasm"));
   await bundle({ format: "esm", entryPoints: sources(["local"]), outdir: "dist/iife" });
+}
+if (!hasEngine) {
+  // A bundler wants to find the file; whoever asks for the engine is told.
+  console.log("without the local engine, which ./x engine builds");
+  const message = JSON.stringify("this build of the SDK has no local engine; ./x engine, then npm run build");
+  for (const folder of ["esm", "iife"]) writeFileSync(join(dist, folder, "local.js"), `export const createEngine = async () => { throw new Error(${message}); };\n`);
+  writeFileSync(join(dist, "cjs/local.js"), `exports.createEngine = async () => { throw new Error(${message}); };\n`);
 }
 if (process.argv.includes("--modules")) {
   const names = readdirSync(join(root, "src")).filter((name) => name.endsWith(".ts"));

@@ -3,8 +3,10 @@
 
 mod aggregates;
 mod bandits;
+mod browser;
 mod canary;
 mod examples;
+mod keys;
 mod lake;
 mod load;
 mod models;
@@ -21,6 +23,7 @@ mod sessions;
 mod setup;
 mod storefront;
 mod telemetry;
+mod tls;
 mod views;
 
 use std::sync::{Mutex, PoisonError};

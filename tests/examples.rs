@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use selvedge_suite::harness::page::Pages;
 use selvedge_suite::harness::{Client, Process, Random, Rig, binary, process, until};
 use serde_json::{Value, json};
 
@@ -73,6 +74,25 @@ fn quickstart() -> Result<()> {
         written.await?;
         ensure!(dev.terminate(LIMIT).await?.success(), "a stop by SIGTERM exits 0");
         Ok(())
+    })
+}
+
+/// The browser SDK's examples against the quickstart: plain HTML, Vite, React, server rendering.
+#[test]
+fn pages() -> Result<()> {
+    crate::alone(async {
+        let Some(pages) = Pages::find()? else { return Ok(()) };
+        let folder = tempfile::tempdir()?;
+        let shop = folder.path().join("quickstart");
+        copy(&binary::repository().join("examples/quickstart"), &shop)?;
+        let mut command = Command::new(binary::built("selvedge")?);
+        command.arg("dev").arg(&shop).args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let mut dev = Process::spawn("selvedge dev", &mut command, &folder.path().join("log"))?;
+        let line: Value = serde_json::from_str(&dev.line(LIMIT).await?)?;
+        let http = line["http"].as_str().context("the address")?.parse()?;
+        let more = [binary::repository().display().to_string()];
+        let told = pages.run("examples.mjs", "chromium", http, &more, 3 * LIMIT).await;
+        told.with_context(|| dev.log_tail()).map(|_| ())
     })
 }
 

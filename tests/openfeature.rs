@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
 use selvedge_suite::harness::shop::{FEATURES, Shop, number};
-use selvedge_suite::harness::{Answer, Client, Node, Rig, binary, process, until};
+use selvedge_suite::harness::{Answer, Client, Node, Rig, Sse, binary, process, until};
 use selvedge_suite::modules;
 use serde_json::{Value, json};
 
@@ -261,8 +261,16 @@ arms = [{ name = "only", weight = 100, fallback = ["blue"] }]
             kinds.insert(told(flag));
         }
         ensure!(kinds.len() == 4, "two arms of the first, one of the second, and none: {kinds:?}");
-        let recorded = node.metrics().await?.sum("selvedge_outbox_accepted_total", &["lane=\"decisions\""]);
-        ensure!(recorded <= 200.0, "{recorded} decisions are recorded, 200 flags were asked for alone");
+        let recorded = until("the decisions to be recorded", LIMIT, async || {
+            let recorded = node.metrics().await.ok()?.sum("selvedge_outbox_accepted_total", &["lane=\"decisions\""]);
+            (recorded >= 200.0).then_some(recorded)
+        });
+        let recorded = recorded.await?;
+        ensure!(recorded == 200.0, "{recorded} decisions are recorded, 200 flags were asked for alone");
+        let long = json!({"context": {"targetingKey": "u-1", "session": "s".repeat(5_000)}});
+        let alone = client.post(&format!("{ALL}/color"), &long).await?.json()?;
+        let all = client.post(ALL, &long).await?.ok()?;
+        ensure!(all["flags"][0]["errorCode"] == alone["errorCode"] && alone["errorCode"].is_string(), "{all} {alone}");
         let nobody = client.post(ALL, &json!({})).await?.ok()?;
         ensure!(
             nobody["flags"][0]["errorCode"] == "TARGETING_KEY_MISSING"
@@ -451,70 +459,17 @@ fn a_stream_tells_what_a_client_missed() -> Result<()> {
         node.runs(&second, LIMIT).await?;
         let id = |release: &str| release.trim_start_matches("sha256:").to_owned();
         // Of the release before: one event, at once.
-        let mut late = Stream::open(node.http, &format!("/ofrep/v1/events?release={}", id(&first)), None).await?;
+        let mut late = Sse::open(node.http, &format!("/ofrep/v1/events?release={}", id(&first)), &[]).await?;
         late.says(&["event: message", &format!("id: {}", id(&second)), "\"refetchEvaluation\""]).await?;
         // The browser's own word counts for more than the address it first came with.
         let back = format!("/ofrep/v1/events?release={}", id(&first));
-        let mut current = Stream::open(node.http, &back, Some(&id(&second))).await?;
+        let mut current = Sse::open(node.http, &back, &[("last-event-id", &id(&second))]).await?;
         let third = rig.deploy(shop(&rig, true)?.folder()).await?;
         current.says(&[&format!("id: {}", id(&third))]).await?;
-        ensure!(current.events() == 1, "told of what it knew: {}", current.text);
+        ensure!(current.text.matches("refetchEvaluation").count() == 1, "told of what it knew: {}", current.text);
         late.says(&[&format!("id: {}", id(&third))]).await?;
         let (_, status) = node.terminate().await?;
         ensure!(status.success() && late.ends().await && current.ends().await, "a stop does not end streams: {status}");
         Ok(())
     })
-}
-
-/// One open stream of events, as bytes.
-struct Stream {
-    socket: tokio::net::TcpStream,
-    text: String,
-}
-
-// === impl Stream ===
-
-impl Stream {
-    async fn open(address: SocketAddr, path: &str, last: Option<&str>) -> Result<Self> {
-        use tokio::io::AsyncWriteExt;
-        let mut socket = tokio::net::TcpStream::connect(address).await?;
-        let last = last.map_or_else(String::new, |last| format!("last-event-id: {last}\r\n"));
-        socket.write_all(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{last}\r\n").as_bytes()).await?;
-        let mut stream = Self { socket, text: String::new() };
-        stream.says(&["200 OK", "text/event-stream", "\r\n\r\n"]).await?;
-        Ok(stream)
-    }
-
-    /// Reads until all of it was said.
-    async fn says(&mut self, parts: &[&str]) -> Result<()> {
-        let read = async {
-            while !parts.iter().all(|part| self.text.contains(part)) {
-                ensure!(self.more().await, "the stream ended: {}", self.text);
-            }
-            Ok(())
-        };
-        tokio::time::timeout(LIMIT, read).await.with_context(|| format!("{parts:?} was not said"))?
-    }
-
-    /// How many events came.
-    fn events(&self) -> usize {
-        self.text.matches("refetchEvaluation").count()
-    }
-
-    /// Whether it comes to its end.
-    async fn ends(&mut self) -> bool {
-        tokio::time::timeout(LIMIT, async { while self.more().await {} }).await.is_ok()
-    }
-
-    async fn more(&mut self) -> bool {
-        use tokio::io::AsyncReadExt;
-        let mut bytes = [0; 4096];
-        match self.socket.read(&mut bytes).await {
-            Ok(count) if count > 0 => {
-                self.text.push_str(&String::from_utf8_lossy(&bytes[..count]));
-                true
-            }
-            _ => false,
-        }
-    }
 }

@@ -42,7 +42,8 @@ async fn page_in(browser: &str) -> Result<()> {
     let rig = Rig::start().await?;
     let node = page::node(&rig).await?;
     let Some(told) = pages.run("page.mjs", browser, node.http, &[], LIMIT).await? else { return Ok(()) };
-    let tracked: Vec<u64> = told["tracked"].as_array().context("nothing tracked")?.iter().filter_map(Value::as_u64).collect();
+    let tracked: Vec<u64> =
+        told["tracked"].as_array().context("nothing tracked")?.iter().filter_map(Value::as_u64).collect();
     let (stream, times) = page::counted(&rig, &tracked).await?;
     for n in &tracked {
         ensure!(times.get(n) == Some(&1), "event {n} was counted {:?} times: {times:?}", times.get(n));
@@ -75,6 +76,12 @@ fn openfeature_provider() -> Result<()> {
 #[test]
 fn what_is_wrong_is_a_warning() -> Result<()> {
     crate::alone(script("wrong.mjs"))
+}
+
+/// A page that comes back out of the browser's cache of pages goes on, and tells everything once.
+#[test]
+fn a_page_that_comes_back() -> Result<()> {
+    crate::alone(script("restored.mjs"))
 }
 
 async fn script(name: &str) -> Result<()> {

@@ -155,7 +155,11 @@ export function answers(around: Surroundings): Answers {
     const kept = parse(around.keep()?.get(cache) ?? null);
     const age = Math.abs(around.now() - kept?.at);
     if (!(age < CACHE_MS) || kept.subject !== around.subject() || !Array.isArray(kept.decisions)) return;
-    for (const entry of kept.decisions.filter(isEntry)) if (!held.has(entry.placement)) held.set(entry.placement, { entry, source: "cached" });
+    for (const entry of kept.decisions.filter(isEntry)) {
+      const { placement } = entry;
+      // What was chosen among others than the page has now is no answer.
+      if (!held.has(placement) && !shown.get(placement)?.candidates) held.set(placement, { entry, source: "cached" });
+    }
   }
 
   return {

@@ -37,11 +37,11 @@ export function createClient(options: Options): Client {
   const store = openStore(set.storage, warn);
   const net = transport(set);
   const who = identity(set, start ?? {}, store, now, set.consent);
-  const lane = (name: string, path: string, member: string, what: string, hint = "") =>
-    queue({ name, path, member, what, hint }, scope, store, net, set.consent, mint, warn);
+  const lane = (name: string, path: string, member: string, most: number, what: string, hint = "") =>
+    queue({ name, path, member, most, what, hint }, scope, store, net, set.consent, mint, warn);
   const blocked = ". If decisions arrive, something blocks this path: set eventsPath";
-  const events = lane("e", set.eventsPath, "batch", "events", blocked);
-  const records = lane("r", set.beside("records"), "records", "records of decisions");
+  const events = lane("e", set.eventsPath, "batch", 10_000, "events", blocked);
+  const records = lane("r", set.beside("records"), "records", 60_000, "records of decisions");
   const lanes = [events, records];
   const listeners = new Map<string, Set<(told: any) => void>>();
   /** What was read, by decision and, the last one, by placement. */
@@ -54,7 +54,7 @@ export function createClient(options: Options): Client {
   let iso = "";
   let engine: Engine = remote(net, set.decidePath);
   let instant = false;
-  /** Whether something was told since the last question. */
+  /** Whether something was tracked since the last question. */
   let news = false;
   let context = set.context;
   let consent = set.consent;
@@ -105,7 +105,6 @@ export function createClient(options: Options): Client {
       return warn("event_not_json", `event ${event} is no JSON: ${(error as Error).message}`);
     }
     events.push(line);
-    news = true;
     engine.observe({ event, subject, session, timestamp, properties });
   }
 
@@ -160,8 +159,8 @@ export function createClient(options: Options): Client {
   /** Decides in the page from now on; if it cannot, the node goes on deciding. */
   async function local(): Promise<void> {
     try {
-      if (!set.wasm) throw new Error('engine: "local" needs the decision core, as option wasm');
-      // @ts-ignore
+      if (!set.wasm) throw new Error("option wasm is missing");
+      // @ts-ignore: a build without the engine has no such source.
       const { createEngine } = await import("./local.js");
       engine = await createEngine({
         request: (name: string, init: EngineRequest = {}) => net.send(set.beside(name), { method: "GET", ...init }, async (response) => response),
@@ -180,7 +179,7 @@ export function createClient(options: Options): Client {
   const releases = stream(net, set.beside, held.runs);
 
   function listen(): void {
-    if (set.streaming !== false && !closed) releases.open();
+    if (set.streaming !== false && !closed && set.baseUrls[0]) releases.open();
   }
 
   function happened({ type, persisted }: Event & { persisted?: boolean }): void {
@@ -215,7 +214,7 @@ export function createClient(options: Options): Client {
     ready: () => ready,
     decide(placement, fallback) {
       const name = String(placement);
-      if (!held.of(name)) held.want({ placement: name });
+      held.want({ placement: name });
       return show(name, fallback, held.of(name));
     },
     async decideAsync(placement, fallback) {
@@ -230,7 +229,7 @@ export function createClient(options: Options): Client {
       return Object.fromEntries(all.map(({ placement }) => [placement, show<Json>(placement, null, held.of(placement))]));
     },
     async rank(placement, candidates, count) {
-      const given = [...(candidates ?? [])].map(String);
+      const given = Array.from(candidates ?? [], String);
       const found = await held.once({ placement: String(placement), candidates: given, slots: count });
       const decision = show<Json>(String(placement), null, found);
       return found && isDecision(found.entry) ? decision : { ...decision, ids: given.slice(0, count) };
@@ -241,13 +240,17 @@ export function createClient(options: Options): Client {
     },
     refresh: (placements) => held.renew(placements && asks(placements)),
     track(event, properties = {}, cause?: Cause) {
-      if (typeof event !== "string" || !event) return warn("event_name", "track() was called without the name of an event");
+      if (typeof event !== "string" || !event) return warn("event_name", "track() without the name of an event");
       tell(event, properties, cause ? follows(cause) : undefined);
+      news = true;
     },
     identify(subject, traits = {}) {
       const before = who.subject();
-      who.become(subject === null || subject === undefined ? null : String(subject));
-      if (subject !== null) tell("identify", { ...traits, anonymous_id: before });
+      const next = subject === null || subject === undefined ? undefined : String(subject);
+      // Said again on every page, it is no news.
+      if (next === before) return ready;
+      who.become(next);
+      if (next) tell("identify", { ...traits, anonymous_id: before });
       return held.renew(undefined, true);
     },
     setConsent(to) {

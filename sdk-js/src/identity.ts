@@ -16,8 +16,8 @@ export interface Identity {
   subject(): string;
   /** The session; asking for it is activity. */
   session(): string;
-  /** Somebody else from now on: the id, or `null` for nobody we know. */
-  become(subject: string | null): void;
+  /** Somebody else from now on: the id, or none for somebody we do not know. */
+  become(subject: string | undefined): void;
   /** What the visitor agreed to by now. */
   consent(to: Consent): void;
 }
@@ -77,8 +77,8 @@ export function identity(given: Ids, adopted: Ids, store: Store, now: () => numb
     subject: () => (state !== "denied" && known) || `${current().subject}`,
     session: () => (state !== "denied" && given.session) || `${current().session}`,
     become(next) {
-      known = next ?? undefined;
-      if (next === null) renew({});
+      known = next;
+      if (!next) renew({});
     },
     consent(to) {
       if (to === "denied") store.remove(KEY);

@@ -25,20 +25,18 @@ export function meant(options: Options, warn: Warn): Meant {
 
   const baseUrls = [said.baseUrl]
     .flat()
+    .map(String)
     .filter((base) => /^https?:\/\/./.test(base))
     .map((base) => base.replace(/\/$/, ""));
-  if (!baseUrls.length) {
-    wrong("baseUrl", `is ${JSON.stringify(said.baseUrl)}, expected an address such as "https://edge.shop.example"`);
-    baseUrls.push(globalThis.location?.origin ?? "http://localhost");
-  }
+  if (!baseUrls.length) wrong("baseUrl", `is ${String(said.baseUrl)}, expected an address such as "https://edge.shop.example"`);
 
   const text = (value: unknown) => (value ? String(value) : undefined);
   const key = text(said.key);
-  if (key && !key.startsWith("pk_")) wrong("key", "is no publishable key (pk_…): a server's key must never be in a page");
+  if (key && !key.startsWith("pk_")) wrong("key", "is no publishable key (pk_…)");
   const subject = text(said.subject);
   const start = bootstrap(said.bootstrap, subject);
   // A page that a cache kept for everybody has somebody else's.
-  if (said.bootstrap && !start) wrong("bootstrap", "is of another version or person: the page asks for itself");
+  if (said.bootstrap && !start) wrong("bootstrap", "is of another version or person");
   const { decidePath = "/v1/browser/decide", eventsPath = "/v1/browser/events" } = said;
   const privacy = (globalThis.navigator as { globalPrivacyControl?: boolean } | undefined)?.globalPrivacyControl;
   return {
@@ -55,13 +53,13 @@ export function meant(options: Options, warn: Warn): Meant {
     consent: said.consent ?? (privacy ? "denied" : "granted"),
     decidePath,
     eventsPath,
-    beside: (name) => decidePath.slice(0, decidePath.lastIndexOf("/") + 1) + name,
+    beside: (name) => (name === "decide" ? decidePath : decidePath.slice(0, decidePath.lastIndexOf("/") + 1) + name),
   };
 }
 
 function bootstrap(said: Options["bootstrap"], subject: string | undefined): Meant["bootstrap"] {
   const found = typeof said === "string" ? parse(said) : said;
-  const { v = 1, decisions, placements, read = [] } = found ?? {};
+  const { v = 1, decisions, placements, read } = found ?? {};
   if (v !== 1 || !Array.isArray(decisions) || !decisions.every(isEntry) || (subject && found.subject !== subject)) return undefined;
-  return { ...found, read, placements: asks(placements ?? decisions.map((each) => each.placement)) };
+  return { ...found, read: Array.isArray(read) ? read : [], placements: asks(placements ?? decisions.map((each) => each.placement)) };
 }

@@ -7,11 +7,8 @@ import { backoff, json, type Transport } from "./transport.js";
 import type { Consent } from "./types.js";
 import type { Warn } from "./manners.js";
 
-/** The most that a beacon carries well: 60 KB, where a character may be three bytes. */
+/** The most lines of a batch; what a beacon carries well. */
 const BATCH_LINES = 25;
-const BATCH_CHARS = 20_000;
-/** The largest line; a node takes events of 32 KiB. */
-const LINE_CHARS = 10_000;
 /** The most that waits: localStorage holds some five million characters for the whole origin. */
 const QUEUE_CHARS = 3_000_000;
 /** How long a line waits for others before it is written down and sent. */
@@ -24,6 +21,8 @@ export interface Lane {
   path: string;
   /** The member of the body that holds the lines. */
   member: string;
+  /** The most characters of a batch, and so of a line: of events as many as cannot be more bytes than a node takes of one. */
+  most: number;
   /** What they are called in a warning. */
   what: string;
   /** What to do where nothing answers. */
@@ -137,7 +136,8 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
 
   /** After a failure: whether to go on with the next batch. */
   function settle(first: Batch, failure: Failure): boolean {
-    warn(`${lane.name}_${failure.code}`, `${lane.what} are not sent: ${failure.message}${failure.passing ? lane.hint : ""}`);
+    // A page whose decisions failed for the same reason was told.
+    warn(failure.code, `${lane.what} are not sent: ${failure.message}${failure.code === "unreachable" ? lane.hint : ""}`);
     if (failure.passing) {
       clearTimeout(sending);
       sending = undefined;
@@ -154,7 +154,7 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
   }
 
   function told(rejected: { code: string; message: string }[]): void {
-    for (const { code, message } of rejected) warn(`${lane.name}_rejected_${code}`, `rejected among the ${lane.what}: ${message}`);
+    for (const { code, message } of rejected) warn(`rejected_${code}`, `rejected among the ${lane.what}: ${message}`);
   }
 
   /** Holds a lock as long as the page lives, by which others see that its batches are somebody's. */
@@ -189,11 +189,11 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
     push(line) {
       if (state === "denied") return;
       const chars = line.length;
-      if (chars > LINE_CHARS || total + chars > QUEUE_CHARS) {
-        return warn(`${lane.name}_full`, `some ${lane.what} are dropped: longer than ${LINE_CHARS} characters, or too many that wait`);
+      if (chars > lane.most || total + chars > QUEUE_CHARS) {
+        return warn("queue_full", `${lane.what} are dropped: too long, or too many that wait`);
       }
       const last = batches[batches.length - 1];
-      if (last && !last.sealed && last.lines.length < BATCH_LINES && last.chars + chars <= BATCH_CHARS) {
+      if (last && !last.sealed && last.lines.length < BATCH_LINES && last.chars + chars <= lane.most) {
         last.lines.push(line);
         last.chars += chars;
         total += chars;

@@ -66,7 +66,7 @@ export function createServer(options: ServerOptions): Server {
   const warn = warner();
   const { key, timeoutMs = 300, decidePath = "/v1/browser/decide" } = options;
   const baseUrls = [options.baseUrl].flat().map((base) => String(base).replace(/\/$/, ""));
-  const net = transport({ baseUrls, key, timeoutMs });
+  const net = transport({ baseUrls, key, timeoutMs }, timeoutMs / baseUrls.length);
 
   async function ask(request: PageRequest, placements: Ask[]): Promise<WireEntry[]> {
     const { subject, session, context, distinct, tzOffsetMin } = request;

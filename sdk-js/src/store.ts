@@ -24,8 +24,8 @@ export function openStore(kind: string | undefined, warn: Warn): Store {
   return {
     get: (key) => attempt((local) => local.getItem(key), null),
     set(key, value) {
-      const done = attempt((local) => (local.setItem(key, value), true), forbidden);
-      if (!done) warn("storage", "localStorage is full or forbidden: what is not sent when the page closes may be lost");
+      const done = attempt((local) => (local.setItem(key, value), true), false);
+      if (!done && !forbidden) warn("storage", "localStorage is full or forbidden: unsent events end with the page");
       return done;
     },
     remove: (key) => attempt((local) => local.removeItem(key), undefined),

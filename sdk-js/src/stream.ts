@@ -20,8 +20,12 @@ export function stream(transport: Transport, beside: (name: string) => string, t
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   function listen(): void {
-    if (typeof EventSource === "undefined") return poll();
-    source = new EventSource(transport.url(beside("stream")));
+    try {
+      source = new EventSource(transport.url(beside("stream")));
+    } catch {
+      // There is none here, or the address is no address.
+      return poll();
+    }
     timer = setTimeout(instead, HELLO_MS);
     const heard = (event: MessageEvent) => {
       clearTimeout(timer);
@@ -32,7 +36,12 @@ export function stream(transport: Transport, beside: (name: string) => string, t
     source.addEventListener("release", heard);
     source.addEventListener("error", () => {
       // A connection that broke is opened again by the browser; one that was refused is not.
-      if (source?.readyState === EventSource.CLOSED) instead();
+      if (source?.readyState === EventSource.CLOSED) return instead();
+      // Nor does it know that requests went on to another address.
+      if (source?.url !== transport.url(beside("stream"))) {
+        close();
+        listen();
+      }
     });
   }
 

@@ -30,14 +30,18 @@ export function backoff({ retryAfterMs }: Failure, failures: number): number {
   return retryAfterMs ?? Math.min(RETRY_MOST_MS, RETRY_MS * 2 ** failures) * (0.5 + Math.random() / 2);
 }
 
+/** How long a request may take where there is no other address: longer than a page waits, because a late answer is one. */
+const PATIENCE_MS = 10_000;
+
 export interface Addresses {
   baseUrls: readonly string[];
   /** Sent in the address: what a page sends then needs no preflight, and beacons and streams can carry nothing else. */
   key?: string;
+  /** How long the page waits for all of them. */
   timeoutMs: number;
 }
 
-export function transport({ baseUrls, key, timeoutMs }: Addresses): Transport {
+export function transport({ baseUrls, key, timeoutMs }: Addresses, patienceMs = PATIENCE_MS): Transport {
   // The address that answered last. A session that stays on one node finds its own events there at once.
   let at = 0;
 
@@ -45,13 +49,13 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses): Transport {
     return `${base}${path}?${new URLSearchParams({ ...(key && { key }), v: `${PROTOCOL}`, ...query })}`;
   }
 
-  async function attempt<T>(address: string, init: Sent, read: (response: Response) => Promise<T>): Promise<T> {
+  async function attempt<T>(address: string, init: Sent, read: (response: Response) => Promise<T>, ms: number): Promise<T> {
     const stop = new AbortController();
     let late = false;
     const timer = setTimeout(() => {
       late = true;
       stop.abort();
-    }, timeoutMs / baseUrls.length);
+    }, ms);
     try {
       const { method = "POST", body } = init;
       const response = await fetch(address, { method, body, signal: stop.signal, credentials: "omit" });
@@ -71,11 +75,12 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses): Transport {
   return {
     url,
     async send(path, init, read) {
-      let failure: unknown;
-      for (const _ of baseUrls) {
+      // Said once with the options, under this code.
+      let failure: unknown = new Failure("option_baseUrl", "there is no address", false);
+      for (let left = baseUrls.length; left--; ) {
         const used = at;
         try {
-          return await attempt(url(path, init.query, baseUrls[used]), init, read);
+          return await attempt(url(path, init.query, baseUrls[used]), init, read, left ? timeoutMs / baseUrls.length : patienceMs);
         } catch (error) {
           failure = error;
           // What a node refuses, another would as well; one that asks to wait is not passed by.
@@ -110,7 +115,7 @@ async function refusal(response: Response): Promise<Failure> {
   const { code, message } = parse(await response.text())?.error ?? {};
   if (!code) return foreign(response);
   // The handshake: a node that does not speak this protocol says which ones it speaks.
-  const hint = status === 426 ? `: this is @selvedge/sdk for protocol ${PROTOCOL}, take the version that goes with the node` : "";
+  const hint = status === 426 ? `: this SDK is for protocol ${PROTOCOL}, take the one that goes with the node` : "";
   const passing = status >= 500 || status === 429 || status === 408;
   const retryAfterMs = Math.min(Number(headers.get("retry-after")) * 1000, RETRY_AFTER_MOST_MS) || undefined;
   return new Failure(code, `${message}${hint}`, passing, retryAfterMs);

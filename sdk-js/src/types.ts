@@ -45,7 +45,7 @@ export interface Options {
   distinct?: boolean;
   /** What the server decided for this page: `page.bootstrap()` of `@selvedge/sdk/server`, or the text of its script element. */
   bootstrap?: Bootstrap | string | null;
-  /** How long `ready()` waits, and a request may take, in milliseconds: 1000 unless said. */
+  /** How long `ready()`, and whoever awaits an answer, waits, in milliseconds: 1000 unless said. */
   timeoutMs?: number;
   /** Where ids, unsent events and the last decisions are kept: `local` unless said. `memory` keeps nothing after the page. */
   storage?: "local" | "memory";

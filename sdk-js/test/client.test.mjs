@@ -12,7 +12,7 @@ test("no option and no argument makes it throw", async () => {
   const circular = {};
   circular.self = circular;
   const throws = { get x() { throw new Error("a getter of the page"); } };
-  for (const options of [undefined, null, 7, {}, { baseUrl: "nonsense" }, { baseUrl: "http://127.0.0.1:9", placements: ["hero", null], bootstrap: "{", timeoutMs: "x" }]) {
+  for (const options of [undefined, null, 7, {}, { baseUrl: "nonsense" }, { baseUrl: new URL("http://127.0.0.1:9") }, { baseUrl: Symbol("x") }, { baseUrl: "http://127.0.0.1:9", placements: ["hero", null], bootstrap: "{", timeoutMs: "x" }]) {
     const client = createClient(options);
     const ended = client.on("change", () => {});
     client.on("ready", () => { throw undefined; })();
@@ -21,7 +21,7 @@ test("no option and no argument makes it throw", async () => {
     assert.equal((await client.decideAsync("hero", 1)).value, 1);
     assert.equal((await client.decideAll(["hero", null])).hero.value, null);
     assert.deepEqual((await client.rank("rank", ["a", "b", "c"], 2)).ids, ["a", "b"]);
-    assert.deepEqual((await client.rank("rank", undefined)).ids, []);
+    for (const none of [undefined, null, 7, {}]) assert.deepEqual((await client.rank("rank", none)).ids, []);
     for (const name of ["ok", "", undefined, 7]) client.track(name, circular);
     client.track("ok", throws, null);
     client.track("ok", { big: "x".repeat(40_000) });

@@ -14,7 +14,7 @@ function check(options, expected, warnings = []) {
 test("addresses", () => {
   check({ baseUrl: "https://edge.example/" }, { baseUrls: ["https://edge.example"] });
   check({ baseUrl: ["https://a.example", "https://b.example/x/"] }, { baseUrls: ["https://a.example", "https://b.example/x"] });
-  for (const baseUrl of [undefined, null, "", "ftp://a", 7, [], {}]) check({ baseUrl }, { baseUrls: ["http://localhost"] }, ["option_baseUrl"]);
+  for (const baseUrl of [undefined, null, "", "ftp://a", 7, [], {}]) check({ baseUrl }, { baseUrls: [] }, ["option_baseUrl"]);
 });
 
 test("whatever is said, there are options", () => {
@@ -27,7 +27,7 @@ test("whatever is said, there are options", () => {
 
 test("stream, release and records are neighbours of the path that decides", () => {
   const { beside, eventsPath } = meant({ baseUrl: "https://a.example", decidePath: "/s/d", eventsPath: "/e" }, () => {});
-  assert.deepEqual([beside("stream"), eventsPath], ["/s/stream", "/e"]);
+  assert.deepEqual([beside("stream"), beside("decide"), eventsPath], ["/s/stream", "/s/d", "/e"]);
 });
 
 test("a bootstrap of another shape, version or person is none", () => {

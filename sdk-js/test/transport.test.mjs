@@ -23,7 +23,7 @@ async function server(answer) {
 const say = (status, body, headers = {}) => (response) => response.writeHead(status, headers).end(typeof body === "string" ? body : JSON.stringify(body));
 const error = (code) => ({ error: { code, message: "because" } });
 const good = say(200, { decisions: [] });
-const send = (baseUrls, timeoutMs = 2000) => transport({ baseUrls, key: "pk_1", timeoutMs }).send("/d", { body: "{}" }, json("decisions"));
+const send = (baseUrls, patienceMs) => transport({ baseUrls, key: "pk_1", timeoutMs: 2000 }, patienceMs).send("/d", { body: "{}" }, json("decisions"));
 
 test("what went wrong has a code, and says whether it may pass", async () => {
   for (const [answer, code, passing, retryAfterMs] of [

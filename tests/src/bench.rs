@@ -1,6 +1,7 @@
 //! The benchmarks: every bar of the speed table, measured beside its floor in the same run, since absolute times of a shared
 //! machine say little. Medians over rounds. A row that misses its bar is printed as it is.
 
+mod browser_client;
 mod build;
 mod capacity;
 mod events;
@@ -79,7 +80,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 20] = [
+pub const ALL: [Row; 21] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -161,6 +162,11 @@ pub const ALL: [Row; 20] = [
         name: "start",
         about: "start with many entities on disk to the first decision",
         run: |effort| Box::pin(start::run(effort)),
+    },
+    Row {
+        name: "browser_client",
+        about: "the browser SDK in Chromium: 10,000 track() on the main thread, a decision beside its bare request",
+        run: |effort| Box::pin(browser_client::run(effort)),
     },
     Row {
         name: "build",

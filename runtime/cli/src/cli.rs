@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use selvedge_decision::definition::Span;
 
 use crate::commands::{
-    bandits, bench, build, check, completions, core, deploy, dev, diff, doctor, erase, eval, features, ids, node,
+    bandits, bench, build, check, completions, core, deploy, dev, diff, doctor, erase, eval, features, ids, keys, node,
     promote, release, replay, rollback, status, tail, test, why,
 };
 use crate::output::{Outcome, Output};
@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// Make the key that hashes ids of people, and hash one.
     #[command(subcommand)]
     Ids(ids::Command),
+    /// Make, show and revoke the keys of those who may call a node.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Prepare the core, and run the services that stand beside NATS there.
     #[command(subcommand)]
     Core(core::Command),
@@ -100,6 +103,7 @@ impl Command {
             Self::Erase(args) => args.run(output),
             Self::Bandits(command) => command.run(output),
             Self::Ids(command) => command.run(output),
+            Self::Keys(command) => command.run(output),
             Self::Core(command) => command.run(output),
             Self::Check(args) => args.run(output),
             Self::Test(args) => args.run(output),
@@ -161,6 +165,22 @@ mod tests {
         check("selvedge ids keygen ids.key", true);
         check("selvedge ids hash u-42 --key ids.key --json", true);
         check("selvedge ids hash u-42", false);
+        check(
+            "selvedge keys create checkout --scope decide --scope events --expires 90d --file keys.jsonl --json",
+            true,
+        );
+        check(
+            "selvedge keys create web --publishable --origin https://shop.example --placement home-hero --rate 5",
+            true,
+        );
+        check("selvedge keys create web --publishable", false);
+        check("selvedge keys create web", false);
+        check("selvedge keys create web --scope root", false);
+        check("selvedge keys create web --scope admin --origin https://shop.example", false);
+        check("selvedge keys create web --scope admin --publishable --origin https://shop.example", false);
+        check("selvedge keys list --config selvedge.toml", true);
+        check("selvedge keys revoke 0a1b2c3d4e5f --file keys.jsonl", true);
+        check("selvedge keys revoke", false);
         check("selvedge features push rows.jsonl --view user --release shop --ids-key ids.key", true);
         check("selvedge features push rows.jsonl --view user --ids-key ids.key", false);
         check("selvedge core permissions edge-1 --json", true);

@@ -14,6 +14,7 @@ pub(crate) mod erase;
 pub(crate) mod eval;
 pub(crate) mod features;
 pub(crate) mod ids;
+pub(crate) mod keys;
 pub(crate) mod node;
 pub(crate) mod promote;
 pub(crate) mod release;

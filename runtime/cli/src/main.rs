@@ -1,6 +1,7 @@
 //! The `selvedge` command. Owns nothing but the way in and the way out: arguments are parsed, one command runs, and its
 //! outcome becomes an exit code: 0 ok, 1 findings or a failure, 2 usage.
 
+mod admin;
 mod cli;
 mod commands;
 mod compare;

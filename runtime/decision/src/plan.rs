@@ -130,6 +130,8 @@ pub struct Symbols {
 pub struct Placement {
     /// Its key.
     pub key: Arc<str>,
+    /// Whether pages may ask for it.
+    pub browser: bool,
     /// The declared context in the order of a request's values.
     pub context: Vec<(String, Kind)>,
     /// The actions in the order written; empty when candidates are items.

@@ -1,16 +1,22 @@
 //! HTTP: the two listeners and their routes. Owns what a request looks like on the wire and how an error becomes a status;
 //! everything else is the flows'. The only place that names axum.
 
+mod access;
 mod admin;
 mod body;
+mod browser;
 mod cors;
 mod decide;
 mod error;
+mod etag;
 mod events;
+mod gzip;
 pub mod health;
 mod ofrep;
 mod serve;
 mod spans;
+mod stream;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +30,13 @@ use tokio::sync::{Semaphore, watch};
 pub use cors::{BadOrigin, Cors};
 pub use error::{ApiError, Code, Metrics};
 pub use serve::{Listening, ServeConfig, serve};
+pub use tls::{Tls, open as open_tls};
 
 use crate::clock::Clock;
-use crate::decide::{Active, Decider};
+use crate::decide::{Active, Decider, Shelf};
 use crate::events::Unknown;
 use crate::ids::Ids;
+use crate::keys::Access;
 use crate::outbox::Outbox;
 use crate::releases::Releases;
 use crate::sessions::Sessions;
@@ -59,10 +67,14 @@ pub struct Public {
     pub bulk: Semaphore,
     /// Places for clients that are told when another release runs.
     pub streams: Arc<Semaphore>,
-    /// The pages that may ask for flags.
+    /// The pages that may ask for flags, and where there are no keys, for decisions.
     pub cors: Cors,
     /// Sends spans and events of flags, or not.
     pub otlp: Otlp,
+    /// Who may call.
+    pub access: Access,
+    /// The modules that browsers may have.
+    pub lifted: Shelf,
     /// When the node stops, which ends the streams.
     pub stop: watch::Receiver<bool>,
     /// What is counted here.
@@ -86,6 +98,8 @@ pub struct Limits {
 pub struct Admin {
     /// Whether the node can do its work, and why not.
     pub health: health::Health,
+    /// Who may call.
+    pub access: Access,
     /// Everything counted.
     pub registry: Registry,
 }
@@ -97,12 +111,16 @@ pub fn public(api: Arc<Public>) -> Router {
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::one).options(cors::preflight))
         .route(ofrep::stream::PATH, get(ofrep::stream::open).options(cors::preflight))
         .layer(from_fn_with_state(api.clone(), cors::allow));
+    let large = Router::new()
+        .route("/v1/decide/batch", post(decide::batch))
+        .route("/openapi.json", get(admin::openapi))
+        .layer(from_fn_with_state(gzip::SERVERS, gzip::answers));
     let router = Router::new()
         .route("/v1/decide", post(decide::one))
-        .route("/v1/decide/batch", post(decide::batch))
         .route("/v1/events", post(events::take))
-        .route("/openapi.json", get(admin::openapi))
+        .merge(large)
         .merge(flags)
+        .merge(browser::routes(&api))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::wrong_method);
     // Not there at all when no spans are sent: a decision pays for what is used.
@@ -110,14 +128,18 @@ pub fn public(api: Arc<Public>) -> Router {
     router.with_state(api)
 }
 
-/// The admin routes.
+/// The admin routes. Those that load balancers probe are everybody's; all others need a key with the scope `admin`, where there are keys.
 pub fn admin(api: Arc<Admin>) -> Router {
-    Router::new()
-        .route("/livez", get(admin::livez))
-        .route("/readyz", get(admin::readyz))
+    let keyed = Router::new()
         .route("/metrics", get(admin::metrics))
         .route("/version", get(admin::version))
         .route("/v1/status", get(admin::status))
+        .layer(from_fn_with_state(gzip::SERVERS, gzip::answers))
+        .layer(from_fn_with_state(api.clone(), access::admin));
+    Router::new()
+        .route("/livez", get(admin::livez))
+        .route("/readyz", get(admin::readyz))
+        .merge(keyed)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::wrong_method)
         .with_state(api)

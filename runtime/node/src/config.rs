@@ -60,6 +60,10 @@ pub struct Node {
 pub struct Http {
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+    pub keys: PathBuf,
+    pub open: bool,
+    pub tls: Tls,
+    pub admin_tls: Tls,
     pub max_decide_body: Size,
     pub max_events_body: Size,
     pub max_batch: usize,
@@ -69,6 +73,15 @@ pub struct Http {
     pub max_connections: usize,
     pub client_timeout: Span,
     pub threads: usize,
+}
+
+/// `[http.tls]` and `[http.admin_tls]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// `[link]`
@@ -291,6 +304,7 @@ impl Config {
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(BadConfig::value(key, "must be above 0"));
         }
+        self.check_doors()?;
         if let Some(why) = channel::labels_problem(&self.node.labels) {
             return Err(BadConfig::value("node.labels", why));
         }
@@ -322,8 +336,8 @@ impl Config {
         if !(0.0..=1.0).contains(&self.telemetry.otlp.share) {
             return Err(BadConfig::value("telemetry.otlp.share", "must be from 0 to 1"));
         }
-        if self.telemetry.otlp.max_queue > 1 << 20 {
-            return Err(BadConfig::value("telemetry.otlp.max_queue", "must be at most 1048576"));
+        if self.telemetry.otlp.max_queue > 1 << 16 {
+            return Err(BadConfig::value("telemetry.otlp.max_queue", "must be at most 65536"));
         }
         if self.http.max_connections > 1_000_000 {
             return Err(BadConfig::value("http.max_connections", "must be at most 1000000"));
@@ -359,4 +373,35 @@ impl Config {
             None => Ok(()),
         }
     }
+    /// What others can reach has a key to its door, or somebody in front of it.
+    fn check_doors(&self) -> Result<(), BadConfig> {
+        let http = &self.http;
+        let has_keys = !http.keys.as_os_str().is_empty();
+        if http.open && has_keys {
+            return Err(BadConfig::value(
+                "http.open",
+                "says that nobody need bring a key, and http.keys who has one: leave one of them out",
+            ));
+        }
+        for (setting, address) in [("http.listen", http.listen), ("http.admin", http.admin)] {
+            if !address.ip().to_canonical().is_loopback() && !has_keys && !http.open {
+                return Err(BadConfig::value(setting, open_door(setting, address)));
+            }
+        }
+        for (setting, tls) in [("http.tls", &http.tls), ("http.admin_tls", &http.admin_tls)] {
+            if tls.certificate.as_os_str().is_empty() != tls.key.as_os_str().is_empty() {
+                return Err(BadConfig::value(setting, "has one of certificate and key: it needs both, or neither"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How to get a key.
+fn open_door(setting: &str, address: SocketAddr) -> String {
+    let scopes = if setting == "http.admin" { "--scope admin" } else { "--scope decide --scope events" };
+    format!(
+        "others can reach {address}, and nothing says who may: make a key with `selvedge keys create NAME {scopes} --file keys.jsonl` \
+         and set http.keys = \"keys.jsonl\", or set http.open = true where something in front of the node checks who comes"
+    )
 }

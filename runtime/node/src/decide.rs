@@ -7,6 +7,7 @@ mod breaker;
 mod explain;
 mod first_sight;
 mod flags;
+mod lifted;
 mod load;
 mod metrics;
 mod modules;
@@ -23,12 +24,13 @@ use selvedge_decision::gather::Rows;
 use selvedge_decision::plan::Placement;
 use selvedge_decision::policy::Contests;
 use selvedge_decision::settle::Learned;
-use selvedge_decision::{BadRequest, Decision, DecisionId, Moment, Reason, TimeUs, World, decide};
+use selvedge_decision::{BadRequest, Decision, DecisionId, Fault, Moment, Reason, TimeUs, World, decide};
 
 pub use active::{Active, ModuleConfig, Stager};
 pub use answer::Answer;
 pub use explain::Explanation;
 pub use flags::{AllFlags, OneFlag};
+pub use lifted::{Lifted, Shelf};
 pub use load::Load;
 pub use metrics::{Metrics, register_host};
 pub use request::{BadValue, Batch, Context, Text, Value, Wire};
@@ -78,6 +80,18 @@ pub enum Refused {
         key: String,
         /// The most similar key.
         near: Option<String>,
+    },
+    /// The release does not let pages ask for the placement.
+    #[error("placement {key:?} is not for browsers: write `browser = true` into placements/{key}.toml, and deploy it")]
+    NotForBrowsers {
+        /// Its key.
+        key: String,
+    },
+    /// The page's key does not let it ask for the placement.
+    #[error("this key may not ask for placement {key:?}: add it to the key's `placements`")]
+    NotForKey {
+        /// Its key.
+        key: String,
     },
     /// A value of the request is out of bounds or of the wrong type.
     #[error(transparent)]
@@ -141,30 +155,58 @@ impl Decider {
     }
 
     /// Decides several placements of one page, on one release and one view of the features, after one wait for all; with
-    /// `distinct`, no choice stands twice on the page. With `tokens`, each choice has one, for a browser to show.
-    pub async fn decide_batch(
+    /// `distinct`, no choice stands twice on the page.
+    pub async fn decide_batch(&self, batch: &Batch<'_>) -> Result<Vec<Answer>, (usize, Refused)> {
+        let page = self.page(batch).await.map_err(|refused| (0, refused))?;
+        let parts = self.parts(&page, batch, |_| Ok(())).into_iter().enumerate();
+        let decisions: Result<Vec<_>, _> = parts.map(|(at, part)| part.map_err(|refused| (at, refused))).collect();
+        // Only now: a page of which one part is refused leaves no records.
+        let answer = |decided: &Decided| Answer::new(decided, None);
+        Ok(decisions?.into_iter().map(|decided| self.conclude(decided, answer)).collect())
+    }
+
+    /// As [`Decider::decide_batch`] for a browser: the release that decides, and each placement, decided or refused without keeping
+    /// the others from it. `lets` says whether the page may ask for a placement; those that it may not are not told of either. Each
+    /// choice has a token, for the browser to show.
+    pub async fn decide_page(
         &self,
         batch: &Batch<'_>,
-        tokens: Option<&Tokens>,
-    ) -> Result<Vec<Answer>, (usize, Refused)> {
-        let (active, time_us) = self.begin(batch.unit()).map_err(|refused| (0, refused))?;
+        tokens: &Tokens,
+        lets: impl Fn(&Placement) -> Result<(), Refused>,
+    ) -> Result<(String, Vec<Result<Answer, Refused>>), Refused> {
+        let page = self.page(batch).await?;
+        let parts = self.parts(&page, batch, lets).into_iter();
+        let answer = |decided: &Decided| Answer::new(decided, Some(tokens));
+        let parts = parts.map(|part| part.map(|decided| self.conclude(decided, answer))).collect();
+        Ok((page.active.digest_text.clone(), parts))
+    }
+
+    /// What the placements of a batch share, after one wait for all.
+    async fn page(&self, batch: &Batch<'_>) -> Result<Page, Refused> {
+        let (active, time_us) = self.begin(batch.unit())?;
         let waits =
             batch.placements.iter().any(|part| first_sight::waiting(&active, part.placement.as_str()).is_some());
         let page = Page { active, time_us, snapshot: Some(Snapshot::default()), waited: Duration::ZERO };
-        let page = if waits { self.after_wait(page, batch.wires()).await } else { page };
+        Ok(if waits { self.after_wait(page, batch.wires()).await } else { page })
+    }
+
+    fn parts(
+        &self,
+        page: &Page,
+        batch: &Batch<'_>,
+        lets: impl Fn(&Placement) -> Result<(), Refused>,
+    ) -> Vec<Result<Decided, Refused>> {
         let mut taken: Vec<Arc<str>> = Vec::new();
-        let mut decisions = Vec::with_capacity(batch.placements.len());
-        for (at, wire) in batch.wires().enumerate() {
-            let decided = self.one(&page, &wire, &taken).map_err(|refused| (at, refused))?;
+        let part = |wire: Wire<'_>| {
+            find(&page.active, wire.placement.as_str(), &lets)?;
+            let decided = self.one(page, &wire, &taken)?;
             if batch.distinct {
                 let record = &decided.decision.record;
                 taken.extend(record.choices.iter().map(|choice| record.candidates[choice.candidate as usize].clone()));
             }
-            decisions.push(decided);
-        }
-        // Only now: a page of which one part is refused leaves no records.
-        let answer = |decided: &Decided| Answer::new(decided, tokens);
-        Ok(decisions.into_iter().map(|decided| self.conclude(decided, answer)).collect())
+            Ok(decided)
+        };
+        batch.wires().map(part).collect()
     }
 
     /// The release and the time of a decision, from its first step to its last. Whom it is for says whether a canary decides.
@@ -194,14 +236,15 @@ impl Decider {
             static ROWS: RefCell<(Rows, Contests)> = RefCell::default();
         }
         let active = &page.active;
-        let placement = find(active, wire.placement.as_str())?;
+        let placement = find(active, wire.placement.as_str(), |_| Ok(()))?;
         // Of a page, each part has its own deadline: the first must not eat that of the last. A wait belongs to who asked
         // for it.
         let waited = if first_sight::waits(placement) { page.waited } else { Duration::ZERO };
         let started = Instant::now();
         let started = started.checked_sub(waited).unwrap_or(started);
         let request = request::typed(placement, wire, taken)?;
-        let id = DecisionId::new(page.time_us, self.tag, self.count.fetch_add(1, Ordering::Relaxed));
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let id = DecisionId::new(page.time_us, self.tag, count);
         let moment = Moment {
             id,
             time_us: page.time_us,
@@ -210,7 +253,8 @@ impl Decider {
             explores: active.explores(&placement.key),
         };
         let source = Source::new(active, page.time_us, page.snapshot.as_ref());
-        let mut calls = Calls::new(active, started, placement.deadline_us, self.load.sheds());
+        let calls = Calls::new(active, started, placement.deadline_us);
+        let mut calls = calls.under(&self.load, self.load.sheds(wire.unit(), count));
         ROWS.with_borrow_mut(|(rows, contests)| {
             let mut learned = Known { active, contests };
             let world = World { features: &source, modules: &mut calls, learned: &mut learned };
@@ -233,20 +277,28 @@ impl Decider {
     fn count(&self, decided: &Decided) {
         let record = &decided.decision.record;
         self.metrics.decided(record, decided.overdue, decided.took);
-        let faulted = record.faults.iter().any(|fault| fault.fault.is_the_modules_own());
-        let loaded = record.faults.iter().any(|fault| fault.fault.is_of_load());
-        decided.active.counters.count(decided.took, faulted, record.reason == Reason::Fallback && !loaded);
+        // What a node had no time for says nothing of its release, neither for it nor against it.
+        if record.faults.iter().all(|fault| fault.fault != Fault::Shed) {
+            let faulted = record.faults.iter().any(|fault| fault.fault.is_the_releases());
+            decided.active.counters.count(decided.took, faulted, record.reason == Reason::Fallback);
+        }
     }
 }
 
-fn find<'a>(active: &'a Active, key: &str) -> Result<&'a Placement, Refused> {
-    active.plan.placements.get(key).ok_or_else(|| {
+/// The placement of that key, if `lets` lets it be asked for; only such are named as what was meant.
+fn find<'a>(
+    active: &'a Active,
+    key: &str,
+    lets: impl Fn(&Placement) -> Result<(), Refused>,
+) -> Result<&'a Placement, Refused> {
+    let found = active.plan.placements.get(key).map(|placement| lets(placement).map(|()| placement));
+    found.unwrap_or_else(|| {
         // A key has at most 100 bytes: of a longer one only the beginning is compared and told.
         let key: String = key.chars().take(100).collect();
-        let known = active.plan.placements.keys();
+        let known = active.plan.placements.iter().filter(|(_, placement)| lets(placement).is_ok()).map(|(key, _)| key);
         let near =
             known.map(|known| (strsim::jaro_winkler(&key, known), known)).filter(|(likeness, _)| *likeness > 0.8);
         let near = near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known.clone());
-        Refused::UnknownPlacement { key, near }
+        Err(Refused::UnknownPlacement { key, near })
     })
 }

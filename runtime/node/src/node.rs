@@ -16,11 +16,12 @@ use tokio::task::JoinSet;
 use crate::api::{self, Admin, Cors, Limits, Listening, Public, ServeConfig, health::Health};
 use crate::bandits::Bandits;
 use crate::clock::Clock;
-use crate::config::{Config, LinkKind, duration};
-use crate::decide::{self, Active, Decider, Load, ModuleConfig, Stager};
+use crate::config::{self, Config, LinkKind, duration};
+use crate::decide::{self, Active, Decider, Load, ModuleConfig, Shelf, Stager};
 use crate::features::symbols::SymbolLimits;
 use crate::features::{Features, FeaturesConfig, SightLimits};
 use crate::ids::{Ids, IdsKey};
+use crate::keys::Access;
 use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
 use crate::outbox::{Outbox, OutboxConfig};
 use crate::releases::{self, Earned, Releases, ReleasesConfig};
@@ -58,7 +59,10 @@ pub enum StartError {
     /// The link's settings are wrong.
     #[error("link: {0}")]
     Link(String),
-    /// A key cannot be used.
+    /// Keys or a certificate cannot be used.
+    #[error("{0}")]
+    Doors(String),
+    /// A secret cannot be used.
     #[error(transparent)]
     Secret(#[from] BadSecret),
     /// The outbox cannot be used.
@@ -137,19 +141,29 @@ impl Node {
         std::fs::create_dir_all(&data).map_err(|why| StartError::Data { path: data.display().to_string(), why })?;
         let ids = said(&config.ids.key).map(|path| IdsKey::read(&path)).transpose()?;
         let ids = ids.map_or_else(Ids::default, Ids::keyed);
+        let cors = Cors::new(&config.http.cors_origins)?;
+        let access = Access::open(said(&config.http.keys).as_deref(), clock.clone()).map_err(StartError::Doors)?;
+        let tls = tls("http.tls", &config.http.tls)?;
+        let admin_tls = self::tls("http.admin_tls", &config.http.admin_tls)?;
+        // Listeners first: a second node on the same ports must not touch the data of the first.
+        let http = bind(config.http.listen, "http.listen").await?;
+        let admin = bind(config.http.admin, "http.admin").await?;
         let secret = match said(&config.tokens.key) {
             Some(path) => Secret::read("tokens.key", &path)?,
             None => Secret::read_or_make("the node's own key of tokens", &data.join("tokens.key"))?,
         };
         let tokens = Tokens::new(secret, config.tokens.valid_for.us());
-        let cors = Cors::new(&config.http.cors_origins)?;
-        // Listeners first: a second node on the same ports must not touch the data of the first.
-        let http = bind(config.http.listen, "http.listen").await?;
-        let admin = bind(config.http.admin, "http.admin").await?;
         let (stop_serving, serving_stops) = watch::channel(false);
         let (stop_flows, flows_stop) = watch::channel(false);
         let (mut serving, mut flows) = (JoinSet::new(), JoinSet::new());
         let mut registry = Registry::default();
+        access.metrics().register(&mut registry);
+        if let Some(keys) = access.watched() {
+            flows.spawn(keys.clone().run(clock.clone(), flows_stop.clone()));
+        }
+        for tls in tls.iter().chain(&admin_tls) {
+            flows.spawn(tls.clone().run(clock.clone(), flows_stop.clone()));
+        }
 
         let outbox = Outbox::open(outbox_config(&config), config.node.name.clone(), clock.clone())?;
         let epoch = outbox.epoch();
@@ -187,7 +201,7 @@ impl Node {
             breaker_cool_down: duration(config.modules.breaker_cool_down),
             max_at_once: config.modules.max_at_once,
         };
-        let running = Arc::new(OnceLock::new());
+        let (running, shelf) = (Arc::new(OnceLock::new()), Shelf::default());
         let stager = Stager {
             host,
             features: features.clone(),
@@ -195,6 +209,7 @@ impl Node {
             bandits: bandits.clone(),
             symbols: features.symbols().clone(),
             config: module_config,
+            shelf: shelf.clone(),
             running: running.clone(),
         };
         let (releases, follow) =
@@ -242,6 +257,8 @@ impl Node {
             streams: Arc::new(Semaphore::new(config.http.max_streams.min(config.http.max_connections / 2))),
             cors,
             otlp: otlp.clone(),
+            access: access.clone(),
+            lifted: shelf,
             stop: serving_stops.clone(),
             metrics: api_metrics,
         };
@@ -258,6 +275,8 @@ impl Node {
             outbox: outbox.clone(),
             unknown_events,
             load,
+            keys: access.watched().cloned(),
+            certificates: tls.iter().chain(&admin_tls).cloned().collect(),
         };
         let listening = Announcement {
             http: http.address,
@@ -266,8 +285,11 @@ impl Node {
             epoch: epoch.to_string(),
         };
         let serve = serve_config(&config);
-        serving.spawn(api::serve(http, api::public(Arc::new(public)), serve, serving_stops.clone()));
-        serving.spawn(api::serve(admin, api::admin(Arc::new(Admin { health, registry })), serve, serving_stops));
+        let (public, private) =
+            (api::public(Arc::new(public)), api::admin(Arc::new(Admin { health, access, registry })));
+        warn_of_clear_text(&config);
+        serving.spawn(api::serve(http, tls, public, serve, serving_stops.clone()));
+        serving.spawn(api::serve(admin, admin_tls, private, serve, serving_stops));
         tracing::info!(
             http = %listening.http, admin = %listening.admin, node = %listening.node, %epoch,
             link = %link_place, "listening"
@@ -366,7 +388,25 @@ async fn bind(address: SocketAddr, setting: &'static str) -> Result<Listening, S
     Listening::bind(address).await.map_err(|why| StartError::Listen { address, setting, why })
 }
 
+/// Keys that go through a network in the clear are soon others' keys.
+fn warn_of_clear_text(config: &Config) {
+    let http = &config.http;
+    let doors = [("http.listen", http.listen, &http.tls), ("http.admin", http.admin, &http.admin_tls)];
+    for (setting, address, tls) in doors {
+        let is_local = address.ip().to_canonical().is_loopback();
+        if !is_local && said(&http.keys).is_some() && said(&tls.certificate).is_none() {
+            tracing::warn!(setting, %address, "keys come here without TLS: let something in front of the node speak it, or set a certificate");
+        }
+    }
+}
+
 // === from settings to what each flow takes ===
+
+fn tls(setting: &'static str, tls: &config::Tls) -> Result<Option<Arc<api::Tls>>, StartError> {
+    let files = said(&tls.certificate).zip(said(&tls.key));
+    let open = files.map(|(certificate, key)| api::open_tls(setting, &certificate, &key));
+    open.transpose().map_err(StartError::Doors)
+}
 
 async fn link(config: &Config, clock: &Clock) -> Result<Link, StartError> {
     Ok(match config.link.kind {

@@ -19,10 +19,10 @@ const FLAGS = [
 ];
 
 /** Chromium by Playwright: a profile that lasts as long as what is returned. */
-export async function chromium(executablePath) {
+export async function chromium(executablePath, more = {}) {
   const { chromium } = await import("playwright-core");
   const profile = await mkdtemp(join(tmpdir(), "selvedge-chromium-"));
-  const context = await chromium.launchPersistentContext(profile, { executablePath, headless: true, args: FLAGS, chromiumSandbox: false });
+  const context = await chromium.launchPersistentContext(profile, { executablePath, headless: true, args: FLAGS, chromiumSandbox: false, ...more });
   return {
     name: "chromium",
     context,
@@ -41,9 +41,12 @@ export async function firefox(executablePath) {
   return { name: "firefox", page: () => browser.newPage(), close: () => browser.close() };
 }
 
-/** Serves `pages` (a text by path, or what makes one of a request) and the files of `folders` by what stands before them in a path. */
-export async function shop({ connect, pages, folders }) {
-  const policy = `default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ${connect}`;
+/**
+ * Serves `pages` (a text by path, or what makes one of a request) and the files of `folders` by what stands before them in a path. With
+ * `wasm` the policy lets pages compile WebAssembly, as the local engine needs.
+ */
+export async function shop({ connect, pages, folders, wasm }) {
+  const policy = `default-src 'none'; script-src 'self'${wasm ? " 'wasm-unsafe-eval'" : ""}; style-src 'self'; img-src 'self'; connect-src 'self' ${connect}`;
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://shop");
     const page = pages[pathname];

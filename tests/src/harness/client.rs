@@ -1,6 +1,7 @@
-//! A keep-alive HTTP/1.1 client on hyper's connection API: one connection, one request at a time.
+//! A keep-alive HTTP/1.1 client on hyper's connection API, in the clear or by TLS: one connection, one request at a time.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +10,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -17,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    key: Option<String>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -36,7 +42,19 @@ pub struct Answer {
 impl Client {
     /// A client of `address`; does not connect yet.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, connection: None }
+        Self { address, tls: None, key: None, connection: None }
+    }
+
+    /// The same, which brings a key with every request.
+    #[must_use]
+    pub fn with_key(self, key: Option<&str>) -> Self {
+        Self { key: key.map(str::to_owned), ..self }
+    }
+
+    /// The same by TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Arc<rustls::ClientConfig>) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Sends a request and reads the whole answer. An error means that no answer came: the connection is then dropped and
@@ -81,6 +99,8 @@ impl Client {
     async fn exchange(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Answer> {
         let request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request =
+            self.key.iter().fold(request, |request, key| request.header("authorization", format!("Bearer {key}")));
         let request = request.body(Full::new(body))?;
         let connection = self.ready().await?;
         let response = connection.send_request(request).await?;
@@ -95,15 +115,22 @@ impl Client {
             None => false,
         };
         if !open {
-            self.connection = Some(connect(self.address).await?);
+            self.connection = Some(connect(self.address, self.tls.clone()).await?);
         }
         self.connection.as_mut().context("not connected")
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
+async fn connect(address: SocketAddr, tls: Option<Arc<rustls::ClientConfig>>) -> Result<SendRequest<Full<Bytes>>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    match tls {
+        None => talk(stream).await,
+        Some(tls) => talk(TlsConnector::from(tls).connect(ServerName::try_from("localhost")?, stream).await?).await,
+    }
+}
+
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<SendRequest<Full<Bytes>>> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         // Its error is the error of the request that was on its way.

@@ -32,6 +32,8 @@ pub struct NodeSpec {
     pub settings: Vec<String>,
     /// More of its environment.
     pub environment: Vec<(OsString, OsString)>,
+    /// The key that its admin listener wants.
+    pub admin_key: Option<String>,
     /// A command that starts the rest of its command line, such as one that limits it; empty for none.
     pub around: Vec<OsString>,
 }
@@ -63,6 +65,7 @@ impl NodeSpec {
             trust: vec![trust.to_owned()],
             settings: Vec::new(),
             environment: Vec::new(),
+            admin_key: None,
             around: Vec::new(),
         }
     }
@@ -132,7 +135,7 @@ impl Node {
 
     /// A connection to the admin listener.
     pub fn admin(&self) -> Client {
-        Client::new(self.admin)
+        Client::new(self.admin).with_key(self.spec.admin_key.as_deref())
     }
 
     /// What `/readyz` says.

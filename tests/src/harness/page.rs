@@ -87,7 +87,10 @@ fallback = ["plain"]
     shop.placement("inside", &format!("{}ladder = [\"value\"]\n", hero.replace("browser = true", "")))?;
     let arms = "[{ name = \"a\", weight = 50 }, { name = \"b\", weight = 50, ladder = [\"value\"] }]";
     shop.placement("split", &format!("{hero}[[experiment]]\nkey = \"split\"\nunit = \"subject\"\narms = {arms}\n"))?;
-    shop.placement("theme", "browser = true\nactions = [{ id = \"dark\" }, { id = \"light\" }]\nfallback = [\"dark\"]\n")?;
+    shop.placement(
+        "theme",
+        "browser = true\nactions = [{ id = \"dark\" }, { id = \"light\" }]\nfallback = [\"dark\"]\n",
+    )?;
     let rank = "ladder = [\"price\"]\ndeadline = \"1s\"\nfallback = { by = \"item.stock\" }\n";
     shop.placement("rank", &format!("browser = true\ncandidates = {{ view = \"item\", from = \"request\" }}\n{rank}"))?;
     let vip = "[[input]]\nname = \"candidate.id\"\nscope = \"candidate\"\ntype = \"symbol\"\nweights = { vip = 0.5 }\n";

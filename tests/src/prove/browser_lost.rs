@@ -30,7 +30,12 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
     let (_, times) = page::counted(&rig, &must).await?;
     let lost: Vec<_> = must.iter().filter(|n| !times.contains_key(n)).collect();
     let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
-    findings.note(format!("{visits} visits, {} events, {} more before a crash; ends: {}", must.len(), may.len(), told["ends"]));
+    findings.note(format!(
+        "{visits} visits, {} events, {} more before a crash; ends: {}",
+        must.len(),
+        may.len(),
+        told["ends"]
+    ));
     findings.count(must.len() as u64, lost.len() as u64, || format!("lost: {lost:?}"));
     findings.count(times.len() as u64, twice.len() as u64, || format!("counted twice: {twice:?}"));
     Ok(findings)

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use selvedge_node::config::{Config, LinkKind};
 use serde::Serialize;
 
+use crate::admin::AdminListener;
 use crate::config;
 use crate::core::block_on;
 use crate::output::{Outcome, Output};
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// The core, instead of the one in the settings.
     #[arg(long, env = "SELVEDGE_NATS", value_name = "URL")]
     nats: Option<String>,
+    /// A key with the scope `admin`, where the node on this machine wants one.
+    #[arg(long, env = "SELVEDGE_ADMIN_KEY", value_name = "KEY", hide_env_values = true)]
+    admin_key: Option<String>,
 }
 
 /// One check and what it found.
@@ -75,7 +79,7 @@ impl Args {
         };
         if let Some(config) = &loaded {
             machine::checks(config).into_iter().try_for_each(&mut tell)?;
-            node::checks(config.http.admin).into_iter().try_for_each(&mut tell)?;
+            node::checks(&AdminListener::new(config, self.admin_key.clone())).into_iter().try_for_each(&mut tell)?;
             if config.link.kind == LinkKind::Nats {
                 let checks =
                     block_on(1, async { anyhow::Ok(core::checks(&nats(config), &config.node.channel).await) })?;

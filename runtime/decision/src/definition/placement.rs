@@ -11,6 +11,9 @@ use crate::manifest::{Kind, Scalar};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlacementDef {
+    /// Whether pages may ask for it, with a publishable key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub browser: bool,
     /// The values of a request's `context` by name: `number`, `flag` or `symbol`.
     #[serde(default)]
     pub context: BTreeMap<String, Kind>,

@@ -75,6 +75,11 @@ impl From<Span> for String {
 // === impl Time ===
 
 impl Time {
+    /// From microseconds since 1970.
+    pub const fn from_us(us: TimeUs) -> Self {
+        Self { us }
+    }
+
     /// In microseconds since 1970.
     pub const fn us(self) -> TimeUs {
         self.us

@@ -230,6 +230,7 @@ impl<'a> Compiler<'a> {
         let [shared, candidate] = rows.columns;
         Some(Placement {
             key: Arc::from(key),
+            browser: self.def.browser,
             context,
             actions: self.actions(),
             candidates: candidates?,

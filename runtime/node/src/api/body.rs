@@ -45,7 +45,14 @@ pub(super) async fn read(
 
 /// The refusal of a body that is too large, after what is left of it was read and thrown away: a sender that is cut off while
 /// it still writes sees a broken connection and never the answer.
-async fn too_large(mut body: Body, limit: usize, within: Duration) -> ApiError {
+async fn too_large(body: Body, limit: usize, within: Duration) -> ApiError {
+    discard(body, within).await;
+    let message = format!("the body is larger than {limit} bytes");
+    ApiError::new(Code::body_too_large, message).at("body").limit(limit)
+}
+
+/// Reads a body that nobody wants, and throws it away.
+pub(super) async fn discard(mut body: Body, within: Duration) {
     let discard = async {
         let mut discarded = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -56,10 +63,8 @@ async fn too_large(mut body: Body, limit: usize, within: Duration) -> ApiError {
         }
     };
     if tokio::time::timeout(within, discard).await.is_err() {
-        tracing::debug!("a body that is too large did not end in time");
+        tracing::debug!("a body that nobody wants did not end in time");
     }
-    let message = format!("the body is larger than {limit} bytes");
-    ApiError::new(Code::body_too_large, message).at("body").limit(limit)
 }
 
 /// Parses JSON. The fast way first; only a refusal is parsed again, for the path to the field.

@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::Public;
+use crate::keys::is_origin;
 
 /// How long a browser may keep the answer to a preflight, in seconds: the most that any keeps.
 const MAX_AGE: &str = "7200";
@@ -44,16 +45,14 @@ impl Cors {
             return Ok(Self::Any);
         }
         let value = |origin: &String| {
-            let place = origin.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
-            let whole = place.is_some_and(|(_, place)| !place.is_empty() && !place.contains(['/', '?', '#', ' ']));
-            let value = HeaderValue::from_str(origin).ok().filter(|_| whole);
+            let value = HeaderValue::from_str(origin).ok().filter(|_| is_origin(origin));
             value.ok_or_else(|| BadOrigin(origin.clone()))
         };
         Ok(Self::Origins(origins.iter().map(value).collect::<Result<_, _>>()?))
     }
 
     /// What is said to a page of that origin: `None` that it may not.
-    fn allowed(&self, origin: &HeaderValue) -> Option<HeaderValue> {
+    pub(super) fn allowed(&self, origin: &HeaderValue) -> Option<HeaderValue> {
         match self {
             Self::Any => Some(HeaderValue::from_static("*")),
             Self::Origins(origins) => origins.contains(origin).then(|| origin.clone()),
@@ -73,7 +72,7 @@ pub(super) async fn allow(State(api): State<Arc<Public>>, request: Request, next
     let preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let granted = preflight && allowed.is_some();
-    let asked = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|_| granted).cloned();
+    let asked = asked(&request).filter(|_| granted);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     if granted {
@@ -89,8 +88,13 @@ pub(super) async fn allow(State(api): State<Arc<Public>>, request: Request, next
     response
 }
 
+/// The headers that a page wants to send.
+pub(super) fn asked(preflight: &Request) -> Option<HeaderValue> {
+    preflight.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).cloned()
+}
+
 /// A page may send whatever headers it says: none of them means anything here that a server could not send as well.
-fn grant(asked: Option<HeaderValue>, granted: &mut HeaderMap) {
+pub(super) fn grant(asked: Option<HeaderValue>, granted: &mut HeaderMap) {
     granted.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.unwrap_or(HeaderValue::from_static(HEADERS)));
     granted.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET"));
     granted.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));

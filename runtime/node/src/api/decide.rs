@@ -10,12 +10,11 @@ use super::error::{ApiError, Code};
 use super::spans::Told;
 use super::{Public, body};
 use crate::decide::{Answer, Batch, Wire};
+use crate::keys::Scope;
 
 pub(super) async fn one(State(api): State<Arc<Public>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let limits = api.limits;
-    let answer = match body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await {
-        Ok(bytes) => match body::parse::<Wire<'_>>(&bytes) {
+    let answer = match api.admitted(request, Scope::Decide, api.limits.decide_body).await {
+        Ok((_, bytes)) => match body::parse::<Wire<'_>>(&bytes) {
             Ok(wire) => {
                 let wire = wire.known_as(&api.ids);
                 let answer = api.decider.decide_in_time(&wire).await.map_err(ApiError::from);
@@ -33,10 +32,8 @@ fn decision(wire: &Wire<'_>, answer: &Answer) -> Told {
 }
 
 pub(super) async fn batch(State(api): State<Arc<Public>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let limits = api.limits;
-    let answers = match body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await {
-        Ok(bytes) => match body::parse::<Batch<'_>>(&bytes) {
+    let answers = match api.admitted(request, Scope::Decide, api.limits.decide_body).await {
+        Ok((_, bytes)) => match body::parse::<Batch<'_>>(&bytes) {
             Ok(batch) => {
                 let told = api.otlp.is_on().then_some(Told::Decisions(batch.placements.len()));
                 api.batch(&batch.known_as(&api.ids)).await.map(|json| (told, json))
@@ -52,25 +49,15 @@ pub(super) async fn batch(State(api): State<Arc<Public>>, request: Request) -> R
 
 impl Public {
     async fn batch(&self, batch: &Batch<'_>) -> Result<Vec<u8>, ApiError> {
-        let limit = self.limits.batch;
-        if batch.placements.is_empty() || batch.placements.len() > limit {
-            let message = format!("{} placements, expected 1 to {limit}", batch.placements.len());
-            return Err(ApiError::new(Code::out_of_bounds, message).at("placements").limit(limit));
-        }
-        let answers = self.decider.decide_batch(batch, None).await;
+        self.bound(batch)?;
+        let answers = self.decider.decide_batch(batch).await;
         let answers = answers.map_err(|(part, refused)| ApiError::from(refused).inside(part))?;
-        let mut json = b"{\"decisions\":[".to_vec();
-        for (at, answer) in answers.iter().enumerate() {
-            if at > 0 {
-                json.push(b',');
-            }
-            json.extend_from_slice(&answer.json);
-        }
-        json.extend_from_slice(b"]}");
+        let mut json = listed(answers.iter().map(|answer| answer.json.as_slice()));
+        json.push(b'}');
         Ok(json)
     }
 
-    fn reply_telling(&self, reply: Result<(Option<Told>, Vec<u8>), ApiError>) -> Response {
+    pub(super) fn reply_telling(&self, reply: Result<(Option<Told>, Vec<u8>), ApiError>) -> Response {
         let (told, reply) = match reply {
             Ok((told, json)) => (told, Ok(json)),
             Err(error) => (None, Err(error)),
@@ -82,6 +69,16 @@ impl Public {
         response
     }
 
+    /// Whether a page is one that is decided.
+    pub(super) fn bound(&self, batch: &Batch<'_>) -> Result<(), ApiError> {
+        let (found, limit) = (batch.placements.len(), self.limits.batch);
+        if found == 0 || found > limit {
+            let message = format!("{found} placements, expected 1 to {limit}");
+            return Err(ApiError::new(Code::out_of_bounds, message).at("placements").limit(limit));
+        }
+        Ok(())
+    }
+
     pub(super) fn reply(&self, reply: Result<Vec<u8>, ApiError>) -> Response {
         match reply {
             Ok(json) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], json).into_response(),
@@ -91,4 +88,17 @@ impl Public {
             }
         }
     }
+}
+
+/// Decisions as the beginning of a JSON object.
+pub(super) fn listed<'j>(decisions: impl Iterator<Item = &'j [u8]>) -> Vec<u8> {
+    let mut json = b"{\"decisions\":[".to_vec();
+    for (at, decision) in decisions.enumerate() {
+        if at > 0 {
+            json.push(b',');
+        }
+        json.extend_from_slice(decision);
+    }
+    json.push(b']');
+    json
 }

@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 use selvedge_decision::BadRequest;
 use serde::Serialize;
 
+use super::browser::PROTOCOLS;
 use crate::decide::{BadValue, Refused};
 
 /// A refused request.
@@ -58,8 +59,18 @@ pub enum Code {
     missing_unit,
     /// The batch of events is not one.
     bad_batch,
-    /// Too many such requests at once.
+    /// Too many such requests at once, or of one key.
     too_many_requests,
+    /// No key, or one that is not known here.
+    bad_key,
+    /// The key is for something else.
+    wrong_scope,
+    /// The key is not for pages of this origin.
+    foreign_origin,
+    /// Pages may not have it.
+    not_for_browsers,
+    /// The page's SDK speaks another protocol.
+    protocol,
     /// The node has no release yet.
     not_ready,
     /// The outbox has no room.
@@ -97,6 +108,9 @@ struct CodeLabel {
 
 #[derive(Serialize)]
 struct Body<'a> {
+    /// Which of several it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placement: Option<&'a str>,
     error: Inner<'a>,
 }
 
@@ -108,6 +122,9 @@ struct Inner<'a> {
     field: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<usize>,
+    /// The protocols that are spoken here, where the caller's is not.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    speaks: &'a [u32],
 }
 
 // === impl Metrics ===
@@ -165,6 +182,9 @@ impl Code {
             Self::unknown_placement | Self::not_found => StatusCode::NOT_FOUND,
             Self::method_not_allowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::too_many_requests => StatusCode::TOO_MANY_REQUESTS,
+            Self::bad_key => StatusCode::UNAUTHORIZED,
+            Self::wrong_scope | Self::foreign_origin | Self::not_for_browsers => StatusCode::FORBIDDEN,
+            Self::protocol => StatusCode::UPGRADE_REQUIRED,
             Self::not_ready | Self::outbox_full | Self::storage_failed => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -187,7 +207,7 @@ impl ApiError {
         self
     }
 
-    /// The status and the code that OpenFeature's protocol has for it: it knows 400, 404, 429 and 500, and no others.
+    /// The status and the code that OpenFeature's protocol has for it: it knows 400, 401, 403, 404, 429 and 500, and no others.
     pub(super) fn of_flag(&self) -> (StatusCode, FlagCode) {
         match self.code {
             Code::missing_unit if self.field.as_deref() == Some("subject") => {
@@ -209,10 +229,26 @@ impl ApiError {
                 (StatusCode::BAD_REQUEST, FlagCode::General)
             }
             Code::too_many_requests => (StatusCode::TOO_MANY_REQUESTS, FlagCode::General),
+            Code::bad_key => (StatusCode::UNAUTHORIZED, FlagCode::General),
+            Code::wrong_scope | Code::foreign_origin | Code::not_for_browsers | Code::protocol => {
+                (StatusCode::FORBIDDEN, FlagCode::General)
+            }
             Code::not_ready | Code::outbox_full | Code::storage_failed => {
                 (StatusCode::INTERNAL_SERVER_ERROR, FlagCode::General)
             }
         }
+    }
+
+    /// As JSON; with the placement that it is about, where it is about one of several.
+    pub(super) fn json(&self, placement: Option<&str>) -> Vec<u8> {
+        let error = Inner {
+            code: self.code,
+            message: &self.message,
+            field: self.field.as_deref(),
+            limit: self.limit,
+            speaks: if self.code == Code::protocol { &PROTOCOLS } else { &[] },
+        };
+        serde_json::to_vec(&Body { placement, error }).unwrap_or_default()
     }
 
     /// The field inside part `part` of a batch, if it is one of a part's; what all parts share keeps its name.
@@ -230,6 +266,9 @@ impl From<Refused> for ApiError {
         match refused {
             Refused::NotReady => Self { retry_after_s: Some(1), ..Self::new(Code::not_ready, message) },
             Refused::UnknownPlacement { .. } => Self::new(Code::unknown_placement, message).at("placement"),
+            Refused::NotForBrowsers { .. } | Refused::NotForKey { .. } => {
+                Self::new(Code::not_for_browsers, message).at("placement")
+            }
             Refused::Value(BadValue { field, why, limit }) => {
                 let code = if limit.is_some() { Code::out_of_bounds } else { Code::bad_field };
                 Self { limit, ..Self::new(code, why).at(field) }
@@ -253,14 +292,18 @@ impl From<Refused> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let inner = Inner { code: self.code, message: &self.message, field: self.field.as_deref(), limit: self.limit };
-        let body = serde_json::to_vec(&Body { error: inner }).unwrap_or_default();
-        let mut response = (self.code.status(), [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        let mut response =
+            (self.code.status(), [(header::CONTENT_TYPE, "application/json")], self.json(None)).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.code == Code::unsupported_encoding {
-            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let what_to_do = match self.code {
+            Code::unsupported_encoding => Some((header::ACCEPT_ENCODING, "gzip")),
+            Code::bad_key => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            _ => None,
+        };
+        if let Some((name, value)) = what_to_do {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
     }

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::Public;
 use super::error::{ApiError, Code};
 use super::spans::Told;
-use super::{Public, body};
 use crate::events::{self, BadBatch, BatchCode, Event, Headers, Rejected, names};
+use crate::keys::Scope;
 use crate::outbox::Refused;
+use crate::tokens::Tokens;
 
 /// What became of a batch.
 #[derive(Serialize)]
@@ -36,18 +37,8 @@ struct First {
 }
 
 pub(super) async fn take(State(api): State<Arc<Public>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    match api.take(&head.headers, body).await {
-        Ok(taken) => {
-            let status = if taken.error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::ACCEPTED };
-            let json = serde_json::to_vec(&taken).unwrap_or_default();
-            let mut response = (status, [(header::CONTENT_TYPE, "application/json")], json).into_response();
-            if api.otlp.is_on() {
-                let told = Told::Events(taken.accepted, taken.duplicates, taken.rejected.len());
-                response.extensions_mut().insert(told);
-            }
-            response
-        }
+    match api.admitted(request, Scope::Events, api.limits.events.batch_bytes).await {
+        Ok((head, bytes)) => api.take(&head.headers, &bytes, None).await,
         Err(error) => api.reply(Err(error)),
     }
 }
@@ -55,10 +46,25 @@ pub(super) async fn take(State(api): State<Arc<Public>>, request: Request) -> Re
 // === impl Public ===
 
 impl Public {
-    async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Taken, ApiError> {
-        let limits = self.limits;
-        let bytes = body::read(headers, body, limits.events.batch_bytes, limits.client_timeout).await?;
-        let parsed = events::parse(&bytes, &said(headers), self.clock.now_us(), &limits.events, None)?;
+    /// Stores what a body holds, and says what became of it. With `tokens`, an event that names a decision must show one.
+    pub(super) async fn take(&self, headers: &HeaderMap, body: &[u8], tokens: Option<&Tokens>) -> Response {
+        match self.taken(headers, body, tokens).await {
+            Ok(taken) => {
+                let status = if taken.error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::ACCEPTED };
+                let json = serde_json::to_vec(&taken).unwrap_or_default();
+                let mut response = (status, [(header::CONTENT_TYPE, "application/json")], json).into_response();
+                if self.otlp.is_on() {
+                    let told = Told::Events(taken.accepted, taken.duplicates, taken.rejected.len());
+                    response.extensions_mut().insert(told);
+                }
+                response
+            }
+            Err(error) => self.reply(Err(error)),
+        }
+    }
+
+    async fn taken(&self, headers: &HeaderMap, body: &[u8], tokens: Option<&Tokens>) -> Result<Taken, ApiError> {
+        let parsed = events::parse(body, &said(headers), self.clock.now_us(), &self.limits.events, tokens)?;
         let (mut taken, mut rejected) = (Vec::with_capacity(parsed.len()), Vec::new());
         for event in parsed {
             match event {

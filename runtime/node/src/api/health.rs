@@ -1,19 +1,23 @@
 //! Whether the node can do its work: the reasons it cannot, or can only in part, and since when.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use selvedge_decision::{Epoch, NodeId, TimeUs};
 use serde::Serialize;
 
+use super::tls::Tls;
 use crate::clock::Clock;
 use crate::decide::{Active, Load};
 use crate::events::{Unknown, UnknownEvent};
 use crate::features::{Features, ViewStatus};
+use crate::keys::Keys;
 use crate::link::{Link, LinkState};
 use crate::outbox::{Outbox, OutboxStatus};
 use crate::releases::{Releases, Status};
 use crate::sessions::Sessions;
 use crate::twin::Twin;
+use crate::watched::Watched;
 
 /// The share of a lane's bytes above which it counts as filling up.
 const FILLING: f64 = 0.8;
@@ -44,6 +48,10 @@ pub struct Health {
     pub unknown_events: Unknown,
     /// How much it has to do.
     pub load: Load,
+    /// Who may call it.
+    pub keys: Option<Arc<Watched<Keys>>>,
+    /// By what it is known.
+    pub certificates: Vec<Arc<Tls>>,
 }
 
 /// `GET /readyz`.
@@ -91,7 +99,7 @@ pub struct NodeStatus {
     features: Vec<ViewStatus>,
     outbox: OutboxStatus,
     unknown_events: Vec<UnknownEvent>,
-    /// Modules of the running release that are not asked for a while, because they failed too often.
+    /// Modules of the running release, and of a canary, that are not asked for a while, because they failed too often.
     open_modules: Vec<String>,
     load: LoadStatus,
 }
@@ -100,8 +108,8 @@ pub struct NodeStatus {
 struct LoadStatus {
     /// How long a request waits before it is looked at.
     wait_us: u64,
-    /// Whether decisions ask no scorer because of that.
-    sheds: bool,
+    /// The share of decisions that may ask scorers, which is less than 1 when that is too long.
+    scored_share: f64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -161,9 +169,10 @@ impl Health {
         }
         if let Some(since_us) = self.load.sheds_since() {
             let detail = format!(
-                "more to do than can be done in time: requests wait {:?} before anybody looks at them, and decisions ask no \
-                 scorer",
-                self.load.wait()
+                "more to do than can be done in time: requests wait {:?} before anybody looks at them, and {:.0} % of the decisions \
+                 ask no scorer",
+                self.load.wait(),
+                (1.0 - self.load.share()) * 100.0
             );
             reasons.push(reason("overloaded", since_us, detail));
         }
@@ -182,6 +191,12 @@ impl Health {
                 let detail = format!("lane {} holds {:.0} % of what it may", lane.lane.as_str(), share * 100.0);
                 reasons.push(reason("outbox_filling", since_us, detail));
             }
+        }
+        let keys = self.keys.iter().filter_map(|keys| Some(("keys", keys.trouble()?)));
+        let certificates = self.certificates.iter().filter_map(|tls| Some(("certificate", tls.trouble()?)));
+        for (code, trouble) in keys.chain(certificates) {
+            let detail = format!("{}; what was read before stays in use", trouble.why);
+            reasons.push(reason(code, trouble.since_us, detail));
         }
         let status = match (ready, reasons.is_empty()) {
             (false, _) => Ready::NotReady,
@@ -209,8 +224,12 @@ impl Health {
             features: self.features.status().into_iter().chain(self.sessions.status()).collect(),
             outbox: self.outbox.status(),
             unknown_events: self.unknown_events.status(),
-            open_modules: active.iter().flat_map(|active| active.open()).map(str::to_owned).collect(),
-            load: LoadStatus { wait_us: self.load.wait().as_micros() as u64, sheds: self.load.sheds() },
+            open_modules: {
+                let canary = self.releases.canary();
+                let open = active.iter().chain(&canary).flat_map(|active| active.open()).map(str::to_owned);
+                open.collect::<BTreeSet<_>>().into_iter().collect()
+            },
+            load: LoadStatus { wait_us: self.load.wait().as_micros() as u64, scored_share: self.load.share() },
         }
     }
 }

@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, Code, FlagCode};
 use super::spans::Told;
-use super::{Public, body};
+use super::{Public, body, etag};
 use crate::decide::{AllFlags, Context, Refused, Text, Wire};
+use crate::keys::Scope;
 use crate::telemetry::otlp::Evaluation;
 
 /// When one that came beside too many is to come again, in seconds.
@@ -39,6 +40,9 @@ struct Failure<'a> {
     error_details: String,
 }
 
+/// Characters of a flag's key that are told of it.
+const MOST_TOLD: usize = 100;
+
 pub(super) async fn one(
     State(api): State<Arc<Public>>,
     key: Result<Path<String>, PathRejection>,
@@ -51,7 +55,9 @@ pub(super) async fn one(
             return api.refuse(Some(""), &error);
         }
     };
-    let mut told = api.otlp.is_on().then(|| Evaluation { key: key.clone(), ..Evaluation::default() });
+    // A caller may ask for any text: of a long one the beginning is told.
+    let short = || key.chars().take(MOST_TOLD).collect();
+    let mut told = api.otlp.is_on().then(|| Evaluation { key: short(), ..Evaluation::default() });
     let mut response = match api.flag(&key, request, told.as_mut()).await {
         Ok(flag) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], flag).into_response(),
         Err(error) => {
@@ -85,9 +91,7 @@ pub(super) async fn all(State(api): State<Arc<Public>>, request: Request) -> Res
 
 impl Public {
     async fn flag(&self, key: &str, request: Request, mut told: Option<&mut Evaluation>) -> Result<Vec<u8>, ApiError> {
-        let (head, body) = request.into_parts();
-        let limits = self.limits;
-        let bytes = body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await?;
+        let (_, bytes) = self.admitted(request, Scope::Decide, self.limits.decide_body).await?;
         let wire = Wire { placement: Text::from(key), ..self.wire(&bytes)? };
         if let Some(told) = &mut told {
             // A person's own id goes nowhere else; what the node's key made of it may.
@@ -104,16 +108,14 @@ impl Public {
     }
 
     async fn flags(&self, request: Request) -> Result<AllFlags, ApiError> {
-        let (head, body) = request.into_parts();
-        let limits = self.limits;
-        let bytes = body::read(&head.headers, body, limits.decide_body, limits.client_timeout).await?;
+        let (head, bytes) = self.admitted(request, Scope::Decide, self.limits.decide_body).await?;
         let wire = self.wire(&bytes)?;
         let Ok(_place) = self.bulk.try_acquire() else {
             let why = "as many evaluations of all flags as http.max_bulk allows are under way: come again";
             let error = ApiError::new(Code::too_many_requests, why);
             return Err(ApiError { retry_after_s: Some(RETRY_AFTER_S), ..error });
         };
-        let known = |tag: &str| knows(&head.headers, tag);
+        let known = |tag: &str| etag::knows(&head.headers, tag);
         Ok(self.decider.evaluate_all(&wire, known, failed).await?)
     }
 
@@ -128,7 +130,9 @@ impl Public {
         let Some(list) = flags.json else {
             return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
         };
-        let streams = if self.streams.available_permits() > 0 { stream::told(&flags.release) } else { String::new() };
+        // A stream is opened without headers, and a server key does not belong into an address: with keys, providers poll.
+        let streams = self.access.is_open() && self.streams.available_permits() > 0;
+        let streams = if streams { stream::told(&flags.release) } else { String::new() };
         let mut json = Vec::with_capacity(list.len() + streams.len() + flags.release.len() + 64);
         json.extend_from_slice(b"{\"flags\":[");
         json.extend_from_slice(&list);
@@ -173,38 +177,5 @@ fn details(error: &ApiError) -> String {
         (Code::missing_unit, Some(field)) => format!("this flag needs `{field}`"),
         (Code::bad_field | Code::out_of_bounds, Some(field)) => format!("{field}: {}", error.message),
         _ => error.message.clone(),
-    }
-}
-
-/// Whether a request says that it has the flags of this tag.
-fn knows(headers: &HeaderMap, tag: &str) -> bool {
-    let tags = headers.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
-    let mut tags = tags.flat_map(|list| list.split(',')).map(str::trim);
-    tags.any(|known| known == "*" || known.trim_start_matches("W/").trim_matches('"') == tag)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use super::*;
-
-    #[test]
-    fn a_tag_is_known_in_every_form_that_clients_and_proxies_send() {
-        let check = |values: &[&str], expected: bool| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(header::IF_NONE_MATCH, value.parse().unwrap());
-            }
-            assert_eq!(knows(&headers, "abc1"), expected, "{values:?}");
-        };
-        check(&["W/\"abc1\""], true);
-        check(&["\"abc1\""], true);
-        check(&["abc1"], true);
-        check(&["\"other\", W/\"abc1\""], true);
-        check(&["\"other\"", "\"abc1\""], true);
-        check(&["*"], true);
-        check(&[], false);
-        check(&["\"abc\"", "\"abc12\""], false);
     }
 }

@@ -1,15 +1,25 @@
-//! A listener: accepts, bounds and drains connections. Owns the time a client may take and how a stop finishes them.
+//! A listener: accepts, bounds and drains connections, in the clear or by TLS. Owns the time a client may take and how a stop finishes
+//! them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::tls::{H2, Tls};
+
+/// How long a client may take to agree on TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Requests of one HTTP/2 connection at once: so many that a page never waits, so few that a connection is not worth a hundred.
+const MAX_STREAMS: u32 = 100;
 
 /// The bounds of a listener.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +50,14 @@ impl Listening {
     }
 }
 
-/// Serves until `stop` says so, then lets running requests finish within the configured time.
-pub async fn serve(listening: Listening, router: Router, config: ServeConfig, mut stop: watch::Receiver<bool>) {
+/// Serves until `stop` says so, then lets running requests finish within the configured time. With `tls`, nothing in the clear.
+pub async fn serve(
+    listening: Listening,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    config: ServeConfig,
+    mut stop: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(config.max_connections));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -51,9 +67,12 @@ pub async fn serve(listening: Listening, router: Router, config: ServeConfig, mu
         };
         match accepted {
             Ok((stream, _)) => {
-                let (router, stop) = (router.clone(), stop.clone());
+                let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
                 tokio::spawn(async move {
-                    connection(stream, router, config, stop).await;
+                    match tls {
+                        Some(tls) => Box::pin(encrypted(stream, &tls, router, config, stop)).await,
+                        None => connection(ready(stream), router, config, stop).await,
+                    }
                     drop(place);
                 });
             }
@@ -71,14 +90,67 @@ pub async fn serve(listening: Listening, router: Router, config: ServeConfig, mu
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, config: ServeConfig, mut stop: watch::Receiver<bool>) {
+fn ready(stream: TcpStream) -> TcpStream {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set nodelay");
     }
+    stream
+}
+
+/// Agrees on TLS, with the certificate as it is now, then on the protocol.
+async fn encrypted(stream: TcpStream, tls: &Tls, router: Router, config: ServeConfig, mut stop: watch::Receiver<bool>) {
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.get()));
+    let agreed = tokio::select! {
+        agreed = tokio::time::timeout(HANDSHAKE.min(config.client_timeout), acceptor.accept(ready(stream))) => agreed,
+        () = told(&mut stop) => return,
+    };
+    match agreed {
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
+            connection_2(stream, router, config, stop).await;
+        }
+        Ok(Ok(stream)) => connection(stream, router, config, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a client did not agree on TLS"),
+        Err(_) => tracing::debug!("a client took too long to agree on TLS"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    config: ServeConfig,
+    mut stop: watch::Receiver<bool>,
+) {
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.client_timeout)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+/// The same over HTTP/2. A connection whose other end is gone is found out by a ping.
+async fn connection_2(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    config: ServeConfig,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = TowerToHyperService::new(router);
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(config.client_timeout)
+        .keep_alive_timeout(config.client_timeout)
+        .max_concurrent_streams(MAX_STREAMS)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -26,7 +26,9 @@ pub(super) enum Told {
 
 /// The span around a request.
 pub(super) async fn span(State(api): State<Arc<Public>>, request: Request, next: Next) -> Response {
-    let Some((method, route)) = route(request.uri().path()) else { return next.run(request).await };
+    // The other methods ask nothing: a preflight of a page, or a mistake.
+    let route = route(request.uri().path()).filter(|_| request.method() == Method::POST);
+    let Some((method, route)) = route else { return next.run(request).await };
     let span = api.otlp.request(method, route, caller(request.headers()));
     let mut response = next.run(request).await;
     if let Some(mut span) = span {
@@ -44,6 +46,8 @@ fn route(path: &str) -> Option<(&'static str, &'static str)> {
         "/v1/decide" => Some(("POST", "/v1/decide")),
         "/v1/decide/batch" => Some(("POST", "/v1/decide/batch")),
         "/v1/events" => Some(("POST", "/v1/events")),
+        "/v1/browser/decide" => Some(("POST", "/v1/browser/decide")),
+        "/v1/browser/events" => Some(("POST", "/v1/browser/events")),
         "/ofrep/v1/evaluate/flags" => Some(("POST", "/ofrep/v1/evaluate/flags")),
         path if path.starts_with("/ofrep/v1/evaluate/flags/") => Some(("POST", "/ofrep/v1/evaluate/flags/{key}")),
         _ => None,

@@ -268,6 +268,26 @@ mod tests {
     }
 
     #[test]
+    fn what_others_can_reach_has_a_key_or_somebody_in_front_of_it() {
+        check(
+            "[http]\nlisten = \"0.0.0.0:7070\"",
+            "selvedge keys create NAME --scope decide --scope events --file keys.jsonl",
+        );
+        check("[http]\nadmin = \"[::]:7071\"", "setting `http.admin`: others can reach [::]:7071");
+        check("[http]\nadmin = \"10.0.0.1:7071\"", "--scope admin --file keys.jsonl");
+        check("[http]\nopen = true\nkeys = \"keys.jsonl\"", "leave one of them out");
+        check("[http.tls]\nkey = \"tls.key\"", "setting `http.tls`: has one of certificate and key");
+        for text in [
+            "[http]\nlisten = \"0.0.0.0:7070\"\nadmin = \"0.0.0.0:7071\"\nopen = true",
+            "[http]\nlisten = \"0.0.0.0:7070\"\nadmin = \"0.0.0.0:7071\"\nkeys = \"keys.jsonl\"",
+            "[http]\nlisten = \"[::ffff:127.0.0.1]:7070\"\nadmin = \"[::1]:7071\"",
+            "[http.admin_tls]\ncertificate = \"tls.pem\"\nkey = \"tls.key\"",
+        ] {
+            assert!(written(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_variable_that_means_no_setting_is_named() {
         let variable = [("SELVEDGE_HTTP_LISTN".to_owned(), "x".to_owned())].into_iter();
         let message = Layers::new().unwrap().environment(variable).unwrap_err().to_string();

@@ -1,10 +1,12 @@
 //! A release ready to decide with: its plan, its modules compiled, its views bound, its symbols numbered. Owns staging: all
 //! that can fail about a release fails here, before the swap.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use selvedge_build::module;
 use selvedge_build::release::{self, ReleaseFiles};
 use selvedge_decision::layout::OTHER_SYMBOL;
 use selvedge_decision::plan::Symbols as ReleaseSymbols;
@@ -13,6 +15,7 @@ use selvedge_host::{Host, Module};
 
 use super::breaker::{Breaker, BreakerConfig};
 use super::flags::Flags;
+use super::lifted::{Lifted, Shelf};
 use crate::bandits::{Bandits, Learner};
 use crate::features::{Features, Symbols, View};
 use crate::releases::{Counters, Releases, Stage, StageError};
@@ -34,6 +37,8 @@ pub struct Active {
     /// A node's symbol to the release's number.
     numbers: Vec<f64>,
     flags: OnceLock<Flags>,
+    /// Its modules that browsers may have, by name.
+    pub lifted: BTreeMap<String, Arc<Lifted>>,
     /// What it did, for its guard.
     pub counters: Counters,
 }
@@ -88,9 +93,14 @@ pub struct Stager {
     pub symbols: Arc<Symbols>,
     /// For its modules.
     pub config: ModuleConfig,
+    /// Where browsers find theirs.
+    pub shelf: Shelf,
     /// What runs now, once that is known.
     pub running: Arc<OnceLock<Releases<Active>>>,
 }
+
+/// What needs no feature: the plan, its modules, and those of them that browsers may have.
+type Compiled = (Plan, Vec<ModuleSlot>, BTreeMap<String, Arc<Lifted>>);
 
 /// How long a swap waits for the views of the new release; then it is tried again.
 const SYNC_WITHIN: Duration = Duration::from_secs(60);
@@ -104,7 +114,7 @@ impl Stage for Stager {
         let digest = files.digest;
         let stager = self.clone();
         // Compiling takes tens of milliseconds a module: not on a thread that decides.
-        let (plan, modules) = tokio::task::spawn_blocking(move || stager.compile(&files))
+        let (plan, modules, lifted) = tokio::task::spawn_blocking(move || stager.compile(&files))
             .await
             .map_err(|error| StageError::NotYet(format!("staging was cut short: {error}")))??;
         // Before any row is read, so that a flood of other texts cannot leave no room for the release's own.
@@ -156,6 +166,7 @@ impl Stage for Stager {
             symbols: Arc::clone(&self.symbols),
             numbers,
             flags: OnceLock::new(),
+            lifted,
             counters: Counters::default(),
         }))
     }
@@ -163,11 +174,12 @@ impl Stage for Stager {
 
 impl Stager {
     /// Everything about a release that needs no feature: definitions, modules, golden vectors, a first call of each.
-    fn compile(&self, files: &ReleaseFiles) -> Result<(Plan, Vec<ModuleSlot>), StageError> {
+    fn compile(&self, files: &ReleaseFiles) -> Result<Compiled, StageError> {
         let contents = release::definition(files).map_err(|bad| StageError::Contents(bad.to_string()))?;
         let plan = contents.compile().map_err(|bad| StageError::Contents(bad.to_string()))?;
         let mut modules = Vec::with_capacity(plan.modules.len());
-        for name in &plan.modules {
+        let mut lifted = BTreeMap::new();
+        for (at, name) in plan.modules.iter().enumerate() {
             let Some(module) = contents.modules.get(name) else {
                 return Err(StageError::Contents(format!("modules/{name}.wasm is not there")));
             };
@@ -180,11 +192,21 @@ impl Stager {
                 loaded
                     .check_keeps_no_state(&module.file.vectors)
                     .map_err(|error| bad(&format!("says browser = true, but keeps state between calls: {error}")))?;
+                if is_for_browsers(&plan, at) {
+                    let core = module::lift(module.bytes).map_err(|error| bad(&error))?;
+                    lifted.insert(name.clone(), self.shelf.put(core));
+                }
             }
             modules.push(ModuleSlot::new(loaded, self.config));
         }
-        Ok((plan, modules))
+        Ok((plan, modules, lifted))
     }
+}
+
+/// Whether pages may ask for a placement that calls module `at`: no other module is theirs to have.
+fn is_for_browsers(plan: &Plan, at: usize) -> bool {
+    let mut placements = plan.placements.values().filter(|placement| placement.browser);
+    placements.any(|placement| placement.calls.iter().any(|call| call.module == at))
 }
 
 fn not_complete(view: &str) -> StageError {
@@ -302,6 +324,13 @@ impl Bound {
     }
 }
 
+impl Place<'_> {
+    /// Where there is no bound.
+    pub(super) fn unbounded() -> Self {
+        Self(None)
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if let Some(running) = self.0 {
@@ -330,8 +359,9 @@ impl ModuleSlot {
         if self.max_at_once == 0 {
             return Some(Place(None));
         }
-        let place = Place(Some(&self.running));
-        (self.running.fetch_add(1, Ordering::Relaxed) < self.max_at_once).then_some(place)
+        let (order, most) = (Ordering::Relaxed, self.max_at_once);
+        let entered = self.running.fetch_update(order, order, |running| (running < most).then_some(running + 1));
+        entered.is_ok().then_some(Place(Some(&self.running)))
     }
 
     pub(super) fn note(&self, now: Instant, worked: bool) {

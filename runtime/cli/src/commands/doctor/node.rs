@@ -1,8 +1,7 @@
 //! What the node itself says, if one runs here: reasons it is not well, and events it does not know.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::io;
+use std::net::SocketAddr;
 
 use selvedge_decision::TimeUs;
 use selvedge_node::clock::Clock;
@@ -10,21 +9,22 @@ use selvedge_node::events::rfc3339;
 use serde_json::Value;
 
 use super::Check;
+use crate::admin::AdminListener;
 
-/// How long the node may take; it answers at once or not at all.
-const TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes of an answer.
-const MAX_ANSWER: u64 = 4 << 20;
 /// Hours that an outbox should hold.
 const ENOUGH_HOURS: f64 = 24.0;
 /// Unknown events that are named.
 const NAMED: usize = 5;
 
-pub(super) fn checks(admin: SocketAddr) -> Vec<Check> {
-    match status(admin) {
+pub(super) fn checks(listener: &AdminListener) -> Vec<Check> {
+    let admin = listener.address;
+    match listener.get("/v1/status") {
         Ok(status) => vec![readiness(admin, &status), unknown(&status), outage(&status, Clock::new().now_us())],
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             vec![Check::ok("node", format!("none runs at {admin}"))]
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            vec![Check::warn("node", format!("one runs at {admin}"), error.to_string())]
         }
         Err(error) => {
             let advice = "http.admin should be the admin listener of the node on this machine";
@@ -84,25 +84,9 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
 
-/// What `/v1/status` of the admin listener says.
-fn status(admin: SocketAddr) -> io::Result<Value> {
-    let mut stream = TcpStream::connect_timeout(&admin, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET /v1/status HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
-    let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
-    let head_bytes = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(|| bad("no HTTP"))?;
-    if !answer.starts_with(b"HTTP/1.1 200 ") {
-        return Err(bad("GET /v1/status is not answered with 200"));
-    }
-    // Its length is known when it is written: it does not come in chunks.
-    serde_json::from_slice(&answer[head_bytes + 4..]).map_err(|error| bad(&format!("no JSON: {error}")))
-}
-
 #[cfg(test)]
 mod tests {
+    use selvedge_node::config::Layers;
     use serde_json::json;
 
     use super::*;
@@ -145,7 +129,9 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         drop(listener);
-        let checks = checks(address);
+        let mut config = Layers::new().and_then(Layers::finish).map_err(io::Error::other)?;
+        config.http.admin = address;
+        let checks = checks(&AdminListener::new(&config, None));
         assert_eq!(checks.len(), 1);
         assert_eq!(checks[0].to_string(), format!("ok    node        none runs at {address}"));
         Ok(())
