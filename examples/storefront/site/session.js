@@ -20,9 +20,11 @@ const client = createClient({
   context: context(),
   subject: start.bootstrap.subject,
   session: start.bootstrap.session,
-  // The page is drawn from what it has; a question that takes longer than this changes it when it comes.
-  timeoutMs: 600,
+  timeoutMs: 5_000,
 });
+
+/** How long another route waits for its decisions; what comes later changes the page when it comes. */
+const PATIENCE_MS = 900;
 
 export const ready = () => client.ready();
 export const visitor = () => client.visitor();
@@ -37,8 +39,11 @@ export function asks(route, named) {
   }));
 }
 
-/** Asks for what another route shows; resolves when it is there, or soon. */
-export const go = (route, named) => client.refresh(asks(route, named));
+/** Asks for what another route shows, after what happened is told; resolves when it is there, or soon. */
+export function go(route, named) {
+  const asked = client.flush().then(() => client.refresh(asks(route, named)));
+  return Promise.race([asked, new Promise((done) => setTimeout(done, PATIENCE_MS))]);
+}
 
 /** The decision of a placement as it is held now. */
 export const decide = (placement) => client.decide(placement, null);
@@ -48,7 +53,8 @@ export function ranked(placement, allowed, count) {
   const decision = client.decide(placement, null);
   const may = new Set(allowed);
   const ids = decision.ids.filter((id) => may.has(id));
-  return { decision, ids: (decision.decisionId ? ids : allowed).slice(0, count) };
+  // Of another kind, or none: the order of the catalogue, until the answer is there.
+  return { decision, ids: (ids.length ? ids : allowed).slice(0, count) };
 }
 
 /** Something happened; `cause` is the decision and the choice that it follows from. */
