@@ -22,6 +22,7 @@ mod schema;
 mod sdk;
 mod sessions;
 mod setup;
+mod storefront;
 mod telemetry;
 mod tls;
 mod views;

@@ -299,6 +299,15 @@ fn a_release_s_tests_count_for_coverage() -> Result<()> {
         let told = "no view and no placement's context has `user.segmnt`; did you mean `user.segment`?";
         ensure!(ran.code == Some(1) && ran.stdout.contains(told), "{}", ran.stdout);
 
+        // What a session's events come to is known.
+        file("modules/hero.csv", "session.views: number,> eligible\n> 3,true\n,true\n")?;
+        let features = fs::read_to_string(shop.join("features.toml"))?;
+        let session =
+            "[view.session]\nby = \"session\"\n[view.session.aggregates]\nviews = { count = \"view_item\" }\n";
+        file("features.toml", &format!("{features}\n{session}"))?;
+        let ran = cli.run(["check", "shop"]).await?;
+        ensure!(ran.code == Some(0) && !ran.stdout.contains("unknown-feature"), "{}{}", ran.stdout, ran.stderr);
+
         // What is wrong is told once, with the rules when it is theirs.
         file("modules/hero.csv", "user.segment: symbol,> eligible\nvip,5..\n")?;
         file("features.toml", "[view.user]\nby = \"subject\"\nsnyc = \"all\"\n")?;

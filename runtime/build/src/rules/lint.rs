@@ -51,7 +51,7 @@ pub fn lint(rules: &Rules) -> Vec<Finding> {
 pub fn unknown_features(rules: &Rules, features: &FeaturesDef, contexts: &BTreeSet<String>) -> Vec<Finding> {
     let mut known: BTreeSet<String> = contexts.iter().map(|name| format!("context.{name}")).collect();
     for (view, def) in &features.view {
-        known.extend(def.features.keys().map(|feature| format!("{view}.{feature}")));
+        known.extend(def.features.keys().chain(def.aggregates.keys()).map(|feature| format!("{view}.{feature}")));
     }
     known.insert("candidate.id".to_owned());
     let mut needed = BTreeSet::new();

@@ -60,8 +60,12 @@ impl<'p> Tables<'p> {
                 }
                 (FeatureKind::Flag, Value::Bool(flag)) => f64::from(*flag).to_bits(),
                 (FeatureKind::Symbol, Value::String(text)) => {
-                    self.texts.push(Arc::from(text.as_str()));
-                    self.texts.len() as u64 - 1
+                    // One text is one cell, as on a node: limits count by it.
+                    let known = self.texts.iter().position(|known| **known == **text);
+                    known.unwrap_or_else(|| {
+                        self.texts.push(Arc::from(text.as_str()));
+                        self.texts.len() - 1
+                    }) as u64
                 }
                 (FeatureKind::Vector, Value::Array(list)) => {
                     vector(field, list, &mut cells).ok_or_else(wrong)?;
