@@ -4,6 +4,7 @@
 mod aggregates;
 mod bandits;
 mod canary;
+mod console;
 mod examples;
 mod lake;
 mod load;

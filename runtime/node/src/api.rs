@@ -3,6 +3,7 @@
 
 mod admin;
 mod body;
+mod console;
 mod cors;
 mod decide;
 mod error;
@@ -21,6 +22,8 @@ use axum::routing::{get, post};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
 
+pub(crate) use console::MOST_LIVE;
+pub use console::{AtCore, ConsoleApi};
 pub use cors::{BadOrigin, Cors};
 pub use error::{ApiError, Code, Metrics};
 pub use serve::{Listening, ServeConfig, serve};
@@ -88,6 +91,8 @@ pub struct Admin {
     pub health: health::Health,
     /// Everything counted.
     pub registry: Registry,
+    /// What the console reads.
+    pub console: ConsoleApi,
 }
 
 /// The public routes.
@@ -118,6 +123,8 @@ pub fn admin(api: Arc<Admin>) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/version", get(admin::version))
         .route("/v1/status", get(admin::status))
+        .merge(console::page())
+        .merge(console::api())
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::wrong_method)
         .with_state(api)
