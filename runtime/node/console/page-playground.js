@@ -27,6 +27,7 @@ function control(id, kind, value, onchange) {
 
 function side({ of, answer, error }, first) {
   const title = [`${ROLES[of.role]} `, mono(short(of.release), of.release)];
+  if (error?.code === 'unknown_placement') return card(title, { key: of.role }, nothing('This release does not have that placement.'));
   if (error) return card(title, { key: of.role }, trouble('It would be refused.', `${error.message}${error.field ? ` (${error.field})` : ''}`));
   const ids = (one) => one?.choices.map((choice) => choice.id).join('\n');
   const same = first && first !== answer && ids(first) === ids(answer);
