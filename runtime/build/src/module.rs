@@ -6,6 +6,7 @@ mod world;
 
 use selvedge_decision::manifest::BadManifest;
 use selvedge_decision::{Digest, Manifest};
+use serde::{Deserialize, Serialize};
 use wasm_encoder::{Encode, Section};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
@@ -21,10 +22,15 @@ pub const MANIFEST_SECTION: &str = "selvedge:manifest";
 /// The custom section that holds the golden vectors.
 pub const VECTORS_SECTION: &str = "selvedge:vectors";
 
+/// The custom section that holds decision tables for people, as JSON. Nothing is computed by it.
+pub const TABLES_SECTION: &str = "selvedge:tables";
+
 /// The largest module file, in bytes.
 pub const MAX_MODULE_BYTES: usize = 64 << 20;
 /// The largest manifest, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 8 << 20;
+/// The largest section of tables, in bytes; larger tables are left out.
+pub const MAX_TABLES_BYTES: usize = 256 << 10;
 /// The largest section of golden vectors, in bytes.
 pub const MAX_VECTORS_BYTES: usize = 16 << 20;
 
@@ -63,6 +69,31 @@ pub struct ModuleFile {
     pub vectors: Vec<Vector>,
     /// SHA-256 of the whole file.
     pub digest: Digest,
+}
+
+/// A decision table as people wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableText {
+    /// The name of its node.
+    pub name: String,
+    /// The heads of its input columns.
+    pub inputs: Vec<String>,
+    /// The heads of its output columns.
+    pub outputs: Vec<String>,
+    /// Whether the module's output `row` is always this table's.
+    pub is_counted: bool,
+    /// The rows.
+    pub rows: Vec<RowText>,
+}
+
+/// A row of a table as people wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowText {
+    /// The cells: inputs, then outputs.
+    pub cells: Vec<String>,
+    /// What the author noted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// Why a file is not a module, or cannot become one.
@@ -193,6 +224,26 @@ pub(crate) fn seal_with(
     }
     open(&bytes)?;
     Ok(bytes)
+}
+
+/// Adds tables for people to a module file; none where they are larger than [`MAX_TABLES_BYTES`].
+pub(crate) fn with_tables(mut bytes: Vec<u8>, tables: &[TableText]) -> Vec<u8> {
+    // Texts and numbers only: writing them cannot fail.
+    let json = serde_json::to_vec(tables).unwrap_or_default();
+    if !tables.is_empty() && json.len() <= MAX_TABLES_BYTES {
+        push_section(&mut bytes, TABLES_SECTION, &json);
+    }
+    bytes
+}
+
+/// The tables of a module file for people; empty where it has none that can be read.
+pub fn tables(bytes: &[u8]) -> Vec<TableText> {
+    let sections = Parser::new(0).parse_all(bytes).filter_map(|payload| match payload {
+        Ok(Payload::CustomSection(section)) if section.name() == TABLES_SECTION => Some(section.data()),
+        _ => None,
+    });
+    let section = sections.take(1).find(|data| data.len() <= MAX_TABLES_BYTES);
+    section.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default()
 }
 
 /// As [`seal`], for a core module that carries its manifest in the custom section `selvedge:manifest`, as the macro of the

@@ -27,6 +27,7 @@ use selvedge_decision::manifest::{Kind, Limits, MANIFEST_VERSION, Manifest, Outp
 
 use self::check::Wrong;
 use self::settings::Settings;
+use crate::module::{RowText, TableText};
 use crate::{definitions, module};
 
 pub use self::check::WORK_BOUND;
@@ -230,9 +231,25 @@ impl Rules {
             })?;
             let core = codegen::core(&self.program, in_parts)?;
             let sealed = module::seal(&core, &manifest, &sample::vectors(&self.program));
-            sealed.map_err(|bad| Wrong::new(Code::Limit, bad.to_string(), "split it into several modules"))
+            let sealed =
+                sealed.map_err(|bad| Wrong::new(Code::Limit, bad.to_string(), "split it into several modules"))?;
+            Ok(module::with_tables(sealed, &self.tables()))
         };
         build().map_err(|wrong: Wrong| BadRules::one(wrong.at(Place::default())).in_file(&self.file))
+    }
+
+    /// Its tables for people, as they go with the module.
+    fn tables(&self) -> Vec<TableText> {
+        let row = self.program.outputs.iter().find(|answer| answer.name == "row").map(|answer| answer.value);
+        let heads = |columns: &[Column]| columns.iter().map(|column| column.name.clone()).collect();
+        let told = self.program.tables().map(|table| TableText {
+            name: table.name.clone(),
+            inputs: heads(&table.columns),
+            outputs: heads(&table.outputs),
+            is_counted: row == Some(table.row),
+            rows: table.rows.iter().map(|row| RowText { cells: row.cells.clone(), note: row.note.clone() }).collect(),
+        });
+        told.collect()
     }
 
     /// How many parts of expressions and names were looked at to read it: a measure of work that no machine changes.

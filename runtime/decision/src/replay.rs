@@ -6,7 +6,7 @@ use crate::Fault;
 use crate::plan::{Placement, Plan};
 use crate::policy::Contests;
 use crate::record::{CORE_VERSION, Reason, Record, Rung};
-use crate::settle::{Facts, Learned, Modules, settle};
+use crate::settle::{Facts, Learned, Modules, Outcome, settle};
 
 /// Why a record cannot be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,8 +36,18 @@ pub fn replay(
     modules: &mut impl Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
+    Ok(record_of(record, again(plan, record, modules, contests)?))
+}
+
+/// As [`replay`], with how it comes about: the trace is the outcome's.
+pub fn again(
+    plan: &Plan,
+    record: &Record,
+    modules: &mut impl Modules,
+    contests: &mut Contests,
+) -> Result<Outcome, CannotReplay> {
     match plan.placements.get(&*record.placement) {
-        Some(placement) => replay_at(placement, record, modules, contests),
+        Some(placement) => again_at(placement, record, modules, contests),
         None => Err(CannotReplay::NoPlacement(record.placement.to_string())),
     }
 }
@@ -49,6 +59,15 @@ pub fn replay_at(
     modules: &mut impl Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
+    Ok(record_of(record, again_at(placement, record, modules, contests)?))
+}
+
+fn again_at(
+    placement: &Placement,
+    record: &Record,
+    modules: &mut impl Modules,
+    contests: &mut Contests,
+) -> Result<Outcome, CannotReplay> {
     let Some(inputs) = &record.inputs else {
         return Err(CannotReplay::NoInputs(placement.record_inputs.to_string()));
     };
@@ -73,19 +92,23 @@ pub fn replay_at(
     };
     let mut recorded = Recorded { modules, record };
     let mut known = Known { learned: &inputs.learned, contests };
-    let mut outcome = settle(placement, facts, &mut recorded, &mut known);
-    Ok(Record {
-        choices: std::mem::take(&mut outcome.choices),
-        values: std::mem::take(&mut outcome.values),
+    Ok(settle(placement, facts, &mut recorded, &mut known))
+}
+
+/// What is recorded of an outcome of `record`'s own inputs.
+pub fn record_of(record: &Record, outcome: Outcome) -> Record {
+    Record {
+        choices: outcome.choices,
+        values: outcome.values,
         reason: outcome.reason.unwrap_or(Reason::Empty),
         experiment: outcome.experiment,
         arm: outcome.arm,
         faults: outcome.faults,
         shadows: outcome.shadows,
         model: outcome.model,
-        seed: facts.seed,
+        seed: record.id.seed(&record.placement, "decide"),
         ..record.clone()
-    })
+    }
 }
 
 fn check_shape(placement: &Placement, record: &Record, shared: usize, candidates: usize) -> Result<(), CannotReplay> {

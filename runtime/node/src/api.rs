@@ -5,6 +5,7 @@ mod access;
 mod admin;
 mod body;
 mod browser;
+mod console;
 mod cors;
 mod decide;
 mod error;
@@ -27,6 +28,8 @@ use axum::routing::{get, post};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
 
+pub(crate) use console::MOST_LIVE;
+pub use console::{AtCore, ConsoleApi};
 pub use cors::{BadOrigin, Cors};
 pub use error::{ApiError, Code, Metrics};
 pub use serve::{Listening, ServeConfig, serve};
@@ -104,6 +107,8 @@ pub struct Admin {
     pub access: Access,
     /// Everything counted.
     pub registry: Registry,
+    /// What the console reads.
+    pub console: ConsoleApi,
 }
 
 /// The public routes.
@@ -136,11 +141,13 @@ pub fn admin(api: Arc<Admin>) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/version", get(admin::version))
         .route("/v1/status", get(admin::status))
+        .merge(console::api())
         .layer(from_fn_with_state(gzip::SERVERS, gzip::answers))
         .layer(from_fn_with_state(api.clone(), access::admin));
     Router::new()
         .route("/livez", get(admin::livez))
         .route("/readyz", get(admin::readyz))
+        .merge(console::page())
         .merge(keyed)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::wrong_method)

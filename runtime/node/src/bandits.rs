@@ -22,6 +22,7 @@ mod snapshot;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub use self::merge::{Block, Did, Merging, learn};
 pub use self::seen::Seen;
 pub use self::snapshot::Snapshot;
 pub use self::tally::Tally;
+pub use self::told::{Action, Told};
 use crate::clock::Clock;
 use crate::events::Event;
 use crate::link::nats::bandits::OFF;

@@ -2,6 +2,7 @@
 //! beside the pure core: the active release, the clock, ids, deadlines, breakers and counters. Knows no HTTP.
 
 mod active;
+mod again;
 mod answer;
 mod breaker;
 mod explain;
@@ -9,11 +10,14 @@ mod first_sight;
 mod flags;
 mod lifted;
 mod load;
+mod look;
 mod metrics;
 mod modules;
 mod page;
 mod request;
+mod rows;
 mod source;
+mod what_if;
 
 use std::borrow::Borrow;
 use std::cell::RefCell;
@@ -27,15 +31,19 @@ use selvedge_decision::policy::Contests;
 use selvedge_decision::settle::Learned;
 use selvedge_decision::{BadRequest, Decision, DecisionId, Fault, Moment, Reason, TimeUs, World, decide};
 
-pub use active::{Active, ModuleConfig, Stager};
+pub use active::{Active, ModuleConfig, Stager, Told};
+pub use again::{Again, again};
 pub use answer::Answer;
 pub use explain::Explanation;
 pub use flags::{AllFlags, OneFlag};
 pub use lifted::{Lifted, Shelf};
 pub use load::Load;
+pub use look::{Looked, NoView};
 pub use metrics::{Metrics, register_host};
 pub use page::{Allowed, BadRecords, BadRows, Of, PageAnswer, RejectedRecord, TakenRecords};
 pub use request::{BadValue, Batch, Context, Text, Value, Wire};
+pub use rows::{Fired, RowCounts};
+pub use what_if::WhatIf;
 
 use self::modules::Calls;
 use self::source::{Snapshot, Source};
@@ -235,6 +243,22 @@ impl Decider {
     }
 
     fn one(&self, page: &Page, wire: &Wire<'_>, taken: &[Arc<str>]) -> Result<Decided, Refused> {
+        self.one_as(page, wire, taken, self.mint(page.time_us))
+    }
+
+    /// An id, and the how-manieth it is.
+    fn mint(&self, time_us: TimeUs) -> (DecisionId, u32) {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        (DecisionId::new(time_us, self.tag, count), count)
+    }
+
+    fn one_as(
+        &self,
+        page: &Page,
+        wire: &Wire<'_>,
+        taken: &[Arc<str>],
+        (id, count): (DecisionId, u32),
+    ) -> Result<Decided, Refused> {
         thread_local! {
             // Rows are kept between the decisions of a thread: at 1,000 features that is 8 KB not allocated each time.
             static ROWS: RefCell<(Rows, Contests)> = RefCell::default();
@@ -247,8 +271,6 @@ impl Decider {
         let started = Instant::now();
         let started = started.checked_sub(waited).unwrap_or(started);
         let request = request::typed(placement, wire, taken)?;
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let id = DecisionId::new(page.time_us, self.tag, count);
         let moment = Moment {
             id,
             time_us: page.time_us,
@@ -286,6 +308,7 @@ impl Decider {
             let faulted = record.faults.iter().any(|fault| fault.fault.is_the_releases());
             decided.active.counters.count(decided.took, faulted, record.reason == Reason::Fallback);
         }
+        rows::count(&decided.active, &decided.decision);
     }
 }
 

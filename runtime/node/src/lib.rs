@@ -8,6 +8,7 @@ pub mod api;
 pub mod bandits;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod decide;
 pub mod events;
 pub mod features;

@@ -13,18 +13,20 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::api::{self, Admin, Cors, Limits, Listening, Public, ServeConfig, health::Health};
+use crate::api::{self, Admin, AtCore, ConsoleApi, Cors, Limits, Listening, Public, ServeConfig, health::Health};
 use crate::bandits::Bandits;
 use crate::clock::Clock;
 use crate::config::{self, Config, LinkKind, duration};
+use crate::console::Console;
+use crate::console::samples::{Part, Sample};
 use crate::decide::{self, Active, Decider, Load, ModuleConfig, Shelf, Stager};
 use crate::features::symbols::SymbolLimits;
 use crate::features::{Features, FeaturesConfig, SightLimits};
 use crate::ids::{Ids, IdsKey};
 use crate::keys::Access;
 use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
-use crate::outbox::{Outbox, OutboxConfig};
-use crate::releases::{self, Earned, Releases, ReleasesConfig};
+use crate::outbox::{Follower, Outbox, OutboxConfig};
+use crate::releases::{self, Counts, Earned, Releases, ReleasesConfig};
 use crate::secret::{BadSecret, Secret};
 use crate::sessions::{Sessions, SessionsConfig};
 use crate::telemetry::otlp::{BadEndpoint, Otlp, OtlpConfig};
@@ -190,7 +192,14 @@ impl Node {
         let bandits = Bandits::new(config.node.name.clone(), epoch, clock.clone(), data.join("bandits.json"));
         bandits.register(&mut registry);
         let earned = Earned::default();
-        if !outbox.follow(vec![Arc::new(sessions.clone()), Arc::new(bandits.clone()), Arc::new(earned.clone())]) {
+        let console = Console::new(clock.clone());
+        let followers: Vec<Arc<dyn Follower>> = vec![
+            Arc::new(sessions.clone()),
+            Arc::new(bandits.clone()),
+            Arc::new(earned.clone()),
+            Arc::new(console.clone()),
+        ];
+        if !outbox.follow(followers) {
             tracing::error!("the outbox is followed twice");
         }
 
@@ -222,11 +231,10 @@ impl Node {
         flows.spawn(follow.run(flows_stop.clone()));
         flows.spawn(outbox.clone().drain(link.clone(), flows_stop.clone()));
         flows.spawn(sessions.clone().travel(link.clone(), flows_stop.clone()));
-        flows.spawn(bandits.run(link.clone(), flows_stop.clone()));
+        flows.spawn(bandits.clone().run(link.clone(), flows_stop.clone()));
         let twin = Twin::default();
         let name = config.node.name.clone();
         flows.spawn(twin.clone().run(link.clone(), name, epoch, started_us, clock.clone(), flows_stop.clone()));
-        flows.spawn(watch_guard(releases.clone(), flows_stop.clone()));
 
         let decide_metrics = decide::Metrics::default();
         decide_metrics.register(&mut registry);
@@ -234,6 +242,16 @@ impl Node {
         load.register(&mut registry);
         let shed_above = Some(duration(config.modules.shed_above)).filter(|above| !above.is_zero());
         flows.spawn(load.clone().watch(shed_above, clock.clone(), flows_stop.clone()));
+        let watched = Watched {
+            releases: releases.clone(),
+            console: console.clone(),
+            metrics: decide_metrics.clone(),
+            outbox: outbox.clone(),
+            bandits: bandits.clone(),
+            features: features.clone(),
+            link: link.clone(),
+        };
+        flows.spawn(watched.watch(flows_stop.clone()));
         let tag = config.node.name.tag(epoch);
         let decider = Decider::new(releases.clone(), clock.clone(), outbox.clone(), tag, load.clone(), decide_metrics);
         let decider = Arc::new(decider);
@@ -248,7 +266,7 @@ impl Node {
             releases: releases.clone(),
             unknown_events: unknown_events.clone(),
             sessions: sessions.clone(),
-            ids,
+            ids: ids.clone(),
             tokens,
             clock: clock.clone(),
             limits: limits(&config),
@@ -278,6 +296,19 @@ impl Node {
             keys: access.watched().cloned(),
             certificates: tls.iter().chain(&admin_tls).cloned().collect(),
         };
+        let console = ConsoleApi {
+            console,
+            decider: decider.clone(),
+            releases: releases.clone(),
+            bandits,
+            outbox: outbox.clone(),
+            ids,
+            link: link.clone(),
+            limits: limits(&config),
+            stop: serving_stops.clone(),
+            live: Arc::new(Semaphore::new(api::MOST_LIVE)),
+            core: AtCore::default(),
+        };
         let listening = Announcement {
             http: http.address,
             admin: admin.address,
@@ -285,8 +316,8 @@ impl Node {
             epoch: epoch.to_string(),
         };
         let serve = serve_config(&config);
-        let (public, private) =
-            (api::public(Arc::new(public)), api::admin(Arc::new(Admin { health, access, registry })));
+        let admin_api = Admin { health, access, registry, console };
+        let (public, private) = (api::public(Arc::new(public)), api::admin(Arc::new(admin_api)));
         warn_of_clear_text(&config);
         serving.spawn(api::serve(http, tls, public, serve, serving_stops.clone()));
         serving.spawn(api::serve(admin, admin_tls, private, serve, serving_stops));
@@ -342,18 +373,64 @@ async fn until(end: Instant, what: &str, step: impl Future<Output = ()>) {
     }
 }
 
-/// Tells the guards once a second what the running release did, then what the canary did.
-async fn watch_guard(releases: Releases<Active>, mut stop: watch::Receiver<bool>) {
-    let mut every = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            _ = every.tick() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
+/// Who is looked at once a second.
+struct Watched {
+    releases: Releases<Active>,
+    console: Console,
+    metrics: decide::Metrics,
+    outbox: Outbox,
+    bandits: Bandits,
+    features: Features,
+    link: Link,
+}
+
+impl Watched {
+    /// Tells the guards once a second what the running release did, then what the canary did; and the console both.
+    async fn watch(self, mut stop: watch::Receiver<bool>) {
+        let mut every = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                _ = every.tick() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            let running = Option::as_ref(&self.releases.active()).map(Arc::clone);
+            let canary = self.releases.canary();
+            let take = |active: &Arc<Active>| {
+                let counts = active.counters.take();
+                self.releases.observe(active.digest, &counts);
+                counts
+            };
+            let (ran, beside) = (running.as_ref().map(take).unwrap_or_default(), canary.as_ref().map(take));
+            self.console.sample(self.sample(&ran, beside.as_ref()), running.as_ref());
+            let now_us = self.console.now_us();
+            if self.console.bandits().is_due(now_us) {
+                let told = self.bandits.told();
+                self.console.bandits().add(&told, now_us);
+            }
         }
-        let running = Option::as_ref(&releases.active()).map(Arc::clone);
-        for active in running.into_iter().chain(releases.canary()) {
-            releases.observe(active.digest, &active.counters.take());
-        }
+    }
+
+    fn sample(&self, running: &Counts, canary: Option<&Counts>) -> Sample {
+        let mut all = running.clone();
+        canary.iter().for_each(|canary| all.add(canary));
+        let views = self.features.status();
+        let sample = Sample {
+            time_ms: self.console.now_us() / 1_000,
+            all: Part::from(&all),
+            running: Part::from(running),
+            canary: canary.map(Part::from),
+            reasons: self.metrics.by_reason(),
+            connected: self.link.state().borrow().is_connected(),
+            events: 0,
+            refused: 0,
+            backlog: [0; 3],
+            lag_ms: views
+                .iter()
+                .map(|view| view.lag_ms)
+                .collect::<Option<Vec<_>>>()
+                .and_then(|lags| lags.into_iter().max()),
+        };
+        sample.with_outbox(&self.outbox.status())
     }
 }
 

@@ -28,8 +28,9 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use selvedge_decision::{Epoch, NodeId, Record, TimeUs};
+use selvedge_decision::{DecisionId, Epoch, NodeId, Record, TimeUs};
 use serde::Serialize;
 
 pub use config::OutboxConfig;
@@ -288,6 +289,27 @@ impl Outbox {
                 each(&header.node, header.epoch, header.first_seq, events);
             }
         }
+    }
+
+    /// A decision that is still on disk, looked for until `until`; and whether all that is there was looked through. Blocks.
+    pub(crate) fn find_record(&self, id: DecisionId, until: Instant) -> (Option<Record>, bool) {
+        let segments = match reader::segments(&self.shared.config.dir) {
+            Ok(segments) => segments,
+            Err(error) => {
+                tracing::warn!(%error, "cannot list the outbox");
+                return (None, false);
+            }
+        };
+        for bytes in segments.of_lane(Lane::Decisions).filter_map(Result::ok) {
+            if Instant::now() >= until {
+                return (None, false);
+            }
+            let Ok((_, block::Items::Records(records))) = block::decode(&bytes) else { continue };
+            if let Some(found) = records.into_iter().find(|record| record.id == id) {
+                return (Some(found), true);
+            }
+        }
+        (None, true)
     }
 
     /// The epoch of this run.

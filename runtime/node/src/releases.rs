@@ -120,6 +120,7 @@ pub struct Releases<A> {
 struct Shared<A> {
     active: ArcSwapOption<A>,
     canary: ArcSwapOption<Beside<A>>,
+    previous: ArcSwapOption<A>,
     status: watch::Sender<Arc<Status>>,
     guard: Mutex<Option<GuardWatch>>,
     canary_guard: Mutex<Option<CanaryWatch>>,
@@ -149,6 +150,7 @@ pub fn open<S: Stage>(
     let shared = Arc::new(Shared {
         active: ArcSwapOption::empty(),
         canary: ArcSwapOption::empty(),
+        previous: ArcSwapOption::empty(),
         status: watch::Sender::new(Arc::default()),
         guard: Mutex::new(None),
         canary_guard: Mutex::new(None),
@@ -178,6 +180,11 @@ impl<A> Releases<A> {
     /// The canary, where there is one.
     pub fn canary(&self) -> Option<Arc<A>> {
         Option::as_ref(&self.shared.canary.load()).map(|beside| Arc::clone(&beside.active))
+    }
+
+    /// The release before, kept warm for a rollback, where there is one.
+    pub fn previous(&self) -> Option<Arc<A>> {
+        self.shared.previous.load_full()
     }
 
     /// The release that runs now, for all that have no part in a canary.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use selvedge_build::module;
+use selvedge_build::module::{self, TableText};
 use selvedge_build::release::{self, ReleaseFiles};
 use selvedge_decision::layout::OTHER_SYMBOL;
 use selvedge_decision::plan::Symbols as ReleaseSymbols;
@@ -18,6 +18,7 @@ use super::breaker::{Breaker, BreakerConfig};
 use super::flags::Flags;
 use super::lifted::{Lifted, Shelf};
 use super::page::Answers;
+use super::rows::RowCounts;
 use crate::bandits::{Bandits, Learner};
 use crate::features::{Features, Symbols, View};
 use crate::releases::{Counters, Releases, Stage, StageError};
@@ -60,12 +61,25 @@ pub(super) enum Bound {
 pub(super) struct ModuleSlot {
     /// The module.
     pub module: Module,
+    /// Which rows of its rules fired.
+    pub rows: RowCounts,
+    /// What it was built from, and its tables as people wrote them.
+    pub told: Told,
     breaker: Breaker,
     config: BreakerConfig,
     born: Instant,
     /// Calls of it that run, counted only where there is a bound.
     running: AtomicU32,
     max_at_once: u32,
+}
+
+/// What people may know of a module.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The kind of source, such as `csv` or `xgboost`.
+    pub kind: Option<String>,
+    /// Its decision tables.
+    pub tables: Vec<TableText>,
 }
 
 /// A call's place among those that may run at once; given back when dropped.
@@ -202,7 +216,9 @@ impl Stager {
                     lifted.insert(name.clone(), self.shelf.put(core));
                 }
             }
-            modules.push(ModuleSlot::new(loaded, self.config));
+            let tables = selvedge_build::module::tables(module.bytes);
+            let kind = module.file.manifest.source.as_ref().map(|source| source.kind.clone());
+            modules.push(ModuleSlot::new(loaded, Told { kind, tables }, self.config));
         }
         Ok((plan, modules, lifted))
     }
@@ -290,6 +306,11 @@ impl Active {
         self.modules.get(at).map(|slot| &slot.module)
     }
 
+    /// What people may know of module `at` of the plan, and which of its rows fired.
+    pub fn rules_at(&self, at: usize) -> Option<(&Told, &RowCounts)> {
+        self.modules.get(at).map(|slot| (&slot.told, &slot.rows))
+    }
+
     pub(super) fn number(&self, cell: u64) -> f64 {
         self.numbers.get(cell as usize).copied().unwrap_or(-1.0)
     }
@@ -347,11 +368,12 @@ impl Drop for Place<'_> {
 // === impl ModuleSlot ===
 
 impl ModuleSlot {
-    fn new(module: Module, config: ModuleConfig) -> Self {
+    fn new(module: Module, told: Told, config: ModuleConfig) -> Self {
         let max_at_once = config.max_at_once;
         let config = BreakerConfig { after: config.breaker_after, cool_down: config.breaker_cool_down };
+        let rows = RowCounts::new(told.tables.iter().map(|table| table.rows.len()).max());
         let (breaker, running) = (Breaker::default(), AtomicU32::new(0));
-        Self { module, breaker, config, born: Instant::now(), running, max_at_once }
+        Self { module, rows, told, breaker, config, born: Instant::now(), running, max_at_once }
     }
 
     /// Whether its breaker lets a call through.

@@ -72,6 +72,12 @@ impl Metrics {
         );
     }
 
+    /// Decisions so far, in the order of [`Reason::ALL`].
+    pub fn by_reason(&self) -> [u64; Reason::ALL.len()] {
+        // A counter stands where its reason does as a number.
+        Reason::ALL.map(|reason| self.reasons[reason as usize].get())
+    }
+
     pub(super) fn decided(&self, record: &Record, (late, old): (u32, u32), took: Duration) {
         if late > 0 {
             self.late_views.inc_by(u64::from(late));

@@ -212,6 +212,13 @@ impl Segments {
         self
     }
 
+    /// Those of a lane.
+    pub(super) fn of_lane(mut self, lane: Lane) -> Self {
+        let wanted: Vec<_> = self.left.filter(|(_, id)| id.lane == lane).collect();
+        self.left = wanted.into_iter();
+        self
+    }
+
     fn step(&mut self) -> Result<Option<Vec<u8>>, SegmentError> {
         loop {
             if self.open.is_none() {

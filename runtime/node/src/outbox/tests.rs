@@ -85,9 +85,9 @@ async fn records_are_written_soon_and_come_back_bit_for_bit() {
     assert_eq!(entries.len(), 100);
     // Without anybody asking, too.
     outbox.append_record(record(100));
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(5);
     while outbox.status().lanes[Lane::Decisions as usize].stored < 101 {
-        assert!(std::time::Instant::now() < deadline, "the record was not written by itself");
+        assert!(Instant::now() < deadline, "the record was not written by itself");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

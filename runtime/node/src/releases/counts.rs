@@ -85,7 +85,12 @@ impl Counts {
 
     /// What 99 of 100 decisions took at most, in µs; 0 when there were none.
     pub fn p99_us(&self) -> u64 {
-        let beyond = self.decisions() / 100;
+        self.quantile_us(0.99)
+    }
+
+    /// What a share of the decisions took at most, in µs; 0 when there were none.
+    pub fn quantile_us(&self, share: f64) -> u64 {
+        let beyond = (self.decisions() as f64 * (1.0 - share) + 1e-9) as u64;
         let mut seen = 0u64;
         for (at, count) in self.took.iter().enumerate().rev() {
             seen = seen.saturating_add(*count);
@@ -96,7 +101,8 @@ impl Counts {
         0
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
         for (mine, others) in self.took.iter_mut().zip(&other.took) {
             *mine = mine.saturating_add(*others);
         }
@@ -162,5 +168,8 @@ mod tests {
         check(10, 7);
         check(11, 1_023);
         assert_eq!(Counts::default().p99_us(), 0);
+        let mut counts = Counts::of(50, Duration::from_micros(2));
+        counts.add(&Counts::of(50, Duration::from_micros(40)));
+        assert_eq!((counts.quantile_us(0.5), counts.quantile_us(0.51), counts.quantile_us(1.0)), (2, 47, 47));
     }
 }

@@ -330,6 +330,7 @@ impl<S: Stage> Follow<S> {
     }
 
     fn tell_held(&self) {
+        self.shared.previous.store(self.previous.as_ref().map(|held| Arc::clone(&held.active)));
         let previous = self.previous.as_ref().map(|held| Running::new(&held.ran, &held.name));
         self.tell(|status| status.previous = previous);
     }

@@ -1,0 +1,88 @@
+// Who runs what, and how it could be otherwise. The console moves no channel: that needs the operator's key, which no node has, so it
+// tells the command.
+
+import { ask } from './api.js';
+import { h } from './dom.js';
+import { ago, day, int, none, pct, plural, short, us, words } from './format.js';
+import { badge, card, command, head, mono, nothing, table, tile, tiles, trouble, waiting } from './parts.js';
+
+const labels = (of) => Object.entries(of ?? {}).map(([name, value]) => `${name}=${value}`).join(', ') || none;
+
+/** The table of nodes, as the core knows them; with a folder as link there is one. */
+export function nodesTable({ kind, nodes, problem }, status) {
+  const running = status.releases.active;
+  if (kind === 'local') {
+    return table('Nodes', [{ name: 'Node' }, { name: 'Runs' }, { name: 'Name' }, { name: 'Since' }],
+      running ? [{ key: status.node, cells: [status.node, mono(short(running.release), running.release), running.name, ago(running.since_us / 1000)] }] : [],
+      'No release runs: the folder cannot be packed; the reason stands above.');
+  }
+  return [
+    problem && trouble('The core does not tell which node runs what.', `${problem}. This node goes on deciding.`),
+    table('Nodes', [{ name: 'Node' }, { name: 'Channel' }, { name: 'Runs' }, { name: 'Name' }, { name: 'Canary' }, { name: 'State' }, { name: 'Reported', num: true }],
+      nodes.map((node) => ({
+        key: node.node,
+        cells: [[h('b', null, node.node), node.node === status.node && h('span', { class: 'faint' }, ' this one')], `${node.channel} · ${node.counter}`,
+          node.release ? mono(short(node.release), node.release) : none, node.name,
+          node.canary ? mono(short(node.canary), node.canary) : node.canary_dropped ? badge(`dropped ${short(node.canary_dropped.release)}`, 'warn') : none,
+          node.refused ? badge(`refuses: ${words(node.refused.code)}`, 'bad') : Date.now() - node.time_us / 1000 > 30000 ? badge('silent', 'warn') : badge('well', 'good'),
+          ago(node.time_us / 1000)],
+      })), problem ? 'Nothing is known of other nodes now.' : 'No node has reported yet. Each does every few seconds.'),
+  ];
+}
+
+function compare({ samples }) {
+  const both = samples.filter((sample) => sample.canary);
+  const sum = (part, of) => both.reduce((all, sample) => all + sample[part][of], 0);
+  const worst = (part) => Math.max(0, ...both.map((sample) => sample[part].p99_us));
+  const row = (name, part) => {
+    const decisions = sum(part, 'decisions');
+    return { key: part, cells: [name, int(decisions), pct(decisions ? sum(part, 'faults') / decisions : 0, 2), pct(decisions ? sum(part, 'fallbacks') / decisions : 0, 2), us(worst(part))] };
+  };
+  return table('The canary beside what runs', [{ name: 'Release' }, { name: 'Decisions', num: true }, { name: 'Faults', num: true }, { name: 'Fallbacks', num: true }, { name: 'Worst p99', num: true }],
+    both.length ? [row('Running', 'running'), row('Canary', 'canary')] : [], 'No decision since the canary began.');
+}
+
+export default {
+  title: 'Releases',
+  enter(ctx) {
+    let core = null;
+    ctx.every(4000, async () => { try { core = await ask('nodes'); } catch { /* Said above. */ } });
+    return () => {
+      const { status } = ctx.node;
+      if (!status) return waiting();
+      const of = status.releases;
+      const to = `--to ${of.channel || 'CHANNEL'} --key FILE${core?.url ? ` --nats ${core.url}` : ''}`;
+      const runs = (name, release, more) => (release
+        ? tile(name, release.name, [mono(short(release.release), release.release), ` ${more ?? `since ${day(release.since_us / 1000)}`}`])
+        : tile(name, none, more ?? 'none'));
+      const pointer = core?.channels?.find((one) => one.channel === of.channel);
+      const isLocal = core?.kind === 'local';
+      return [
+        head('Releases', isLocal ? 'This node runs a folder: what is saved there runs.' : `This node follows the channel ${of.channel || '–'}, counter ${of.counter}.`),
+        of.refusal && trouble('What the channel points to does not run here.', `${words(of.refusal.code)}: ${of.refusal.why} (tried ${plural(of.refusal.tries, 'time')})`),
+        of.channel_problem && trouble('The channel cannot be followed.', of.channel_problem.why),
+        of.quarantined && trouble('This node took a release back by itself.', `${short(of.quarantined.release)}: ${of.quarantined.why}`),
+        of.canary_dropped && trouble('This node dropped a canary by itself.', `${short(of.canary_dropped.release)}: ${of.canary_dropped.why}`),
+        tiles(runs('Running', of.active), runs('Canary', of.canary, of.canary ? `${of.canary.share_bp / 100} % of the subjects` : 'none'),
+          runs('Kept for a rollback', of.previous)),
+        of.canary && card('The canary beside what runs', { key: 'canary', says: 'On this node, in the last ten minutes.' }, compare(ctx.node)),
+        card('Who runs what', { key: 'nodes' }, core ? nodesTable(core, status) : waiting()),
+        !isLocal && card('Channels', { key: 'channels' }, core ? table('Channels', [{ name: 'Channel' }, { name: 'Release' }, { name: 'Canary' }, { name: 'Counter', num: true }, { name: 'Expires' }],
+          core.channels.map((one) => ({
+            key: one.channel,
+            cells: one.problem ? [one.channel, badge(one.problem, 'bad'), none, none, none]
+              : [one.channel, mono(short(one.release), one.release), one.canary ? `${short(one.canary.release)} ${one.canary.share_bp / 100} % ${labels(one.canary.where)}` : none, String(one.counter),
+                Date.parse(one.expires) < Date.now() ? badge('expired: deploy again', 'bad') : day(one.expires)],
+          })), 'There is no channel yet: deploy a release, and nodes follow it.') : waiting()),
+        !isLocal && card('Move the channel', { key: 'move', says: 'A channel moves by the operator\u2019s key, which no node has and this page does not ask for. Run these where the key is.' },
+          pointer?.canary && [h('h3', null, 'The canary for all'), command(`selvedge promote ${to}`, 'Copy: promote'), h('h3', null, 'The canary for nobody'), command(`selvedge rollback ${to}`, 'Copy: end the canary')],
+          !pointer?.canary && [h('h3', null, 'Back to the release before'), command(`selvedge rollback ${to}`, 'Copy: roll back')],
+          h('h3', null, 'A new release for all'), command(`selvedge deploy FOLDER ${to} --wait`, 'Copy: deploy'),
+          h('h3', null, 'A new release for one subject in twenty'), command(`selvedge deploy FOLDER ${to} --share 5%`, 'Copy: deploy a canary')),
+        card('Refused lately', { key: 'refused' }, of.refused.length ? table('Refused releases and pointers', [{ name: 'When' }, { name: 'Why' }, { name: 'Release' }, { name: 'Detail' }],
+          [...of.refused].reverse().map((one, at) => ({ key: `${one.since_us}-${at}`, cells: [day(one.since_us / 1000), words(one.code), one.release ? mono(short(one.release), one.release) : none, one.why] })))
+          : nothing('Nothing was refused since the node started.')),
+      ];
+    };
+  },
+};

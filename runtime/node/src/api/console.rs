@@ -1,0 +1,250 @@
+//! The console: its page, and the JSON that it reads, on the admin listener. Owns the routes, who may ask, and how often the core is
+//! asked for what this node does not know itself. Reads from the flows; moves nothing.
+
+mod decisions;
+mod files;
+mod live;
+mod release;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use selvedge_build::channel::{Pointer, time_text};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, Semaphore, watch};
+
+use super::error::{ApiError, Code};
+use super::{Admin, Limits};
+use crate::bandits::Bandits;
+use crate::console::Console;
+use crate::decide::{Active, Decider};
+use crate::ids::Ids;
+use crate::link::Link;
+use crate::outbox::Outbox;
+use crate::releases::{NodeReport, Releases};
+
+/// What the page may load: its own files, nothing else, nothing inline.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What a request that makes the node work must say, which no page of another origin can.
+const MARK: &str = "x-selvedge-console";
+/// How long what the core said of nodes and channels is told again.
+const CORE_EVERY: Duration = Duration::from_secs(2);
+/// Pages that are told at once of what happens.
+pub(crate) const MOST_LIVE: usize = 16;
+
+/// What the console reads.
+pub struct ConsoleApi {
+    /// What there is to look back on.
+    pub console: Console,
+    /// Decides what would be.
+    pub decider: Arc<Decider>,
+    /// What runs.
+    pub releases: Releases<Active>,
+    /// What was learned.
+    pub bandits: Bandits,
+    /// Decisions that are not in memory any more.
+    pub outbox: Outbox,
+    /// What becomes of the ids of people.
+    pub ids: Ids,
+    /// How the core is reached.
+    pub link: Link,
+    /// The bounds of requests.
+    pub limits: Limits,
+    /// When the node stops, which ends the streams.
+    pub stop: watch::Receiver<bool>,
+    /// Places for pages that are told of what happens.
+    pub live: Arc<Semaphore>,
+    /// What the core said last.
+    pub core: AtCore,
+}
+
+/// What the core said last of nodes and channels, and when.
+#[derive(Debug, Default)]
+pub struct AtCore(Mutex<Option<(Instant, Value)>>);
+
+/// The page and its files, which are no secret: without them nobody could be asked for a key.
+pub(super) fn page() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/console", get(files::redirect))
+        .route("/console/", get(files::index))
+        .route("/console/{file}", get(files::file))
+        .layer(map_response(told))
+}
+
+/// What the page reads.
+pub(super) fn api() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/console/api/status", get(super::admin::status))
+        .route("/console/api/samples", get(live::samples))
+        .route("/console/api/live", get(live::open))
+        .route("/console/api/nodes", get(nodes))
+        .route("/console/api/decisions", get(decisions::all))
+        .route("/console/api/decisions/{id}", get(decisions::one))
+        .route("/console/api/release", get(release::told))
+        .route("/console/api/rules", get(release::rules))
+        .route("/console/api/views/{view}/{entity}", get(release::entity))
+        .route("/console/api/views/{view}/{first}/{second}", get(release::pair))
+        .route("/console/api/experiments", get(experiments))
+        .route("/console/api/bandits", get(bandits))
+        .route("/console/api/decide", post(decisions::what_if))
+        .layer(from_fn(guard))
+        .layer(map_response(told))
+}
+
+/// Keeps the pages of others out.
+async fn guard(request: Request, next: Next) -> Response {
+    let head = request.headers();
+    if !is_named_as_it_is(head) {
+        let message =
+            "the console answers to `localhost`, to an IP address, or to whoever has a key: open it by one of those";
+        return ApiError::new(Code::not_found, message).into_response();
+    }
+    if !request.method().is_safe() && !head.contains_key(MARK) {
+        let message = format!("a request that makes the node work needs the header {MARK}");
+        return ApiError::new(Code::bad_field, message).at(MARK).into_response();
+    }
+    next.run(request).await
+}
+
+/// An answer with what browsers must know of it.
+async fn told(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Whether the request calls the node by what no stranger's DNS can point to it: a page of theirs would read it as its own otherwise.
+/// Who shows a key is not asked, because no such page has one.
+fn is_named_as_it_is(head: &HeaderMap) -> bool {
+    if head.contains_key(header::AUTHORIZATION) {
+        return true;
+    }
+    let Some(host) = head.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+}
+
+/// Which node runs what, as the core knows it.
+async fn nodes(State(api): State<Arc<Admin>>) -> Response {
+    let api = &api.console;
+    let mut seen = api.core.0.lock().await;
+    if let Some((at, value)) = &*seen
+        && at.elapsed() < CORE_EVERY
+    {
+        return reply(value);
+    }
+    let value = api.ask_core().await;
+    let response = reply(&value);
+    *seen = Some((Instant::now(), value));
+    response
+}
+
+async fn experiments(State(api): State<Arc<Admin>>) -> Response {
+    let api = &api.console;
+    let Some(active) = Option::as_ref(&api.releases.active()).map(Arc::clone) else {
+        return reply(&json!({ "experiments": [] }));
+    };
+    let told = api.console.experiments().told(&active.plan);
+    reply(&json!({ "experiments": told, "release": active.digest_text }))
+}
+
+async fn bandits(State(api): State<Arc<Admin>>) -> Response {
+    let api = &api.console;
+    let told = api.bandits.told();
+    let history = api.console.bandits();
+    let all: Vec<_> = told.iter().map(|told| json!({ "now": told, "history": history.of(&told.bandit) })).collect();
+    drop(history);
+    reply(&json!({ "bandits": all }))
+}
+
+fn reply(body: &impl Serialize) -> Response {
+    let json = serde_json::to_vec(body).unwrap_or_default();
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+}
+
+// === impl ConsoleApi ===
+
+impl ConsoleApi {
+    async fn ask_core(&self) -> Value {
+        let Link::Nats(nats) = &self.link else {
+            return json!({ "kind": "local", "channels": [], "nodes": [], "problem": null });
+        };
+        let url = nats.config().url_for_people();
+        if !nats.state().borrow().is_connected() {
+            return json!({ "kind": "nats", "url": url, "channels": [], "nodes": [], "problem": "the core cannot be reached" });
+        }
+        let (channels, reports) = tokio::join!(nats.channels(), nats.reports());
+        let problem = channels.as_ref().err().or(reports.as_ref().err()).map(ToString::to_string);
+        let channels: Vec<Value> = channels
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, value)| match Pointer::read(&name, &value.bytes) {
+                Ok(pointer) => json!({
+                    "channel": name,
+                    "release": pointer.release.to_string(),
+                    "counter": pointer.counter,
+                    "expires": time_text(pointer.expires_us),
+                    "canary": pointer.canary.as_ref().map(|canary| json!({
+                        "release": canary.release.to_string(), "share_bp": canary.share_bp, "where": canary.on,
+                    })),
+                }),
+                Err(bad) => json!({ "channel": name, "problem": bad.to_string() }),
+            })
+            .collect();
+        let reports = reports.unwrap_or_default();
+        let nodes: Vec<NodeReport> =
+            reports.iter().filter_map(|(_, report)| serde_json::from_slice(report).ok()).collect();
+        json!({ "kind": "nats", "url": url, "channels": channels, "nodes": nodes, "problem": problem })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_name_that_others_can_point_here_is_none() {
+        let check = |host: &str, key: bool, expected: bool| {
+            let mut head = HeaderMap::new();
+            head.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+            if key {
+                head.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
+            }
+            assert_eq!(is_named_as_it_is(&head), expected, "{host}");
+        };
+        for host in
+            ["localhost", "localhost:7071", "127.0.0.1:7071", "[::1]:7071", "[::1]", "10.0.0.7", "a.localhost:1"]
+        {
+            check(host, false, true);
+        }
+        for host in
+            ["evil.example:7071", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7071", "", "[x]:1"]
+        {
+            check(host, false, false);
+            check(host, true, true);
+        }
+        assert!(!is_named_as_it_is(&HeaderMap::new()));
+    }
+}
