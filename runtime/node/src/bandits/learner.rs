@@ -101,6 +101,21 @@ impl Learner {
         lock(&self.state).snapshot.is_of(spec)
     }
 
+    /// Rewards and misses of each action, in the bandit's order.
+    pub(super) fn rates(&self) -> Vec<[f64; 2]> {
+        self.known.load().counts.clone()
+    }
+
+    /// How often each of these actions was chosen, and how often that was rewarded, as far as that is remembered.
+    pub(super) fn sums(&self) -> Vec<(i64, i64)> {
+        let state = lock(&self.state);
+        let sum = |id: &Arc<str>| {
+            let totals = state.snapshot.tally.totals().chain(state.tally.totals());
+            totals.filter(|(action, ..)| **action == **id).fold((0, 0), |sum, one| (sum.0 + one.1, sum.1 + one.2))
+        };
+        self.spec.actions.iter().map(sum).collect()
+    }
+
     /// Takes over what another knows that learned the same.
     pub(super) fn go_on_from(&self, before: &Self) {
         let before = lock(&before.state);

@@ -41,7 +41,7 @@ pub struct Action {
     pub a: f64,
     /// See `a`.
     pub b: f64,
-    /// The probability that it is the best, boosts of rules aside.
+    /// The probability that it is the best, boosts of rules aside; null where that depends on features.
     pub best: f64,
 }
 
@@ -56,30 +56,19 @@ impl Bandits {
 impl Learner {
     fn told(&self, explores: bool) -> Told {
         let spec = &self.spec;
-        let known = self.known.load();
-        let betas: Vec<Beta> = known
-            .iter()
-            .map(|[rewards, misses]| Beta { a: spec.prior[0] + rewards, b: spec.prior[1] + misses, scale: 1.0 })
-            .collect();
-        let odds = Contest::new(&betas, 1).odds(&(0..betas.len() as u32).collect::<Vec<_>>());
-        let state = lock(&self.state);
-        let sum = |id: &str| {
-            let totals = state.snapshot.tally.totals().chain(state.tally.totals());
-            totals.filter(|(action, ..)| *action == id).fold((0, 0), |sum, one| (sum.0 + one.1, sum.1 + one.2))
+        let beta = |[rewards, misses]: [f64; 2]| Beta { a: spec.prior[0] + rewards, b: spec.prior[1] + misses, scale: 1.0 };
+        let betas: Vec<Beta> = self.rates().into_iter().map(beta).collect();
+        // By a model it depends on who asks.
+        let odds = match spec.model {
+            Some(_) => vec![f64::NAN; betas.len()],
+            None => Contest::new(&betas, 1).odds(&(0..betas.len() as u32).collect::<Vec<_>>()),
         };
-        let actions = spec.actions.iter().zip(&betas).zip(&odds).map(|((id, beta), best)| {
-            let (chosen, rewarded) = sum(id);
-            Action {
-                id: id.to_string(),
-                chosen: chosen.max(0) as u64,
-                rewarded: rewarded.max(0) as u64,
-                a: beta.a,
-                b: beta.b,
-                best: *best,
-            }
-        });
-        let actions = actions.collect();
-        let counts = state.ledger.counts();
+        let mut actions = Vec::with_capacity(betas.len());
+        for (((id, (chosen, rewarded)), beta), best) in spec.actions.iter().zip(self.sums()).zip(&betas).zip(odds) {
+            let (chosen, rewarded) = (chosen.max(0) as u64, rewarded.max(0) as u64);
+            actions.push(Action { id: id.to_string(), chosen, rewarded, a: beta.a, b: beta.b, best });
+        }
+        let counts = self.counts();
         Told {
             bandit: spec.key.clone(),
             placement: spec.placement.to_string(),

@@ -216,7 +216,7 @@ impl Stager {
                     lifted.insert(name.clone(), self.shelf.put(core));
                 }
             }
-            let tables = selvedge_build::module::tables(module.bytes);
+            let tables = module::tables(module.bytes);
             let kind = module.file.manifest.source.as_ref().map(|source| source.kind.clone());
             modules.push(ModuleSlot::new(loaded, Told { kind, tables }, self.config));
         }
