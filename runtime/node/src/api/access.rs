@@ -81,6 +81,8 @@ impl From<Denied> for ApiError {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -88,7 +90,7 @@ mod tests {
         let check = |headers: &[(&'static str, &str)], expected: Option<&str>| {
             let mut map = HeaderMap::new();
             for (name, value) in headers {
-                map.insert(*name, value.parse().unwrap());
+                map.insert(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
             }
             assert_eq!(key(&map), expected, "{headers:?}");
         };
