@@ -56,7 +56,8 @@ impl Bandits {
 impl Learner {
     fn told(&self, explores: bool) -> Told {
         let spec = &self.spec;
-        let beta = |[rewards, misses]: [f64; 2]| Beta { a: spec.prior[0] + rewards, b: spec.prior[1] + misses, scale: 1.0 };
+        let beta =
+            |[rewards, misses]: [f64; 2]| Beta { a: spec.prior[0] + rewards, b: spec.prior[1] + misses, scale: 1.0 };
         let betas: Vec<Beta> = self.rates().into_iter().map(beta).collect();
         // By a model it depends on who asks.
         let odds = match spec.model {
