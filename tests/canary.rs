@@ -208,6 +208,39 @@ fn a_canary_that_faults_is_dropped_by_itself_and_no_decision_fails() -> Result<(
     })
 }
 
+/// The breaker of a module that always traps opens after five calls: those that it spares are no sign of health.
+#[test]
+fn a_release_that_always_faults_is_taken_back_however_fast_the_node_decides() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let first = rig.deploy(Path::new(&shop(&rig, 1)?)).await?;
+        let node = start(rig.spec("edge-eu"), "eu", &first).await?;
+        let bad = Shop::numbered(rig.path("bad"), 2)?;
+        bad.placement("home-hero", &hero(2, "[\"trap\"]").replace("cart_value", "provoke"))?;
+        bad.module("trap", &modules::hostile("trap")?)?;
+        let second = rig.deploy(bad.folder()).await?;
+        node.runs(&second, LIMIT).await?;
+        let mut client = node.client();
+        let back = tokio::time::timeout(LIMIT, async {
+            loop {
+                // Two hundred decisions between two looks: by the faults of calls alone, one of forty would be one.
+                for _ in 0..200 {
+                    let ask = json!({"placement": "home-hero", "context": {"provoke": 1.0}});
+                    client.post("/v1/decide", &ask).await?.ok()?;
+                }
+                let status = node.status().await?;
+                if status["releases"]["quarantined"]["release"] == second.as_str() {
+                    return anyhow::Ok(status["releases"].clone());
+                }
+            }
+        });
+        let back = back.await.context("it was not taken back")??;
+        let why = back["quarantined"]["why"].as_str().unwrap_or_default();
+        ensure!(why.contains("had a fault") && back["active"]["release"] == first.as_str(), "{back}");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_canary_that_brings_less_is_dropped_by_itself() -> Result<()> {
     crate::alone(async {

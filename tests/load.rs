@@ -29,12 +29,19 @@ async fn shop(rig: &Rig) -> Result<String> {
         "context = { provoke = \"number\" }\ncandidates = { view = \"item\", from = \"request\" }\nslots = 3\n\
          deadline = \"20ms\"\nladder = [\"loop\"]\nfallback = { by = \"item.stock\" }\n",
     )?;
+    // As slow, with rules that allow one item alone.
+    shop.file("modules/only.csv", "item.stock: number,> eligible: flag\n> 1,true\n,false\n")?;
+    shop.placement(
+        "ruled",
+        "context = { provoke = \"number\" }\ncandidates = { view = \"item\", from = \"request\" }\nslots = 3\n\
+         deadline = \"20ms\"\nrules = [\"only\"]\nladder = [\"loop\"]\nfallback = { by = \"item.stock\" }\n",
+    )?;
     rig.deploy(shop.folder()).await
 }
 
-async fn ask(client: &mut Client, provoke: u32) -> Result<Value> {
-    let request =
-        json!({"placement": "slow", "candidates": ["sku-0", "sku-1", "sku-2"], "context": {"provoke": provoke}});
+async fn ask(client: &mut Client, placement: &str, provoke: u32) -> Result<Value> {
+    let candidates = ["sku-0", "sku-1", "sku-2"];
+    let request = json!({"placement": placement, "candidates": candidates, "context": {"provoke": provoke}});
     client.post("/v1/decide", &request).await?.ok()
 }
 
@@ -47,14 +54,17 @@ async fn start(rig: &Rig, settings: &[&str]) -> Result<Arc<Node>> {
 }
 
 /// Asks on as many connections as a crowd has, until one of them is told `fault`; nobody is refused meanwhile.
-async fn until_told(node: &Arc<Node>, fault: &str) -> Result<Value> {
+async fn until_told(node: &Arc<Node>, placement: &'static str, fault: &str) -> Result<Value> {
     let mut crowd = JoinSet::new();
     for _ in 0..CROWD {
         let (node, fault) = (Arc::clone(node), fault.to_owned());
         crowd.spawn(async move {
             let mut client = node.client();
             loop {
-                let answer = ask(&mut client, 1).await?;
+                let answer = ask(&mut client, placement, 1).await?;
+                let choices = answer["choices"].as_array().map_or(0, Vec::len);
+                let allowed = if placement == "ruled" { 1 } else { 3 };
+                ensure!(choices == allowed, "the rules let through {allowed}: {answer}");
                 if answer["fault"] == *fault {
                     return anyhow::Ok(answer);
                 }
@@ -71,13 +81,13 @@ fn overload_asks_no_scorer_and_answers_by_the_static_order() -> Result<()> {
         let rig = Rig::start().await?;
         let settings = ["http.threads=1", "modules.breaker_after=0", "modules.shed_above=20ms"];
         let node = start(&rig, &settings).await?;
-        let answer = until_told(&node, "shed").await?;
+        let answer = until_told(&node, "ruled", "shed").await?;
         ensure!(answer["reason"] == "FALLBACK" && answer["choices"][0]["id"] == "sku-2", "{answer}");
         ensure!(answer["choices"][0]["score"].is_null(), "nobody scored: {answer}");
         // The crowd is gone: scorers are asked again, and what was shed is counted.
         let mut client = node.client();
         let scored = until("a scored decision", LIMIT, async || {
-            ask(&mut client, 0).await.ok().filter(|answer| answer["reason"] == "SCORED")
+            ask(&mut client, "slow", 0).await.ok().filter(|answer| answer["reason"] == "SCORED")
         });
         let scored = scored.await?;
         ensure!(scored["fault"].is_null(), "{scored}");
@@ -94,7 +104,7 @@ fn a_module_that_may_run_once_leaves_the_other_threads_free() -> Result<()> {
         let rig = Rig::start().await?;
         let settings = ["http.threads=2", "modules.breaker_after=0", "modules.shed_above=0s", "modules.max_at_once=1"];
         let node = start(&rig, &settings).await?;
-        let answer = until_told(&node, "busy").await?;
+        let answer = until_told(&node, "ruled", "busy").await?;
         ensure!(answer["reason"] == "FALLBACK" && answer["choices"][0]["id"] == "sku-2", "{answer}");
         ensure!(node.metrics().await?.sum("selvedge_load_sheds_total", &[]) == 0.0, "0s sheds nothing");
         Ok(())

@@ -261,8 +261,16 @@ arms = [{ name = "only", weight = 100, fallback = ["blue"] }]
             kinds.insert(told(flag));
         }
         ensure!(kinds.len() == 4, "two arms of the first, one of the second, and none: {kinds:?}");
-        let recorded = node.metrics().await?.sum("selvedge_outbox_accepted_total", &["lane=\"decisions\""]);
-        ensure!(recorded <= 200.0, "{recorded} decisions are recorded, 200 flags were asked for alone");
+        let recorded = until("the decisions to be recorded", LIMIT, async || {
+            let recorded = node.metrics().await.ok()?.sum("selvedge_outbox_accepted_total", &["lane=\"decisions\""]);
+            (recorded >= 200.0).then_some(recorded)
+        });
+        let recorded = recorded.await?;
+        ensure!(recorded == 200.0, "{recorded} decisions are recorded, 200 flags were asked for alone");
+        let long = json!({"context": {"targetingKey": "u-1", "session": "s".repeat(5_000)}});
+        let alone = client.post(&format!("{ALL}/color"), &long).await?.json()?;
+        let all = client.post(ALL, &long).await?.ok()?;
+        ensure!(all["flags"][0]["errorCode"] == alone["errorCode"] && alone["errorCode"].is_string(), "{all} {alone}");
         let nobody = client.post(ALL, &json!({})).await?.ok()?;
         ensure!(
             nobody["flags"][0]["errorCode"] == "TARGETING_KEY_MISSING"

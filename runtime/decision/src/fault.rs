@@ -43,12 +43,13 @@ impl Fault {
         Self::Shed,
     ];
 
-    /// Whether the module itself failed; a late view, an open breaker or a busy node says nothing new about it.
-    pub fn is_the_modules_own(self) -> bool {
-        !matches!(self, Self::Input | Self::Open | Self::Busy | Self::Shed)
+    /// Whether it speaks against the release: its module failed, or is not asked because it failed. A late view or a busy node says
+    /// nothing of that.
+    pub fn is_the_releases(self) -> bool {
+        !matches!(self, Self::Input | Self::Busy | Self::Shed)
     }
 
-    /// Whether it says how much the node had to do, and nothing about the release.
+    /// Whether how much the node had to do has a part in it.
     pub fn is_of_load(self) -> bool {
         matches!(self, Self::Busy | Self::Shed)
     }

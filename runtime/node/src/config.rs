@@ -322,8 +322,8 @@ impl Config {
         if !(0.0..=1.0).contains(&self.telemetry.otlp.share) {
             return Err(BadConfig::value("telemetry.otlp.share", "must be from 0 to 1"));
         }
-        if self.telemetry.otlp.max_queue > 1 << 20 {
-            return Err(BadConfig::value("telemetry.otlp.max_queue", "must be at most 1048576"));
+        if self.telemetry.otlp.max_queue > 1 << 16 {
+            return Err(BadConfig::value("telemetry.otlp.max_queue", "must be at most 65536"));
         }
         if self.http.max_connections > 1_000_000 {
             return Err(BadConfig::value("http.max_connections", "must be at most 1000000"));

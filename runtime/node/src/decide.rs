@@ -23,7 +23,7 @@ use selvedge_decision::gather::Rows;
 use selvedge_decision::plan::Placement;
 use selvedge_decision::policy::Contests;
 use selvedge_decision::settle::Learned;
-use selvedge_decision::{BadRequest, Decision, DecisionId, Moment, Reason, TimeUs, World, decide};
+use selvedge_decision::{BadRequest, Decision, DecisionId, Fault, Moment, Reason, TimeUs, World, decide};
 
 pub use active::{Active, ModuleConfig, Stager};
 pub use answer::Answer;
@@ -201,7 +201,8 @@ impl Decider {
         let started = Instant::now();
         let started = started.checked_sub(waited).unwrap_or(started);
         let request = request::typed(placement, wire, taken)?;
-        let id = DecisionId::new(page.time_us, self.tag, self.count.fetch_add(1, Ordering::Relaxed));
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let id = DecisionId::new(page.time_us, self.tag, count);
         let moment = Moment {
             id,
             time_us: page.time_us,
@@ -210,7 +211,8 @@ impl Decider {
             explores: active.explores(&placement.key),
         };
         let source = Source::new(active, page.time_us, page.snapshot.as_ref());
-        let mut calls = Calls::new(active, started, placement.deadline_us, self.load.sheds());
+        let calls = Calls::new(active, started, placement.deadline_us);
+        let mut calls = calls.under(&self.load, self.load.sheds(wire.unit(), count));
         ROWS.with_borrow_mut(|(rows, contests)| {
             let mut learned = Known { active, contests };
             let world = World { features: &source, modules: &mut calls, learned: &mut learned };
@@ -233,9 +235,11 @@ impl Decider {
     fn count(&self, decided: &Decided) {
         let record = &decided.decision.record;
         self.metrics.decided(record, decided.overdue, decided.took);
-        let faulted = record.faults.iter().any(|fault| fault.fault.is_the_modules_own());
-        let loaded = record.faults.iter().any(|fault| fault.fault.is_of_load());
-        decided.active.counters.count(decided.took, faulted, record.reason == Reason::Fallback && !loaded);
+        // What a node had no time for says nothing of its release, neither for it nor against it.
+        if record.faults.iter().all(|fault| fault.fault != Fault::Shed) {
+            let faulted = record.faults.iter().any(|fault| fault.fault.is_the_releases());
+            decided.active.counters.count(decided.took, faulted, record.reason == Reason::Fallback);
+        }
     }
 }
 

@@ -137,15 +137,15 @@ impl Node {
         std::fs::create_dir_all(&data).map_err(|why| StartError::Data { path: data.display().to_string(), why })?;
         let ids = said(&config.ids.key).map(|path| IdsKey::read(&path)).transpose()?;
         let ids = ids.map_or_else(Ids::default, Ids::keyed);
+        let cors = Cors::new(&config.http.cors_origins)?;
+        // Listeners first: a second node on the same ports must not touch the data of the first.
+        let http = bind(config.http.listen, "http.listen").await?;
+        let admin = bind(config.http.admin, "http.admin").await?;
         let secret = match said(&config.tokens.key) {
             Some(path) => Secret::read("tokens.key", &path)?,
             None => Secret::read_or_make("the node's own key of tokens", &data.join("tokens.key"))?,
         };
         let tokens = Tokens::new(secret, config.tokens.valid_for.us());
-        let cors = Cors::new(&config.http.cors_origins)?;
-        // Listeners first: a second node on the same ports must not touch the data of the first.
-        let http = bind(config.http.listen, "http.listen").await?;
-        let admin = bind(config.http.admin, "http.admin").await?;
         let (stop_serving, serving_stops) = watch::channel(false);
         let (stop_flows, flows_stop) = watch::channel(false);
         let (mut serving, mut flows) = (JoinSet::new(), JoinSet::new());

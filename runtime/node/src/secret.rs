@@ -2,7 +2,8 @@
 //! who may read it, and HMAC.
 
 use std::fmt;
-use std::io::Read as _;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -82,7 +83,7 @@ impl Secret {
     pub fn read(setting: &'static str, path: &Path) -> Result<Self, BadSecret> {
         let name = || path.display().to_string();
         let read = || {
-            let file = std::fs::File::open(path)?;
+            let file = File::open(path)?;
             let mode = file.metadata()?.permissions().mode() & 0o7777;
             let mut text = String::new();
             file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
@@ -100,16 +101,8 @@ impl Secret {
     pub fn read_or_make(setting: &'static str, path: &Path) -> Result<Self, BadSecret> {
         if !path.exists() {
             let text = Self::generate()?;
-            let write = || {
-                // Beside it first: a crash must not leave half a key.
-                let beside = path.with_extension("new");
-                let mut file =
-                    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-                std::io::Write::write_all(&mut file, text.as_bytes())?;
-                file.sync_all()?;
-                std::fs::rename(&beside, path)
-            };
-            write().map_err(|why| BadSecret::File { setting, path: path.display().to_string(), why })?;
+            let bad = |why| BadSecret::File { setting, path: path.display().to_string(), why };
+            write_for_its_owner(path, &text).map_err(bad)?;
         }
         Self::read(setting, path)
     }
@@ -130,6 +123,16 @@ impl Secret {
         parts.iter().for_each(|part| inner.update(part));
         self.outer.clone().chain_update(inner.finalize()).finalize().into()
     }
+}
+
+/// Writes a file whole or not at all, readable by nobody else: beside it, synced, renamed over it, folder synced.
+fn write_for_its_owner(path: &Path, text: &str) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 impl fmt::Debug for Secret {

@@ -53,6 +53,10 @@ pub(super) struct Again<'a> {
 impl Again<'_> {
     /// Decides. An error names what no record says and a module asks for.
     pub(super) fn run(self, breakers: &mut Breakers) -> Result<Ran, String> {
+        if self.record.faults.iter().any(|told| told.fault.is_of_load()) {
+            // How much a node had to do says nothing of a release: that of the record would fall back, and the other would not.
+            return Err("what the scorers say that the node had no time to ask".to_owned());
+        }
         let rows = self.carry.rows(self.record, self.decided.1, (&self.by.0.plan, self.by.1))?;
         let (outcome, cpu_ns) = self.settle(&rows, breakers)?;
         Ok(Ran { rows, outcome, cpu_ns })

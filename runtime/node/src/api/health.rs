@@ -1,5 +1,6 @@
 //! Whether the node can do its work: the reasons it cannot, or can only in part, and since when.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use selvedge_decision::{Epoch, NodeId, TimeUs};
@@ -91,7 +92,7 @@ pub struct NodeStatus {
     features: Vec<ViewStatus>,
     outbox: OutboxStatus,
     unknown_events: Vec<UnknownEvent>,
-    /// Modules of the running release that are not asked for a while, because they failed too often.
+    /// Modules of the running release, and of a canary, that are not asked for a while, because they failed too often.
     open_modules: Vec<String>,
     load: LoadStatus,
 }
@@ -100,8 +101,8 @@ pub struct NodeStatus {
 struct LoadStatus {
     /// How long a request waits before it is looked at.
     wait_us: u64,
-    /// Whether decisions ask no scorer because of that.
-    sheds: bool,
+    /// The share of decisions that may ask scorers, which is less than 1 when that is too long.
+    scored_share: f64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -161,9 +162,10 @@ impl Health {
         }
         if let Some(since_us) = self.load.sheds_since() {
             let detail = format!(
-                "more to do than can be done in time: requests wait {:?} before anybody looks at them, and decisions ask no \
-                 scorer",
-                self.load.wait()
+                "more to do than can be done in time: requests wait {:?} before anybody looks at them, and {:.0} % of the decisions \
+                 ask no scorer",
+                self.load.wait(),
+                (1.0 - self.load.share()) * 100.0
             );
             reasons.push(reason("overloaded", since_us, detail));
         }
@@ -209,8 +211,12 @@ impl Health {
             features: self.features.status().into_iter().chain(self.sessions.status()).collect(),
             outbox: self.outbox.status(),
             unknown_events: self.unknown_events.status(),
-            open_modules: active.iter().flat_map(|active| active.open()).map(str::to_owned).collect(),
-            load: LoadStatus { wait_us: self.load.wait().as_micros() as u64, sheds: self.load.sheds() },
+            open_modules: {
+                let canary = self.releases.canary();
+                let open = active.iter().chain(&canary).flat_map(|active| active.open()).map(str::to_owned);
+                open.collect::<BTreeSet<_>>().into_iter().collect()
+            },
+            load: LoadStatus { wait_us: self.load.wait().as_micros() as u64, scored_share: self.load.share() },
         }
     }
 }

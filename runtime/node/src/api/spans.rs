@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -26,7 +26,9 @@ pub(super) enum Told {
 
 /// The span around a request.
 pub(super) async fn span(State(api): State<Arc<Public>>, request: Request, next: Next) -> Response {
-    let Some((method, route)) = route(request.uri().path()) else { return next.run(request).await };
+    // The other methods ask nothing: a preflight of a page, or a mistake.
+    let route = route(request.uri().path()).filter(|_| request.method() == Method::POST);
+    let Some((method, route)) = route else { return next.run(request).await };
     let span = api.otlp.request(method, route, caller(request.headers()));
     let mut response = next.run(request).await;
     if let Some(mut span) = span {

@@ -9,7 +9,7 @@ use selvedge_decision::plan::Bandit;
 use selvedge_decision::record::NOT_DRAWN;
 use selvedge_decision::{DecisionId, Reason, Record, TimeUs};
 
-use crate::events::names::DECISION;
+use crate::events::names::{DECISION, EXPOSURE};
 use crate::events::{Event, reward};
 use crate::outbox::Lane;
 
@@ -171,7 +171,10 @@ impl Ledger {
     /// Takes an event that came at `now_us`, by the same clock.
     pub fn event(&mut self, event: &Event, origin: Origin, now_us: TimeUs) -> Option<Gain> {
         let id = event.decision_id?;
-        if event.name == DECISION || reward::kind(&event.name, Some(&event.properties)) != self.spec.reward {
+        if event.name == DECISION
+            || event.name == EXPOSURE
+            || reward::kind(&event.name, Some(&event.properties)) != self.spec.reward
+        {
             return None;
         }
         self.let_go(now_us);

@@ -302,6 +302,13 @@ impl Bound {
     }
 }
 
+impl Place<'_> {
+    /// Where there is no bound.
+    pub(super) fn unbounded() -> Self {
+        Self(None)
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if let Some(running) = self.0 {
@@ -330,8 +337,9 @@ impl ModuleSlot {
         if self.max_at_once == 0 {
             return Some(Place(None));
         }
-        let place = Place(Some(&self.running));
-        (self.running.fetch_add(1, Ordering::Relaxed) < self.max_at_once).then_some(place)
+        let (order, most) = (Ordering::Relaxed, self.max_at_once);
+        let entered = self.running.fetch_update(order, order, |running| (running < most).then_some(running + 1));
+        entered.is_ok().then_some(Place(Some(&self.running)))
     }
 
     pub(super) fn note(&self, now: Instant, worked: bool) {

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::active::Active;
 use super::modules::Calls;
-use super::request::{BadValue, Context, Value, Wire};
+use super::request::{self, BadValue, Context, Value, Wire};
 use super::source::Snapshot;
 use super::{Decided, Decider, Page, Refused, Text, first_sight};
 
@@ -222,11 +222,12 @@ impl Decider {
             }
         }
         let tag = if flags.each.is_empty() { hex(&flags.tag) } else { hex(&hash.finalize()[..TAG_BYTES]) };
+        let decided = records.len();
         let json = if known(&tag) { None } else { Some(json) };
         if json.is_some() {
             records.into_iter().for_each(|record| self.outbox.append_record(record));
         }
-        Ok(AllFlags { release: active.digest_text.clone(), tag, decided: flags.each.len(), json })
+        Ok(AllFlags { release: active.digest_text.clone(), tag, decided, json })
     }
 }
 
@@ -317,7 +318,10 @@ impl Split {
 
     /// The flag as who asks has it.
     fn told(&self, active: &Active, key: &str, wire: &Wire<'_>, time_us: TimeUs) -> Result<&Told, Refused> {
-        let experiments = active.plan.placements.get(key).map_or(&[][..], |placement| &placement.experiments);
+        let Some(placement) = active.plan.placements.get(key) else { return Ok(&self.none) };
+        // What is wrong with a request is wrong with it here as well as where it asks for this flag alone.
+        request::typed(placement, wire, &[])?;
+        let experiments = &placement.experiments;
         let mut found = None;
         for (at, experiment) in experiments.iter().enumerate() {
             let (unit, name) = match experiment.unit {
@@ -348,7 +352,7 @@ impl Told {
             explores: false,
             shadows: false,
         };
-        let mut calls = Calls::new(active, Instant::now(), placement.deadline_us, false);
+        let mut calls = Calls::new(active, Instant::now(), placement.deadline_us);
         let outcome = settle(placement, facts, &mut calls, &mut Unlearned::default());
         let json = render(active, placement, &Seen::of(&outcome, &ids), false)?;
         let mut tag = [0; TAG_BYTES];

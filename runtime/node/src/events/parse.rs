@@ -151,7 +151,7 @@ impl Reading<'_> {
             None => return Err(reject(RejectCode::NotAnObject, None, format!("it is {}, not an object", kind(text)))),
         };
         let event = if self.cloud || fields.get(Field::SpecVersion).is_some() {
-            Attributes::of(&fields).and_then(|attributes| attributes.event(cloud::data(&fields)?, self))
+            Attributes::of(&fields, self).and_then(|attributes| attributes.event(cloud::data(&fields)?, self))
         } else {
             fields.event(self)
         };

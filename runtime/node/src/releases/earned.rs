@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::FixedState;
-use selvedge_decision::{DecisionId, Digest, Reason, Record};
+use selvedge_decision::{DecisionId, Digest, Fault, Record};
 
 use crate::events::{Event, names, reward};
 use crate::outbox::{Follower, Lane};
@@ -20,7 +20,7 @@ pub struct Earned(Arc<Mutex<Option<Comparison>>>);
 /// What decisions of one release brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Brought {
-    /// Decisions with a choice.
+    /// Decisions. One without a choice counts, too: that it has none is the release's doing.
     pub(super) decisions: u64,
     /// Those of them that had a reward.
     pub(super) rewarded: u64,
@@ -97,10 +97,14 @@ impl Follower for Earned {
 impl Comparison {
     fn decision(&mut self, record: &Record) {
         let is_canary = record.release == self.canary;
-        if record.reason == Reason::Empty || (!is_canary && record.release != self.running) {
+        let is_shed = record.faults.iter().any(|told| told.fault == Fault::Shed);
+        if is_shed || (!is_canary && record.release != self.running) {
             return;
         }
         self.of(is_canary).decisions += 1;
+        if record.choices.is_empty() {
+            return;
+        }
         if self.by_age.len() >= MOST_DECISIONS
             && let Some(oldest) = self.by_age.pop_front()
         {
@@ -123,6 +127,9 @@ impl Comparison {
 
 #[cfg(test)]
 mod tests {
+    use selvedge_decision::Reason;
+    use selvedge_decision::record::{Rung, RungFault};
+
     use super::*;
     use crate::outbox::samples;
 
@@ -139,15 +146,25 @@ mod tests {
         earned.recorded(1, &[record(1, canary)]);
         assert_eq!(earned.so_far(canary), None, "nobody compares yet");
         earned.compare(canary, running, "add_to_cart");
-        let empty = Record { reason: Reason::Empty, ..record(5, canary) };
-        earned.recorded(2, &[record(2, canary), record(3, running), record(4, Digest::of(b"other")), empty]);
+        let empty = Record { reason: Reason::Empty, choices: Vec::new(), ..record(5, canary) };
+        let shed = RungFault { rung: Rung::Ladder(0), fault: Fault::Shed };
+        let shed = Record { faults: vec![shed], ..record(6, canary) };
+        earned.recorded(2, &[record(2, canary), record(3, running), record(4, Digest::of(b"other")), empty, shed]);
         let (cart, click) = ("add_to_cart", "select_item");
-        let told = [event(2, cart), event(2, cart), event(3, click), event(4, cart), event(1, cart), event(5, cart)];
+        let told = [
+            event(2, cart),
+            event(2, cart),
+            event(3, click),
+            event(4, cart),
+            event(1, cart),
+            event(5, cart),
+            event(6, cart),
+        ];
         earned.stored(Lane::Events, 1, &told);
         let brought = |decisions, rewarded| Brought { decisions, rewarded };
-        assert_eq!(earned.so_far(canary), Some((brought(1, 1), brought(1, 0))));
+        assert_eq!(earned.so_far(canary), Some((brought(2, 1), brought(1, 0))), "one had nothing to reward");
         earned.stored(Lane::Events, 7, &[event(3, cart)]);
-        assert_eq!(earned.so_far(canary), Some((brought(1, 1), brought(1, 1))));
+        assert_eq!(earned.so_far(canary), Some((brought(2, 1), brought(1, 1))));
         assert_eq!(earned.so_far(running), None, "another canary's");
         earned.end();
         assert_eq!(earned.so_far(canary), None);

@@ -2,6 +2,7 @@
 //! what stands in them and how much of it may wait; off unless an endpoint is set. Nothing here waits on the request path: what finds no
 //! room is dropped, and `/metrics` says how much.
 
+mod counted;
 mod send;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use opentelemetry_sdk::trace::{self, BatchSpanProcessor, Sampler, SdkTracer, Sdk
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
+use self::counted::{Counted, Items};
 use self::send::Sender;
 use crate::clock::Clock;
 
@@ -62,8 +64,9 @@ struct Sending {
     tracers: SdkTracerProvider,
     logger: SdkLogger,
     loggers: SdkLoggerProvider,
-    made: Counter,
-    evaluated: Counter,
+    spans: Items,
+    events: Items,
+    max_queue: u64,
     clock: Clock,
 }
 
@@ -124,6 +127,8 @@ impl Otlp {
         let events = LogExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_timeout(WITHIN);
         let events = events.with_endpoint(format!("{base}/v1/logs")).with_shared_http_client(sender);
         let events = events.build().map_err(|why| bad(why.to_string()))?;
+        let (span_items, event_items) = (Items::default(), Items::default());
+        let max_queue = config.max_queue as u64;
         let resource = Resource::builder()
             .with_service_name(SCOPE)
             .with_attributes([
@@ -137,7 +142,9 @@ impl Otlp {
             .build();
         let tracers = SdkTracerProvider::builder()
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.share))))
-            .with_span_processor(BatchSpanProcessor::builder(spans).with_batch_config(waiting).build())
+            .with_span_processor(
+                BatchSpanProcessor::builder(Counted::new(spans, &span_items)).with_batch_config(waiting).build(),
+            )
             .with_resource(resource.clone())
             .build();
         let waiting = logs::BatchConfigBuilder::default()
@@ -145,16 +152,26 @@ impl Otlp {
             .with_scheduled_delay(EVERY)
             .build();
         let loggers = SdkLoggerProvider::builder()
-            .with_log_processor(BatchLogProcessor::builder(events).with_batch_config(waiting).build())
+            .with_log_processor(
+                BatchLogProcessor::builder(Counted::new(events, &event_items)).with_batch_config(waiting).build(),
+            )
             .with_resource(resource)
             .build();
-        let (made, evaluated) = (Counter::default(), Counter::default());
-        registry.register("selvedge_otlp_spans", "Spans made to be sent by OTLP", made.clone());
-        registry.register("selvedge_otlp_events", "Events of flags made to be sent by OTLP", evaluated.clone());
+        span_items.register("spans", registry);
+        event_items.register("events", registry);
         registry.register("selvedge_otlp_sent", "Requests to the collector that it took", sent);
         registry.register("selvedge_otlp_failed", "Requests to the collector that it did not take", failed);
         let (tracer, logger) = (tracers.tracer(SCOPE), loggers.logger(SCOPE));
-        Ok(Self(Some(Arc::new(Sending { tracer, tracers, logger, loggers, made, evaluated, clock }))))
+        Ok(Self(Some(Arc::new(Sending {
+            tracer,
+            tracers,
+            logger,
+            loggers,
+            spans: span_items,
+            events: event_items,
+            max_queue,
+            clock,
+        }))))
     }
 
     /// Whether anything is sent.
@@ -172,7 +189,9 @@ impl Otlp {
         if !span.is_recording() {
             return None;
         }
-        sending.made.inc();
+        if !sending.spans.has_room(sending.max_queue) {
+            return None;
+        }
         Some(RequestSpan { sending, span })
     }
 
@@ -208,6 +227,9 @@ impl RequestSpan {
 
     /// The event of a flag, `feature_flag.evaluation` of OpenTelemetry's semantic conventions, in this span's trace.
     pub fn evaluated(&mut self, flag: Evaluation) {
+        if !self.sending.events.has_room(self.sending.max_queue) {
+            return;
+        }
         let mut event = self.sending.logger.create_log_record();
         let now = UNIX_EPOCH + Duration::from_micros(self.sending.clock.now_us().max(0) as u64);
         event.set_event_name("feature_flag.evaluation");
@@ -232,7 +254,6 @@ impl RequestSpan {
             add("error.message", Some(message));
         }
         self.sending.logger.emit(event);
-        self.sending.evaluated.inc();
     }
 }
 

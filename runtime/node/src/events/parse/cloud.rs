@@ -54,7 +54,7 @@ pub(super) fn body(body: &str) -> Result<Cow<'_, str>, BadField> {
 
 impl<'a> Attributes<'a> {
     /// Those of an event in structured mode.
-    pub(super) fn of(fields: &Fields<'a>) -> Result<Self, BadField> {
+    pub(super) fn of(fields: &Fields<'a>, reading: Reading<'_>) -> Result<Self, BadField> {
         if let Some(field) = fields.twice() {
             return Err((RejectCode::DuplicateField, field.as_str(), "it is given twice".to_owned()));
         }
@@ -68,7 +68,10 @@ impl<'a> Attributes<'a> {
             session: fields.text(Field::Session, ID_BYTES)?,
             item: fields.text(Field::Item, ID_BYTES)?,
             decision_id: fields.text(Field::DecisionId, 64)?,
-            token: fields.text(Field::Token, ID_BYTES)?,
+            token: match reading.tokens {
+                Some(_) => fields.text(Field::Token, ID_BYTES)?,
+                None => None,
+            },
         })
     }
 

@@ -26,7 +26,11 @@ impl<'a> Fields<'a> {
         let item = self.text(Field::Item, ID_BYTES)?;
         let decision = self.text(Field::DecisionId, 64)?;
         let hints = Hints::of(&properties, item.is_none(), decision.is_none());
-        let token = self.text(Field::Token, ID_BYTES)?;
+        // Where nobody asks for one, it is a field like any other that means nothing.
+        let token = match reading.tokens {
+            Some(_) => self.text(Field::Token, ID_BYTES)?,
+            None => None,
+        };
         let event = Event {
             time_us: self.happened(reading)?,
             received_us: reading.clocks.received_us,

@@ -133,7 +133,9 @@ impl WriteBehind {
         let mut pending = self.pending();
         let most = if pending.may_spill(&self.limits) { changes } else { changes.min(self.limits.rows) };
         let more = most.saturating_sub(pending.changes.len());
-        pending.changes.reserve(more);
+        if pending.changes.try_reserve(more).is_err() {
+            tracing::debug!(more, "no room is made ahead for what is to come");
+        }
     }
 
     /// Whether the store failed and nothing is written any more.

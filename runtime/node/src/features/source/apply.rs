@@ -57,13 +57,15 @@ impl Source {
         if let Some(sights) = &self.sights {
             sights.begin_anew();
         }
+        let mut most = 0;
         for table in rows.tables() {
             table.begin_marks();
             table.expect(entities);
+            most = most.max(table.room().entities);
         }
         if let Some(write_behind) = &self.write_behind {
             write_behind.forget();
-            write_behind.expect(entities);
+            write_behind.expect(entities.min(most as usize));
         }
     }
 
