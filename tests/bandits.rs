@@ -212,3 +212,80 @@ fn a_person_has_one_arm_everywhere_and_gets_what_is_its() -> Result<()> {
         Ok(())
     })
 }
+
+const BY_DEVICE: &str = r#"
+actions = [{ id = "a" }, { id = "b" }, { id = "c" }]
+fallback = ["a"]
+deadline = "1s"
+context = { mobile = "flag", hour = "number", country = "symbol" }
+choose = { policy = "thompson", model = "logistic", reward = "click", floor = 0.02, features = [
+  "context.mobile",
+  { of = "context.hour", center = 12.0, scale = 6.0 },   # says nothing here
+  { of = "context.country", is = ["DE", "FR"] },
+] }
+record = { inputs = 0.5 }
+"#;
+
+async fn decide_by_device(node: &Node, mobile: bool, hour: u32) -> Result<Value> {
+    let context = json!({"mobile": mobile, "hour": hour, "country": "DE"});
+    let body = json!({"placement": "hero", "subject": "u-1", "context": context});
+    node.client().post("/v1/decide", &body).await?.ok()
+}
+
+/// Which action is best depends on the device, and a node that decided nothing knows it, too.
+#[test]
+fn what_is_best_for_whom_is_learned_by_a_model() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = Shop::new(rig.path("shop"), "shop")?;
+        shop.placement("hero", BY_DEVICE)?;
+        let file = rig.pack(&shop).await?;
+        let release = rig.deploy(&file).await?;
+        let nodes = [rig.node("edge-1").await?, rig.node("edge-2").await?];
+        for node in &nodes {
+            node.runs(&release, LIMIT).await?;
+        }
+        let mut core = rig.core_bandits("bandits-0").await?;
+        let mut random = Random::new(11);
+        let mut expected: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+        for round in 0..240u32 {
+            let mobile = random.below(2) == 1;
+            let decision = decide_by_device(&nodes[0], mobile, random.below(24) as u32).await?;
+            let action = decision["choices"][0]["id"].as_str().context("a choice")?.to_owned();
+            let is_good = action == if mobile { "b" } else { "c" } && random.below(10) < 8;
+            let known = expected.entry(action).or_default();
+            known.0 += 1;
+            known.1 += i64::from(is_good);
+            if is_good {
+                click(&nodes[random.below(2) as usize], &decision, &format!("click-{round}")).await?;
+            }
+            if round == 120 {
+                core.kill()?;
+                core = rig.core_bandits("bandits-1").await?;
+            }
+        }
+        learns(&rig, &expected).await?;
+        for node in &nodes {
+            for (mobile, best) in [(true, "b"), (false, "c")] {
+                let mut last = Value::Null;
+                let found = until("what was learned to be used", LIMIT, async || {
+                    last = decide_by_device(node, mobile, 12).await.ok()?;
+                    let choice = &last["choices"][0];
+                    (choice["id"] == best && choice["propensity"].as_f64()? > 0.9).then_some(())
+                });
+                found.await.with_context(|| format!("{mobile}: {last}"))?;
+            }
+        }
+        let mut replayed = Value::Null;
+        let again = until("the records to be replayed", LIMIT, async || {
+            let file = file.display().to_string();
+            let ran = rig.cli.run(["replay", "nats", "--release", &file, "--json"]).await.ok()?;
+            replayed = serde_json::from_str(&ran.stdout).ok()?;
+            (ran.code == Some(0) && replayed["replayed"].as_u64()? >= 100).then_some(())
+        });
+        again.await.with_context(|| replayed.to_string())?;
+        ensure!(replayed["different"] == 0, "{replayed}");
+        drop(core);
+        Ok(())
+    })
+}

@@ -12,6 +12,7 @@ mod load;
 mod models;
 mod modules;
 mod openfeature;
+mod pages;
 mod parity;
 mod people;
 mod publishing;
@@ -65,4 +66,4 @@ macro_rules! proofs {
     };
 }
 
-proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay off_policy gate assignment propensities bandits availability lake browser_lost models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }
+proofs! { swap kill clone outage start faults refusal tamper requests events chaos corpus rules replay off_policy gate assignment propensities bandits availability browser lake browser_lost models_xgboost models_lightgbm models_sklearn models_onnx models_smartcore }

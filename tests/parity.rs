@@ -167,6 +167,10 @@ impl Features for Again<'_> {
         if cell == NO_SYMBOL { f64::NAN } else { text.map_or(-1.0, |text| self.plan.symbols.number(&text)) }
     }
 
+    fn number(&self, text: &str) -> f64 {
+        self.plan.symbols.number(text)
+    }
+
     fn text(&self, _: u64) -> Option<Arc<str>> {
         None
     }
@@ -296,7 +300,7 @@ fn same(plan: &Plan, record: &Record, states: HashMap<usize, BTreeMap<Arc<str>, 
     };
     let asked = Asked { request: &request, ids: &record.candidates, time_us: record.time_us, explain: false };
     let mut rows = Rows::default();
-    gather(plan, &plan.placements[&*record.placement], asked, &again, &mut rows);
+    gather(&plan.placements[&*record.placement], asked, &again, &mut rows);
     let bits = |row: &[f64]| row.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     let inputs = record.inputs.as_ref().context("inputs")?;
     for (found, recorded) in [(&rows.shared, &inputs.shared), (&rows.candidates, &inputs.candidates)] {

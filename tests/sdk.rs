@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use selvedge_suite::harness::page::{self, Pages};
 use selvedge_suite::harness::{Rig, binary, process};
+use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(180);
 

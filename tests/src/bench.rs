@@ -1,6 +1,7 @@
 //! The benchmarks: every bar of the speed table, measured beside its floor in the same run, since absolute times of a shared
 //! machine say little. Medians over rounds. A row that misses its bar is printed as it is.
 
+mod browser;
 mod browser_client;
 mod build;
 mod capacity;
@@ -80,7 +81,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 21] = [
+pub const ALL: [Row; 22] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -122,6 +123,11 @@ pub const ALL: [Row; 21] = [
         run: |effort| Box::pin(policies::run(effort)),
     },
     Row { name: "replay", about: "a recorded decision, decided again", run: |effort| Box::pin(replay::run(effort)) },
+    Row {
+        name: "browser",
+        about: "20 rules and 100 trees over 100 features, decided in a page",
+        run: |effort| Box::pin(browser::run(effort)),
+    },
     Row {
         name: "freshness",
         about: "from a feature's publication to its use by a decision",

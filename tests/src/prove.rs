@@ -4,6 +4,7 @@
 mod assignment;
 mod availability;
 mod bandits;
+mod browser;
 mod browser_lost;
 mod chaos;
 mod chi;
@@ -80,7 +81,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Findings>>>>;
 
 /// Every proof, in the order in which they run.
-pub const ALL: [Proof; 27] = [
+pub const ALL: [Proof; 28] = [
     Proof {
         name: "swap",
         about: "decisions during swaps: none fails, none mixes two releases, the old release is freed",
@@ -180,6 +181,11 @@ pub const ALL: [Proof; 27] = [
         name: "availability",
         about: "modules that fail and a link that is down half of the time: every decision is answered",
         run: |scale| Box::pin(availability::run(scale)),
+    },
+    Proof {
+        name: "browser",
+        about: "decisions in a page: the same bytes as natively, by the engine and the modules as pages run them, and replayed",
+        run: |scale| Box::pin(browser::run(scale)),
     },
     Proof {
         name: "lake",

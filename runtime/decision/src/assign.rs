@@ -1,11 +1,13 @@
 //! Assignment of units to arms: the same arm for the same unit on every node and in every browser. Owns the hash and the
 //! table of slots.
 
+use serde::{Deserialize, Serialize};
+
 /// Slots of an experiment's table: one is 0.01 % of the units.
 pub const SLOTS: u32 = 10_000;
 
 /// Which arm has each slot.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Table {
     /// Runs of slots in order: the first slot behind the run, and the arm's index.
     runs: Vec<(u16, u16)>,

@@ -2,9 +2,14 @@
 //! those that are left, by quadrature. Owns the grid and the sums; what is drawn with the probabilities is `policy`'s.
 //!
 //! For independent values θ with densities f and distribution functions F, P(i is best) = ∫ f_i(x) Π_{j≠i} F_j(x) dx. The
-//! integral is a sum over the cells of a grid that follows every distribution that can win; inside a cell the others are taken
-//! at its middle. The probabilities are what is drawn with and what is recorded, so how close they are to the integral changes
+//! integral is a sum over points, each with what of a distribution lies about it and what lies below it. For Beta distributions the
+//! points are cells of a grid that follows every distribution that can win, the others taken at a cell's middle; `normal` has those
+//! of normal ones. The probabilities are what is drawn with and what is recorded, so how close they are to the integral changes
 //! what is explored and never whether a propensity is true.
+
+mod normal;
+
+pub use normal::Normal;
 
 /// Where a distribution's cells begin and end, in standard deviations from its mean. Those far out are for skewed ones, whose tails
 /// are long.
@@ -30,13 +35,17 @@ pub struct Beta {
     pub scale: f64,
 }
 
-/// Distributions on a grid that they share.
+/// Distributions at points that they share.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Contest {
     places: usize,
     points: usize,
-    /// By candidate, then by point: the share of its distribution below the point. Empty for one that cannot win.
-    below: Vec<Vec<f64>>,
+    /// By candidate: the how-manieth it is of those that can win.
+    winners: Vec<Option<u32>>,
+    /// Of each that can win, by point: what of its distribution lies there.
+    mass: Vec<f64>,
+    /// Of each that can win, by point: the share of its distribution below.
+    below: Vec<f64>,
 }
 
 // === impl Beta ===
@@ -116,9 +125,26 @@ impl Contest {
         if grid.last() != last.as_ref() {
             grid.extend(last);
         }
-        let below =
-            values.iter().zip(&can_win).map(|(value, can_win)| if *can_win { value.below(&grid) } else { vec![] });
-        Self { places, points: grid.len(), below: below.collect() }
+        let mut contest = Self::of(places, grid.len().saturating_sub(1), &can_win);
+        for (value, _) in values.iter().zip(&can_win).filter(|(_, can_win)| **can_win) {
+            let below = value.below(&grid);
+            contest.mass.extend(below.windows(2).map(|cell| cell[1] - cell[0]));
+            contest.below.extend(below.windows(2).map(|cell| 0.5 * (cell[0] + cell[1])));
+        }
+        contest
+    }
+
+    /// With so many points, at which nothing is yet.
+    fn of(places: usize, points: usize, can_win: &[bool]) -> Self {
+        let mut n = 0;
+        let winners = can_win.iter().map(|can_win| {
+            let winner = can_win.then_some(n);
+            n += u32::from(*can_win);
+            winner
+        });
+        let winners = winners.collect();
+        let room = || Vec::with_capacity(n as usize * points);
+        Self { places, points, mass: room(), below: room(), winners }
     }
 
     /// What [`Contest::odds`] of so many costs, in steps.
@@ -135,28 +161,29 @@ impl Contest {
     /// told apart, when all are 0.
     pub fn odds(&self, alive: &[u32]) -> Vec<f64> {
         let mut odds = vec![0.0; alive.len()];
-        let who: Vec<(usize, &[f64])> = alive
-            .iter()
-            .enumerate()
-            .map(|(at, row)| (at, &self.below[*row as usize][..]))
-            .filter(|(_, below)| !below.is_empty())
-            .collect();
+        let who = alive.iter().enumerate().filter_map(|(at, row)| Some((at, self.winners[*row as usize]? as usize)));
+        let who: Vec<(usize, usize)> = who.collect();
         if let [(at, _)] = who[..] {
             odds[at] = 1.0;
             return odds;
         }
-        // For each cell: the product of all others' middles is one from the left times one from the right.
-        let mut right = vec![1.0; who.len() + 1];
-        for cell in 1..self.points {
-            let middle = |below: &[f64]| 0.5 * (below[cell - 1] + below[cell]);
-            for (at, (_, below)) in who.iter().enumerate().rev() {
-                right[at] = right[at + 1] * middle(below);
+        // At each point, the product of what all others have below is one from the left times one from the right.
+        let points = self.points;
+        let of = |winner: usize| winner * points..(winner + 1) * points;
+        let mut right = vec![1.0; (who.len() + 1) * points];
+        for (at, (_, winner)) in who.iter().enumerate().rev() {
+            let (to, from) = right.split_at_mut((at + 1) * points);
+            let below = &self.below[of(*winner)];
+            for ((to, from), below) in to[at * points..].iter_mut().zip(from).zip(below) {
+                *to = *from * below;
             }
-            let mut left = 1.0;
-            for (at, (to, below)) in who.iter().enumerate() {
-                odds[*to] += (below[cell] - below[cell - 1]) * left * right[at + 1];
-                left *= middle(below);
-            }
+        }
+        let mut left = vec![1.0; points];
+        for (at, (to, winner)) in who.iter().enumerate() {
+            let right = &right[(at + 1) * points..(at + 2) * points];
+            odds[*to] = product(&self.mass[of(*winner)], &left, right);
+            let below = &self.below[of(*winner)];
+            left.iter_mut().zip(below).for_each(|(left, below)| *left *= below);
         }
         let sum: f64 = odds.iter().sum();
         if sum > 0.0 {
@@ -164,6 +191,19 @@ impl Contest {
         }
         odds
     }
+}
+
+/// Σ a·b·c, in four sums that a machine makes side by side.
+fn product(a: &[f64], b: &[f64], c: &[f64]) -> f64 {
+    let ((a, rest_a), (b, rest_b), (c, rest_c)) = (a.as_chunks::<4>(), b.as_chunks::<4>(), c.as_chunks::<4>());
+    let mut sums = [0.0; 4];
+    for ((a, b), c) in a.iter().zip(b).zip(c) {
+        for lane in 0..4 {
+            sums[lane] += a[lane] * b[lane] * c[lane];
+        }
+    }
+    let rest: f64 = rest_a.iter().zip(rest_b).zip(rest_c).map(|((a, b), c)| a * b * c).sum();
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }
 
 #[cfg(test)]

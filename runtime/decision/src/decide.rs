@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::definition::Unit;
 use crate::gather::{Asked, Features, Request, Rows, gather};
 use crate::manifest::Scope;
-use crate::plan::{Candidates, Experiment, Placement, Plan};
+use crate::plan::{Candidates, Experiment, Placement};
 use crate::record::{CORE_VERSION, Inputs, Lot, Reason, Record};
 use crate::settle::{Facts, Learned, Modules, Outcome, settle};
 use crate::{DecisionId, Digest, TimeUs, assign};
@@ -18,7 +18,7 @@ pub struct Moment {
     pub id: DecisionId,
     /// The decision's time.
     pub time_us: TimeUs,
-    /// The digest of the release that `Plan` was compiled from.
+    /// The digest of the release that the placement is of.
     pub release: Digest,
     /// Whether an explanation is wanted.
     pub explain: bool,
@@ -83,7 +83,6 @@ pub enum BadRequest {
 
 /// Decides. `rows` is the caller's to keep: it is filled anew, and holds what an explanation needs.
 pub fn decide(
-    plan: &Plan,
     placement: &Placement,
     request: &Request<'_>,
     moment: Moment,
@@ -100,7 +99,7 @@ pub fn decide(
     let lots = lots(placement, request, moment.time_us);
     let shadows = placement.shadow.as_ref().is_some_and(|shadow| moment.id.is_among(shadow.share));
     let asked = Asked { request, ids: &ids, time_us: moment.time_us, explain: moment.explain };
-    gather(plan, placement, asked, features, rows);
+    gather(placement, asked, features, rows);
     let slots = request.slots.unwrap_or(placement.slots);
     let seed = moment.id.seed(&placement.key, "decide");
     let facts = Facts {
@@ -136,6 +135,7 @@ pub fn decide(
         max_lag_ms: (rows.max_lag_us / 1_000).clamp(0, i64::from(u32::MAX)) as u32,
         session_seq: features.session_seq(),
         shadows: std::mem::take(&mut outcome.shadows),
+        model: outcome.model.take(),
         inputs: recorded(placement, moment, rows, &mut outcome),
     };
     Ok(Decision { record, outcome })

@@ -9,8 +9,8 @@ mod placement;
 mod units;
 
 pub use placement::{
-    ActionDef, ArmDef, CandidatesDef, Choose, ExperimentDef, Fallback, From, GroupDef, LimitsDef, MinShareDef, Payload,
-    PlacementDef, Policy, RecordDef, ShadowDef, Unit,
+    ActionDef, ArmDef, CandidatesDef, Choose, ExperimentDef, Fallback, From, GroupDef, LimitsDef, MinShareDef, Model,
+    ModelFeature, ModelFeatureSpec, Payload, PlacementDef, Policy, RecordDef, ShadowDef, Unit,
 };
 pub use units::{ByteSize, Span, Time};
 
@@ -80,6 +80,9 @@ pub struct FeaturesDef {
 pub struct ViewDef {
     /// Who or what the values are about: `subject`, `session`, `item`, or a pair such as `["item", "context.market"]`.
     pub by: By,
+    /// Whether pages may get its values, to decide by them: those that their placements read, and none that is a person's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub browser: bool,
     /// How the node holds it.
     #[serde(default)]
     pub sync: Sync,

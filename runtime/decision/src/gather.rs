@@ -7,7 +7,7 @@ use crate::TimeUs;
 use crate::definition::Overdue;
 use crate::layout::{NO_IDS, NO_SYMBOL, NO_TIME, OTHER_SYMBOL, id_hash, unpack};
 use crate::manifest::Scope;
-use crate::plan::{CellOp, Entity, IdOf, Key, Placement, Plan, Post, RequestOp, Ttl, ViewUse};
+use crate::plan::{CellOp, Entity, IdOf, Key, Placement, Post, RequestOp, Ttl, ViewUse};
 
 /// What a decision reads of views: the node's tables, a browser's bootstrap, a test's map.
 pub trait Features {
@@ -32,6 +32,9 @@ pub trait Features {
 
     /// A symbol's number among the release's texts, -1 for any other text, NaN for [`NO_SYMBOL`].
     fn symbol(&self, cell: u64) -> f64;
+
+    /// A text's number among the release's texts, -1 for any other.
+    fn number(&self, text: &str) -> f64;
 
     /// A symbol's text.
     fn text(&self, cell: u64) -> Option<Arc<str>>;
@@ -139,7 +142,7 @@ pub struct Asked<'a> {
 }
 
 /// Fills `rows`.
-pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &impl Features, rows: &mut Rows) {
+pub fn gather(placement: &Placement, asked: Asked<'_>, features: &impl Features, rows: &mut Rows) {
     let count = asked.ids.len();
     let width = placement.candidate_width;
     rows.reset(placement, count);
@@ -152,7 +155,6 @@ pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &i
             rows.refused.push(at as u16);
         }
         let mut fill = Fill {
-            plan,
             used,
             asked,
             features,
@@ -191,7 +193,7 @@ pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &i
             rows.times.push(times);
         }
     }
-    ask(plan, placement, asked, rows);
+    ask(placement, asked, features, rows);
     for post in &placement.post {
         product(post, width, count, rows);
     }
@@ -199,7 +201,6 @@ pub fn gather(plan: &Plan, placement: &Placement, asked: Asked<'_>, features: &i
 
 /// One view's share of the rows.
 struct Fill<'a, F> {
-    plan: &'a Plan,
     used: &'a ViewUse,
     asked: Asked<'a>,
     features: &'a F,
@@ -228,10 +229,10 @@ struct Filled {
 impl<F: Features> Fill<'_, F> {
     /// Fills one row.
     fn row(&mut self, item: Option<&str>, out: &mut [f64]) -> Filled {
-        let (plan, features, other) = (self.plan, self.features, &mut *self.other);
-        let mut symbol = |view: usize, cell: usize| {
+        let (features, other) = (self.features, &mut *self.other);
+        let mut symbol = |view: usize, cell: usize, cells: usize| {
             other.clear();
-            other.resize(plan.views[view].layout.cells(), NO_SYMBOL);
+            other.resize(cells, NO_SYMBOL);
             features.read(view, item?, other)?;
             Some(other[cell]).filter(|cell| *cell != NO_SYMBOL).and_then(|cell| features.text(cell))
         };
@@ -398,7 +399,7 @@ fn apply(op: &CellOp, cells: &[u64], out: &mut [f64], features: &impl Features, 
     }
 }
 
-fn ask(plan: &Plan, placement: &Placement, asked: Asked<'_>, rows: &mut Rows) {
+fn ask(placement: &Placement, asked: Asked<'_>, features: &impl Features, rows: &mut Rows) {
     let local_min = asked.time_us.div_euclid(60_000_000) + i64::from(asked.request.tz_offset_min);
     for (scope, op) in &placement.request {
         let (to, value) = match op {
@@ -407,7 +408,7 @@ fn ask(plan: &Plan, placement: &Placement, asked: Asked<'_>, rows: &mut Rows) {
                     ContextValue::Missing => f64::NAN,
                     ContextValue::Number(number) => number,
                     ContextValue::Flag(flag) => f64::from(flag),
-                    ContextValue::Symbol(text) => plan.symbols.number(text),
+                    ContextValue::Symbol(text) => features.number(text),
                 };
                 (to, value)
             }
@@ -421,7 +422,7 @@ fn ask(plan: &Plan, placement: &Placement, asked: Asked<'_>, rows: &mut Rows) {
             RequestOp::EpochSeconds { to } => (to, asked.time_us as f64 / 1e6),
             RequestOp::CandidateId { to } => {
                 for (row, id) in rows.candidates.chunks_exact_mut(placement.candidate_width).zip(asked.ids) {
-                    row[*to] = plan.symbols.number(id);
+                    row[*to] = features.number(id);
                 }
                 continue;
             }
@@ -463,12 +464,12 @@ fn product(post: &Post, width: usize, count: usize, rows: &mut Rows) {
 }
 
 /// The key of a row, written into `key` when it is a pair; `None` when the request does not name it. `symbol` says what a view has
-/// of the item in a cell.
+/// of the item in a cell of so many.
 pub fn entity_text<'a>(
     entity: Entity,
     request: &Request<'a>,
     item: Option<&'a str>,
-    symbol: &mut dyn FnMut(usize, usize) -> Option<Arc<str>>,
+    symbol: &mut dyn FnMut(usize, usize, usize) -> Option<Arc<str>>,
     key: &'a mut String,
 ) -> Option<&'a str> {
     let told = |part: Key| match part {
@@ -489,7 +490,7 @@ pub fn entity_text<'a>(
             for (before, part) in [("", a), ("\0", b)] {
                 key.push_str(before);
                 match part {
-                    Key::Feature { view, cell } => key.push_str(&symbol(view, cell)?),
+                    Key::Feature { view, cell, cells } => key.push_str(&symbol(view, cell, cells)?),
                     part => key.push_str(told(part)?),
                 }
             }

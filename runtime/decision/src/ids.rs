@@ -35,7 +35,8 @@ pub struct NodeId(String);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
-/// A decision's id: a UUIDv7 (RFC 9562) whose random part is 32 bits that name node and epoch and a 30-bit counter.
+/// A decision's id: a UUIDv7 (RFC 9562) whose random part is 32 bits that name node and epoch, a bit that says whether a page
+/// decided it, and a 29-bit counter.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DecisionId(pub [u8; 16]);
 
@@ -163,13 +164,32 @@ impl FromStr for Epoch {
 // === impl DecisionId ===
 
 impl DecisionId {
-    /// Mints an id. `tag` is [`NodeId::tag`]; `count` goes up by one with every id of the epoch, its low 30 bits are used.
+    /// Mints an id. `tag` is [`NodeId::tag`]; `count` goes up by one with every id of the epoch, its low 29 bits are used.
     pub fn new(time_us: TimeUs, tag: u32, count: u32) -> Self {
+        Self::mint(time_us, tag, count & (Self::OF_A_PAGE - 1))
+    }
+
+    /// Mints an id in a page, which has no name: `tag` is 32 random bits of the page, and `count` goes up by one from a random
+    /// number, so that pages do not meet by chance. No node mints such an id.
+    pub fn of_a_page(time_us: TimeUs, tag: u32, count: u32) -> Self {
+        Self::mint(time_us, tag, count & (Self::OF_A_PAGE - 1) | Self::OF_A_PAGE)
+    }
+
+    /// Whether a page decided it, and no node.
+    pub fn is_of_a_page(self) -> bool {
+        let [.., a, b, c, d] = self.0;
+        u32::from_be_bytes([a, b, c, d]) & Self::OF_A_PAGE != 0
+    }
+
+    /// The highest of the 30 bits behind the tag.
+    const OF_A_PAGE: u32 = 1 << 29;
+
+    fn mint(time_us: TimeUs, tag: u32, count: u32) -> Self {
         let ms = (time_us.max(0) / 1000) as u64;
         // RFC 9562, method 3: the 12 bits after the version carry the fraction of the millisecond.
         let fraction = (time_us.max(0) % 1000) as u64 * 4096 / 1000;
         let high = ms << 16 | 0x7000 | fraction;
-        let low = 0b10 << 62 | u64::from(tag) << 30 | u64::from(count & 0x3fff_ffff);
+        let low = 0b10 << 62 | u64::from(tag) << 30 | u64::from(count);
         let mut id = [0; 16];
         id[..8].copy_from_slice(&high.to_be_bytes());
         id[8..].copy_from_slice(&low.to_be_bytes());
@@ -275,6 +295,10 @@ mod tests {
         let id = DecisionId::new(1_700_000_000_123_456, 0xdead_beef, 7);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.tag(), 0xdead_beef);
+        assert!(!id.is_of_a_page() && !DecisionId::new(0, u32::MAX, u32::MAX).is_of_a_page());
+        let of_a_page = DecisionId::of_a_page(1_700_000_000_123_456, 0xdead_beef, 7);
+        assert!(of_a_page.is_of_a_page() && of_a_page != id);
+        assert_eq!((of_a_page.tag(), of_a_page.time_us()), (id.tag(), id.time_us()));
         assert_eq!(id.time_us(), 1_700_000_000_123_000);
         assert_eq!(id.to_string().as_bytes()[14], b'7', "a UUID of version 7");
         assert!(id < DecisionId::new(1_700_000_000_123_789, 0, 0), "ordered inside a millisecond");

@@ -9,12 +9,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::choose::Slate;
 use crate::policy::{Drawn, Draws};
 use crate::record::{ChoiceRecord, NOT_DRAWN};
 
 /// One limit, compiled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     /// As the explanation calls it: `above item.stock`.
     pub name: String,
@@ -25,7 +27,7 @@ pub struct Limit {
 }
 
 /// What a limit asks.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum LimitKind {
     /// More than this; a missing value is not.
     Above(f64),

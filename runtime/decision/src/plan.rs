@@ -21,6 +21,7 @@ use crate::assign::Table;
 use crate::definition::{FeaturesDef, Guard, Overdue, Payload, PlacementDef, ReleaseDef, ViewDef};
 use crate::layout::RowLayout;
 use crate::limits::Limit;
+use crate::logistic::Shape;
 use crate::manifest::{Kind, Manifest, Scope};
 use crate::policy::Policy;
 use crate::record::Rung;
@@ -83,7 +84,7 @@ pub struct Plan {
     pub bandits: Vec<Bandit>,
 }
 
-/// What one policy learns: of each action how often it was chosen and how often that brought the reward.
+/// What one policy learns: of each action how often it was chosen and how often that brought the reward, with a model also when.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bandit {
     /// Its key: the placement's, or `placement/experiment/arm` for an arm's own policy.
@@ -102,6 +103,10 @@ pub struct Bandit {
     pub prior: [f64; 2],
     /// After which time what was learned weighs half, in microseconds; `None` for ever the same.
     pub half_life_us: Option<i64>,
+    /// What it learns by besides the action; none for the rate of each action alone.
+    pub model: Option<Shape>,
+    /// For how many places its actions are compared most often: what is computed before anybody asks.
+    pub contenders: usize,
     /// The actions it is about.
     pub actions: Vec<Arc<str>>,
 }
@@ -125,8 +130,8 @@ pub struct Symbols {
     texts: Vec<String>,
 }
 
-/// A placement, compiled.
-#[derive(Debug, Clone)]
+/// A placement, compiled. Its binary form is what a page decides by; payloads are no part of it, as no decision follows from them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Placement {
     /// Its key.
     pub key: Arc<str>,
@@ -179,7 +184,7 @@ pub struct Placement {
 }
 
 /// A way to decide: a placement's own, or an arm's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Way {
     /// The rules, as indices into the placement's calls.
     pub rules: Vec<usize>,
@@ -190,11 +195,12 @@ pub struct Way {
     /// The order when nothing scored.
     pub fallback: FallbackPlan,
     /// What the caller gets with an action, where it is not the action's own.
+    #[serde(skip)]
     pub payloads: BTreeMap<String, Payload>,
 }
 
 /// Scorers that run beside.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Shadow {
     /// Which.
     pub scorers: Vec<Scorer>,
@@ -203,16 +209,17 @@ pub struct Shadow {
 }
 
 /// An action.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Action {
     /// Its id.
     pub id: Arc<str>,
     /// What the caller gets with it.
+    #[serde(skip)]
     pub payload: Option<Payload>,
 }
 
 /// Where candidates come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Candidates {
     /// The placement's actions, or those of them that the request names.
     Actions,
@@ -223,7 +230,7 @@ pub enum Candidates {
 }
 
 /// One rung of a ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scorer {
     /// Which call.
     pub call: usize,
@@ -232,7 +239,7 @@ pub struct Scorer {
 }
 
 /// A value in the answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValueSpec {
     /// `module.output`.
     pub name: String,
@@ -243,7 +250,7 @@ pub struct ValueSpec {
 }
 
 /// The order when nothing scored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FallbackPlan {
     /// These ids first.
     List(Vec<Arc<str>>),
@@ -252,7 +259,7 @@ pub enum FallbackPlan {
 }
 
 /// Whom or what a view's row is about, in a given placement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entity {
     /// One key.
     One(Key),
@@ -261,7 +268,7 @@ pub enum Entity {
 }
 
 /// One part of an entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Key {
     /// The request's subject.
     Subject,
@@ -277,11 +284,13 @@ pub enum Key {
         view: usize,
         /// Where the symbol is in its rows.
         cell: usize,
+        /// How many cells its rows have.
+        cells: usize,
     },
 }
 
 /// When a view is late and what it does then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lateness {
     /// The largest lag that is not late, in microseconds.
     pub max_lag_us: i64,

@@ -8,10 +8,13 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::contest::{Beta, Contest};
+use crate::logistic::Model;
 
 /// How to choose, compiled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Which.
     pub kind: PolicyKind,
@@ -23,10 +26,12 @@ pub struct Policy {
     pub bandit: Option<usize>,
     /// Rewards and misses that each action begins with.
     pub prior: [f64; 2],
+    /// What it learns by besides the action; none for the rate of each action alone.
+    pub model: Option<Model>,
 }
 
 /// A way to choose.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum PolicyKind {
     /// The best.
     Argmax,
@@ -34,14 +39,23 @@ pub enum PolicyKind {
     Epsilon(f64),
     /// With probabilities in proportion to exp(score / temperature): place after place that is the model of Plackett and Luce.
     Softmax(f64),
-    /// Thompson sampling with Beta distributions: with the probability of being the best.
+    /// Thompson sampling: with the probability of being the best, by Beta distributions or by a model.
     Thompson,
 }
 
-/// The candidates' distributions as they were computed last, to be used again while nothing was learned.
+/// A contest of Beta distributions with the odds of its first draw. Computed once, often by who learned what it is about, and used
+/// while nothing else was learned.
+#[derive(Debug)]
+pub struct Ready {
+    values: Vec<Beta>,
+    contest: Arc<Contest>,
+    first: Vec<f64>,
+}
+
+/// Contests that were computed, to be used again.
 #[derive(Debug, Clone, Default)]
 pub struct Contests {
-    known: Vec<(Vec<Beta>, Arc<Contest>, Vec<f64>)>,
+    known: Vec<Arc<Ready>>,
 }
 
 /// What the quadratures of one decision may cost, in steps of some nanoseconds: with many candidates and places, later draws go by the
@@ -97,7 +111,7 @@ struct Random(u64);
 impl Policy {
     /// The best, always.
     pub const fn argmax() -> Self {
-        Self { kind: PolicyKind::Argmax, floor: 0.0, budget: 1.0, bandit: None, prior: [1.0, 1.0] }
+        Self { kind: PolicyKind::Argmax, floor: 0.0, budget: 1.0, bandit: None, prior: [1.0, 1.0], model: None }
     }
 
     /// Whether it ever chooses another than the best.
@@ -106,27 +120,61 @@ impl Policy {
     }
 }
 
+// === impl Ready ===
+
+impl Ready {
+    /// The contest between `values` for so many places.
+    pub fn new(values: Vec<Beta>, places: usize) -> Self {
+        let contest = Arc::new(Contest::new(&values, places));
+        let first = contest.odds(&(0..values.len() as u32).collect::<Vec<_>>());
+        Self { values, contest, first }
+    }
+
+    fn is_of(&self, values: &[Beta], places: usize) -> bool {
+        // One that was for fewer places is another: it left out who could not win them.
+        self.contest.places() == places && self.values == values
+    }
+}
+
 // === impl Contests ===
 
 impl Contests {
+    /// Takes one that was computed elsewhere.
+    pub fn offer(&mut self, ready: &Arc<Ready>) {
+        if !self.known.iter().any(|known| Arc::ptr_eq(known, ready)) {
+            self.keep(Arc::clone(ready));
+        }
+    }
+
     /// The contest between `values` for so many places.
     pub(crate) fn between(&mut self, values: Vec<Beta>, places: usize) -> Odds {
-        // One that was for fewer places is another: it left out who could not win them.
-        if let Some(at) =
-            self.known.iter().position(|(known, contest, _)| *known == values && contest.places() == places)
-        {
+        if let Some(at) = self.known.iter().position(|known| known.is_of(&values, places)) {
             let found = self.known.remove(at);
-            let odds = Odds { contest: Arc::clone(&found.1), first: found.2.clone() };
+            let odds = Odds { contest: Arc::clone(&found.contest), first: found.first.clone() };
             self.known.push(found);
             return odds;
         }
-        let contest = Arc::new(Contest::new(&values, places));
-        let first = contest.odds(&(0..values.len() as u32).collect::<Vec<_>>());
+        let ready = Ready::new(values, places);
+        let odds = Odds { contest: Arc::clone(&ready.contest), first: ready.first.clone() };
+        self.keep(Arc::new(ready));
+        odds
+    }
+
+    fn keep(&mut self, ready: Arc<Ready>) {
         if self.known.len() == KEPT {
             self.known.remove(0);
         }
-        self.known.push((values, Arc::clone(&contest), first.clone()));
-        Odds { contest, first }
+        self.known.push(ready);
+    }
+}
+
+// === impl Odds ===
+
+impl Odds {
+    /// Of a contest that is for this decision alone.
+    pub(crate) fn of(contest: Contest, count: usize) -> Self {
+        let first = contest.odds(&(0..count as u32).collect::<Vec<_>>());
+        Self { contest: Arc::new(contest), first }
     }
 }
 
@@ -258,7 +306,7 @@ mod tests {
     const SCORES: [f64; 4] = [0.3, 0.9, 0.1, 0.6];
 
     fn policy(kind: PolicyKind, floor: f64, budget: f64) -> Policy {
-        Policy { kind, floor, budget, bandit: None, prior: [1.0, 1.0] }
+        Policy { kind, floor, budget, bandit: None, prior: [1.0, 1.0], model: None }
     }
 
     fn draws<'a>(policy: &'a Policy, seed: u64) -> Draws<'a> {
@@ -361,5 +409,11 @@ mod tests {
         assert!(!Arc::ptr_eq(&first.contest, &contests.between(values(1.0), 2).contest));
         (0..100).for_each(|at| drop(contests.between(values(f64::from(at) + 3.0), 1)));
         assert_eq!(contests.known.len(), KEPT);
+        // What somebody else computed is taken as it is.
+        let ready = Arc::new(Ready::new(values(0.5), 1));
+        contests.offer(&ready);
+        contests.offer(&ready);
+        assert_eq!(contests.known.iter().filter(|known| Arc::ptr_eq(known, &ready)).count(), 1);
+        assert!(Arc::ptr_eq(&ready.contest, &contests.between(values(0.5), 1).contest));
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{DecisionId, Digest, Fault, TimeUs};
 
 /// The version of the decision core. It goes up when the same inputs may give another outcome.
-pub const CORE_VERSION: u32 = 2;
+pub const CORE_VERSION: u32 = 3;
 
 /// One decision as recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ pub struct Record {
     pub session_seq: u64,
     /// What scorers that run beside made of it, in the placement's order; empty when they did not run.
     pub shadows: Vec<ShadowRecord>,
+    /// What the policy's model saw of the choices: always there for one that learns by a model, so that a reward can be learned from.
+    pub model: Option<ModelInputs>,
     /// The inputs as used, in the share of decisions the placement asks for.
     pub inputs: Option<Inputs>,
 }
@@ -70,6 +72,15 @@ pub enum Lot {
     Slot(u16),
     /// An arm by its index, whatever the slot: an override.
     Arm(u16),
+}
+
+/// What a model saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelInputs {
+    /// [`crate::logistic::Shape::id`]: under another, the numbers mean something else.
+    pub model: u32,
+    /// In sixteenths: the features that all candidates share once, then those of each choice, in the order of [`Record::choices`].
+    pub x: Vec<i8>,
 }
 
 /// What a scorer that runs beside would have chosen first.
@@ -139,8 +150,8 @@ pub struct Inputs {
     pub refused: Vec<u16>,
     /// Whether another than the best could be chosen at all.
     pub explores: bool,
-    /// What was learned of each candidate, two numbers each: rewards and misses without the prior. Empty when the policy does
-    /// not learn.
+    /// What was learned of each candidate, two numbers each: rewards and misses without the prior, or with a model the mean and the
+    /// variance of the logit. Empty when the policy does not learn.
     pub learned: Vec<f64>,
 }
 

@@ -36,9 +36,19 @@ pub fn replay(
     modules: &mut impl Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
-    let Some(placement) = plan.placements.get(&*record.placement) else {
-        return Err(CannotReplay::NoPlacement(record.placement.to_string()));
-    };
+    match plan.placements.get(&*record.placement) {
+        Some(placement) => replay_at(placement, record, modules, contests),
+        None => Err(CannotReplay::NoPlacement(record.placement.to_string())),
+    }
+}
+
+/// As [`replay`], for who has the placement alone.
+pub fn replay_at(
+    placement: &Placement,
+    record: &Record,
+    modules: &mut impl Modules,
+    contests: &mut Contests,
+) -> Result<Record, CannotReplay> {
     let Some(inputs) = &record.inputs else {
         return Err(CannotReplay::NoInputs(placement.record_inputs.to_string()));
     };
@@ -72,6 +82,7 @@ pub fn replay(
         arm: outcome.arm,
         faults: outcome.faults,
         shadows: outcome.shadows,
+        model: outcome.model,
         seed: facts.seed,
         ..record.clone()
     })
@@ -93,7 +104,7 @@ struct Known<'a> {
 }
 
 impl Learned for Known<'_> {
-    fn learned(&mut self, _: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
+    fn learned(&mut self, _: usize, ids: &[Arc<str>], _: &[i8]) -> Vec<[f64; 2]> {
         let (pairs, _) = self.learned.as_chunks::<2>();
         (0..ids.len()).map(|row| pairs.get(row).copied().unwrap_or_default()).collect()
     }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use crate::Fault;
 use crate::choose::{self, Slate};
-use crate::contest::Beta;
+use crate::contest::{Beta, Contest, Normal};
 use crate::limits::{self, Filled, Places, Table};
+use crate::logistic;
 use crate::manifest::{Output, Role, Scope};
 use crate::plan::{Arm, Call, Experiment, FallbackPlan, Placement, Shadow, Way};
-use crate::policy::{Contests, Draws, Odds};
-use crate::record::{ChoiceRecord, Lot, Reason, Rung, RungFault, ShadowRecord};
+use crate::policy::{Contests, Draws, Odds, Policy};
+use crate::record::{ChoiceRecord, Lot, ModelInputs, Reason, Rung, RungFault, ShadowRecord};
 
 /// What a decision asks of modules: the node's host, a browser's engine, a replay's list of faults.
 pub trait Modules {
@@ -34,14 +35,15 @@ pub trait Modules {
 
 /// What a decision asks of what was learned: a node's bandits, or a replay's record of them.
 pub trait Learned {
-    /// For each candidate the rewards and the misses, without the prior, that bandit `bandit` of the plan has of it.
-    fn learned(&mut self, bandit: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]>;
+    /// What bandit `bandit` of the plan knows of each candidate, two numbers each. Of one without a model the rewards and the misses,
+    /// without the prior; of one with a model mean and variance of the logit by `x`, what the model sees of the candidates, row-major.
+    fn learned(&mut self, bandit: usize, ids: &[Arc<str>], x: &[i8]) -> Vec<[f64; 2]>;
 
     /// The distributions computed last.
     fn contests(&mut self) -> &mut Contests;
 }
 
-/// Nothing was learned.
+/// Nothing was learned; of a model, not even what it begins with.
 #[derive(Debug, Default)]
 pub struct Unlearned(Contests);
 
@@ -87,6 +89,8 @@ pub struct Outcome {
     pub shadows: Vec<ShadowRecord>,
     /// What was learned of each candidate, two numbers each; empty when the policy does not learn.
     pub learned: Vec<f64>,
+    /// What the policy's model saw of the choices; none when it has no model.
+    pub model: Option<ModelInputs>,
     /// How it came about, for the explanation.
     pub trace: Trace,
 }
@@ -125,8 +129,8 @@ enum Basis {
 }
 
 impl Learned for Unlearned {
-    fn learned(&mut self, _: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
-        vec![[0.0; 2]; ids.len()]
+    fn learned(&mut self, _: usize, ids: &[Arc<str>], x: &[i8]) -> Vec<[f64; 2]> {
+        vec![[0.0, if x.is_empty() { 0.0 } else { 1.0 }]; ids.len()]
     }
 
     fn contests(&mut self) -> &mut Contests {
@@ -139,21 +143,47 @@ impl Slate {
     /// boost multiplies what a candidate is worth. Without contests there is nothing to draw.
     fn learn(
         &mut self,
+        policy: &Policy,
         known: &[[f64; 2]],
-        prior: [f64; 2],
         (places, contenders): (usize, usize),
         contests: Option<&mut Contests>,
     ) -> Option<Odds> {
+        if policy.model.is_some() {
+            for (score, (known, boost)) in self.scores.iter_mut().zip(known.iter().zip(&self.boosts)) {
+                *score = logistic::rate(*known) * boost;
+            }
+            return contests.map(|_| Odds::of(self.logits(known, places, contenders), known.len()));
+        }
         let values = known.iter().enumerate().map(|(row, [rewards, misses])| {
-            let takes_part = self.eligible[row] && !self.has_pin(row as u32, places);
-            let scale = if takes_part { self.boosts[row] } else { 0.0 };
-            Beta { a: prior[0] + rewards, b: prior[1] + misses, scale }
+            let scale = if self.takes_part(row, places) { self.boosts[row] } else { 0.0 };
+            Beta { a: policy.prior[0] + rewards, b: policy.prior[1] + misses, scale }
         });
         let values: Vec<Beta> = values.collect();
         for (score, (value, boost)) in self.scores.iter_mut().zip(values.iter().zip(&self.boosts)) {
             *score = value.a / (value.a + value.b) * boost;
         }
         contests.map(|contests| contests.between(values, contenders))
+    }
+
+    /// The contest between logits. Where boosts differ it is one between the logarithms of what candidates are worth, each a normal
+    /// distribution that has the slope of the logarithm at its middle.
+    fn logits(&self, known: &[[f64; 2]], places: usize, contenders: usize) -> Contest {
+        let has_part = |row: usize| self.boosts[row] > 0.0 && self.takes_part(row, places);
+        let mut boosts = (0..known.len()).filter(|row| has_part(*row)).map(|row| self.boosts[row]);
+        let first = boosts.next().unwrap_or(1.0);
+        let is_plain = boosts.all(|boost| boost == first);
+        let values = known.iter().enumerate().map(|(row, [mean, variance])| {
+            let value = Normal { mean: *mean, deviation: variance.sqrt() };
+            let value = if is_plain { value } else { value.log_rate(self.boosts[row]) };
+            let is_one = value.mean.is_finite() && value.deviation > 0.0 && value.deviation.is_finite();
+            (has_part(row) && is_one).then_some(value)
+        });
+        Contest::between_normals(&values.collect::<Vec<_>>(), contenders)
+    }
+
+    /// Whether a candidate may be drawn for one of so many places.
+    fn takes_part(&self, row: usize, places: usize) -> bool {
+        self.eligible[row] && !self.has_pin(row as u32, places)
     }
 }
 
@@ -185,18 +215,21 @@ pub fn settle(
     let rules_work = answers.len() == way.rules.len();
     limits::bar(&placement.limits, table, &mut slate, &mut outcome.trace.limited);
     let places = slate.places(facts.slots);
-    let mut odds = None;
+    let (mut odds, mut seen) = (None, None);
     let basis = match (rules_work, way.policy.bandit) {
         (false, _) => Basis::Fallback,
         (true, Some(bandit)) => {
-            let known = learned.learned(bandit, facts.ids);
+            let model = way.policy.model.as_ref();
+            let x = model.map(|model| model.rows(facts.shared, facts.rows, placement.candidate_width, count));
+            let known = learned.learned(bandit, facts.ids, x.as_deref().unwrap_or_default());
             outcome.learned = known.iter().flatten().copied().collect();
             // Who is kept from a place by limits of a kind makes room for others: then any may win one.
             let is_open = placement.limits.iter().any(|limit| !limit.kind.is_single());
             let contenders = if is_open { count } else { places };
             let explores = facts.explores && way.policy.explores();
             let contests = explores.then(|| learned.contests());
-            odds = slate.learn(&known, way.policy.prior, (places, contenders), contests);
+            odds = slate.learn(&way.policy, &known, (places, contenders), contests);
+            seen = model.zip(x);
             Basis::Learned
         }
         (true, None) => caller.basis(way),
@@ -225,6 +258,10 @@ pub fn settle(
     let filled = filling.fill(&slate, &mut draws);
     outcome.reason = Some(reason(&filled, &basis, assigned.is_some()));
     outcome.choices = filled.choices;
+    outcome.model = seen.map(|(model, x)| {
+        let chosen = outcome.choices.iter().map(|choice| choice.candidate);
+        ModelInputs { model: model.shape.id, x: model.recorded(&x, chosen) }
+    });
     if let Some(first) = outcome.choices.first() {
         let row = first.candidate as usize;
         let scorers = match &basis {

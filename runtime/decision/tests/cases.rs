@@ -9,6 +9,7 @@ use std::sync::Arc;
 use selvedge_decision::definition::{FeaturesDef, PlacementDef, ReleaseDef};
 use selvedge_decision::gather::{ContextValue, Features, Request, Rows};
 use selvedge_decision::layout::{FeatureKind, NO_IDS, NO_SYMBOL, NO_TIME, id_hash, pack};
+use selvedge_decision::logistic::{Posterior, Prior};
 use selvedge_decision::manifest::Kind;
 use selvedge_decision::plan::{Definition, Placement};
 use selvedge_decision::policy::Contests;
@@ -37,6 +38,9 @@ struct Case {
     /// Bandit, action: rewards and misses.
     #[serde(default)]
     learned: BTreeMap<String, BTreeMap<String, [f64; 2]>>,
+    /// Bandit, action: means and precisions of a model's weights, the intercept first.
+    #[serde(default)]
+    weights: BTreeMap<String, BTreeMap<String, [Vec<f64>; 2]>>,
     /// Exploring was switched off.
     #[serde(default)]
     frozen: bool,
@@ -109,18 +113,25 @@ fn check(file: &str, case: &Case) {
         }
     };
     assert!(case.problems.is_empty(), "{file}: compiled, but must not");
+    let mut wrong = Vec::new();
     for (at, asked) in case.requests.iter().enumerate() {
         let what = format!("{file}: requests[{at}], {}", asked.why);
         let (answer, record) = ask(case, &plan, &asked.request, at as u32);
-        for (key, expected) in &asked.expect {
-            assert_eq!(answer.get(key), Some(expected), "{what}: {key} in {answer:#}");
-        }
+        let is_other = |(key, expected): &(&String, &Value)| answer.get(*key) != Some(*expected);
+        let others: Vec<String> = asked
+            .expect
+            .iter()
+            .filter(is_other)
+            .map(|(key, expected)| format!("{key}: {}, expected {expected}", answer[key]))
+            .collect();
+        wrong.extend(others.first().map(|_| format!("{what}: {} in {answer:#}", others.join("; "))));
         if let Some(record) = record {
             assert_eq!(Record::from_bytes(&record.to_bytes()).unwrap().to_bytes(), record.to_bytes(), "{what}: bytes");
             let again = replay(&plan, &record, &mut Formulas { plan: &plan, case }, &mut Contests::default()).unwrap();
             assert_eq!(again.to_bytes(), record.to_bytes(), "{what}: replayed {again:?} from {record:?}");
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn ask(case: &Case, plan: &Plan, request: &Value, count: u32) -> (Value, Option<Record>) {
@@ -147,7 +158,7 @@ fn ask(case: &Case, plan: &Plan, request: &Value, count: u32) -> (Value, Option<
     let (source, mut modules) = (Tables { plan, case }, Formulas { plan, case });
     let mut learned = Known { plan, case, contests: Contests::default() };
     let world = World { features: &source, modules: &mut modules, learned: &mut learned };
-    match decide(plan, placement, &typed, moment, world, &mut Rows::default()) {
+    match decide(placement, &typed, moment, world, &mut Rows::default()) {
         Ok(decision) => {
             let answer = answer(placement, &decision.record);
             (answer, Some(decision.record))
@@ -168,6 +179,7 @@ fn answer(placement: &Placement, record: &Record) -> Value {
             None => format!("{} {} over {}", record.candidates[shadow.candidate as usize], shadow.score, shadow.chosen),
         }).collect::<Vec<_>>(),
         "reason": record.reason,
+        "model": record.model.as_ref().map(|model| &model.x),
         "arm": record.arm,
         "faults": record.faults.iter().map(|fault| format!("{:?} {}", fault.rung, fault.fault)).collect::<Vec<_>>(),
         "values": values.collect::<Map<_, _>>(),
@@ -241,6 +253,10 @@ impl Features for Tables<'_> {
         if cell == NO_SYMBOL { f64::NAN } else { self.plan.symbols.number(self.texts()[cell as usize]) }
     }
 
+    fn number(&self, text: &str) -> f64 {
+        self.plan.symbols.number(text)
+    }
+
     fn text(&self, cell: u64) -> Option<Arc<str>> {
         self.texts().get(cell as usize).map(|text| Arc::from(*text))
     }
@@ -258,8 +274,18 @@ struct Known<'a> {
 }
 
 impl Learned for Known<'_> {
-    fn learned(&mut self, bandit: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
-        let known = self.case.learned.get(&self.plan.bandits[bandit].key);
+    fn learned(&mut self, bandit: usize, ids: &[Arc<str>], x: &[i8]) -> Vec<[f64; 2]> {
+        let bandit = &self.plan.bandits[bandit];
+        if let Some(shape) = &bandit.model {
+            let prior = Prior { counts: bandit.prior, precision: shape.precision };
+            let known = self.case.weights.get(&bandit.key);
+            let logit = |(id, x): (&Arc<str>, &[i8])| match known.and_then(|known| known.get(&**id)).cloned() {
+                Some([mean, precision]) => Posterior { mean, precision }.logit(x),
+                None => Posterior::unlearned(prior, shape.features()).logit(x),
+            };
+            return ids.iter().zip(x.chunks(shape.features())).map(logit).collect();
+        }
+        let known = self.case.learned.get(&bandit.key);
         ids.iter().map(|id| known.and_then(|known| known.get(&**id)).copied().unwrap_or_default()).collect()
     }
 

@@ -88,6 +88,8 @@ pub struct Limits {
     pub decide_body: usize,
     /// Placements of a batch.
     pub batch: usize,
+    /// Bytes of the rows that a page gets.
+    pub page_rows: usize,
     /// Bounds of events.
     pub events: crate::events::Limits,
     /// How long a body may take to arrive.

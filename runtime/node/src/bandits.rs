@@ -7,8 +7,13 @@
 //!
 //! **Whole numbers, whatever the order.** A trial or a reward belongs to the time bucket of its decision. So what comes out is
 //! the same for one reader of everything and for many nodes that are cut off, started again and told everything twice.
+//!
+//! **Nobody waits for it.** What decisions ask is computed here when something was learned, off their way: the contest of Beta
+//! distributions, the weights of a model. Until it is there decisions go by what was known before, all of it, and record that.
 
+mod history;
 mod kept;
+mod learner;
 mod ledger;
 mod merge;
 mod metrics;
@@ -18,18 +23,19 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use selvedge_decision::plan::Bandit;
 use selvedge_decision::{Epoch, NodeId, Plan, Record};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+pub use self::history::{Features, History};
 use self::kept::Kept;
+pub use self::learner::Learner;
 pub use self::ledger::{Counts, Gain, Ledger, Origin};
 pub use self::merge::{Block, Did, Merging, learn};
 pub use self::seen::Seen;
@@ -46,14 +52,8 @@ use crate::releases::write_durably;
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How often what the core said is written down, at most.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
-/// How often what is known changes for decisions, in microseconds.
-const WEIGH_EVERY_US: i64 = 50_000;
 /// How often a node looks whether something is to be weighed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Decisions of one bandit that a node remembers for their rewards.
-const MOST_DECISIONS: usize = 100_000;
-/// Gains of one bandit that wait for the core to have them; of more the oldest go, and come back with what the core learned.
-const MOST_OWN: usize = 500_000;
 
 /// What a node has learned. Cheap to clone: all clones are one.
 #[derive(Clone)]
@@ -68,28 +68,10 @@ struct Shared {
     learners: Mutex<Vec<Arc<Learner>>>,
     /// Placements that may not explore, `*` for all.
     off: ArcSwap<BTreeSet<String>>,
+    /// Something was gained.
+    gained: Notify,
     kept: Mutex<Kept>,
     metrics: metrics::Metrics,
-}
-
-/// One bandit of a release, as decisions read it.
-pub struct Learner {
-    spec: Bandit,
-    /// Rewards and misses by action, in the order of the bandit's actions.
-    known: ArcSwap<Vec<[f64; 2]>>,
-    /// The core was asked for it.
-    asked: AtomicBool,
-    state: Mutex<State>,
-}
-
-struct State {
-    ledger: Ledger,
-    snapshot: Snapshot,
-    /// This run's gains that are not in the snapshot, in the order they came, and their sum.
-    own: VecDeque<Gain>,
-    tally: Tally,
-    changed: bool,
-    weighed_us: i64,
 }
 
 // === impl Bandits ===
@@ -106,6 +88,7 @@ impl Bandits {
             clock,
             learners: Mutex::default(),
             off: ArcSwap::from_pointee(off),
+            gained: Notify::new(),
             kept: Mutex::new(kept),
             metrics: metrics::Metrics::default(),
         };
@@ -128,19 +111,12 @@ impl Bandits {
             }
             let learner = Arc::new(Learner::new(spec.clone()));
             // Another list of actions, say, learns the same.
-            let before = learners.iter().rev().find(|before| lock(&before.state).snapshot.is_of(spec));
-            if let Some(before) = before {
-                let before = lock(&before.state);
-                let mut state = lock(&learner.state);
-                state.snapshot = before.snapshot.clone();
-                state.own.clone_from(&before.own);
-                state.tally = before.tally.clone();
-                state.changed = true;
+            if let Some(before) = learners.iter().rev().find(|before| before.learns(spec)) {
+                learner.go_on_from(before);
             } else if let Some(said) = lock(&self.shared.kept).value(&spec.key).and_then(Snapshot::read)
                 && said.is_of(spec)
             {
-                let mut state = lock(&learner.state);
-                (state.snapshot, state.changed) = (said, true);
+                learner.begin_with(said);
             }
             learner.weigh(self.shared.clock.now_us());
             learners.push(Arc::clone(&learner));
@@ -173,8 +149,11 @@ impl Bandits {
                 _ = every.tick() => {}
                 // What fades does so without any news.
                 _ = looks.tick() => {
-                    let now_us = self.shared.clock.now_us();
-                    lock(&self.shared.learners).iter().for_each(|learner| learner.weigh_soon(now_us));
+                    self.weigh_soon().await;
+                    continue;
+                }
+                () = self.shared.gained.notified() => {
+                    self.weigh_soon().await;
                     continue;
                 }
                 () = stopped(&mut stop) => {
@@ -198,6 +177,7 @@ impl Bandits {
                         known = last;
                         learners.iter().for_each(|learner| learner.asked.store(true, Ordering::Relaxed));
                         self.hear(&values);
+                        self.weigh_soon().await;
                         lock(&self.shared.kept).note(&values);
                         told.clear();
                     }
@@ -213,7 +193,21 @@ impl Bandits {
         }
     }
 
-    /// Takes what the core published: keys of its bucket and their values.
+    /// As [`Bandits::weigh`], with that pause and on a thread where nobody waits.
+    async fn weigh_soon(&self) {
+        let now_us = self.shared.clock.now_us();
+        let mut learners = lock(&self.shared.learners).clone();
+        learners.retain(|learner| learner.is_to_be_weighed(now_us));
+        if learners.is_empty() {
+            return;
+        }
+        let work = move || learners.iter().for_each(|learner| learner.weigh(now_us));
+        if let Err(error) = tokio::task::spawn_blocking(work).await {
+            tracing::warn!(%error, "what was learned could not be computed: decisions go by what was known before");
+        }
+    }
+
+    /// Takes what the core published, keys of its bucket and their values; [`Bandits::weigh`] makes it what decisions go by.
     pub fn hear(&self, values: &[(String, Option<bytes::Bytes>)]) {
         let learners: Vec<Arc<Learner>> = lock(&self.shared.learners).clone();
         for (key, json) in values {
@@ -232,7 +226,6 @@ impl Bandits {
             let Some(snapshot) = json.as_ref().and_then(|json| Snapshot::read(json)) else { continue };
             for learner in learners.iter().filter(|learner| snapshot.is_of(&learner.spec)) {
                 learner.hear(snapshot.clone(), &self.shared.node, self.shared.epoch);
-                learner.weigh(self.shared.clock.now_us());
             }
         }
     }
@@ -250,13 +243,12 @@ impl Bandits {
     }
 
     fn each(&self, mut take: impl FnMut(&mut Ledger) -> Vec<Gain>) {
-        let now_us = self.shared.clock.now_us();
         for learner in lock(&self.shared.learners).iter() {
-            let before = lock(&learner.state).ledger.counts();
+            let before = learner.counts();
             learner.take(&mut take);
-            self.shared.metrics.count(before, lock(&learner.state).ledger.counts());
-            learner.weigh_soon(now_us);
+            self.shared.metrics.count(before, learner.counts());
         }
+        self.shared.gained.notify_one();
     }
 }
 
@@ -284,96 +276,6 @@ impl Follower for Bandits {
             let place = |at: usize| Origin { lane: Lane::Decisions, seq: first_seq + at as u64, is_old: false };
             records.iter().enumerate().flat_map(|(at, record)| ledger.decision(record, place(at), now_us)).collect()
         });
-    }
-}
-
-// === impl Learner ===
-
-impl Learner {
-    fn new(spec: Bandit) -> Self {
-        let known = vec![[0.0; 2]; spec.actions.len()];
-        let state = State {
-            ledger: Ledger::new(spec.clone(), MOST_DECISIONS),
-            snapshot: Snapshot::new(&spec),
-            own: VecDeque::new(),
-            tally: Tally::default(),
-            changed: false,
-            weighed_us: i64::MIN,
-        };
-        Self { spec, known: ArcSwap::from_pointee(known), asked: AtomicBool::new(false), state: Mutex::new(state) }
-    }
-
-    /// Rewards and misses of each candidate.
-    pub fn learned(&self, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
-        let known = self.known.load();
-        let actions = &self.spec.actions;
-        let of = |(at, id): (usize, &Arc<str>)| {
-            // Most often all of them, in their order.
-            let at =
-                if actions.get(at) == Some(id) { Some(at) } else { actions.iter().position(|action| action == id) };
-            at.and_then(|at| known.get(at)).copied().unwrap_or_default()
-        };
-        ids.iter().enumerate().map(of).collect()
-    }
-
-    fn take(&self, take: impl FnOnce(&mut Ledger) -> Vec<Gain>) {
-        let mut state = lock(&self.state);
-        for gain in take(&mut state.ledger) {
-            state.tally.add(&gain, 1);
-            state.own.push_back(gain);
-            state.changed = true;
-        }
-        while state.own.len() > MOST_OWN {
-            if let Some(gain) = state.own.pop_front() {
-                state.tally.add(&gain, -1);
-            }
-        }
-    }
-
-    /// Takes what the core has learned, and lets go of own gains that are in it.
-    fn hear(&self, snapshot: Snapshot, node: &NodeId, epoch: Epoch) {
-        let mut state = lock(&self.state);
-        // One that is older than what is known would take back what was let go of.
-        if snapshot.stream_us == state.snapshot.stream_us && snapshot.at < state.snapshot.at {
-            return;
-        }
-        let runs = Lane::ALL.map(|lane| snapshot.run(node, epoch, lane).map(|run| run.seen.clone()));
-        let has = |lane: Lane, seq: u64| runs[lane as usize].as_ref().is_some_and(|seen| seen.has(seq));
-        let is_in =
-            |gain: &Gain| has(Lane::Decisions, gain.decision) && gain.reward.is_none_or(|(lane, seq)| has(lane, seq));
-        let (gone, own): (VecDeque<Gain>, VecDeque<Gain>) = std::mem::take(&mut state.own).into_iter().partition(is_in);
-        state.own = own;
-        gone.iter().for_each(|gain| state.tally.add(gain, -1));
-        state.snapshot = snapshot;
-        state.changed = true;
-    }
-
-    /// As [`Learner::weigh`], at most every [`WEIGH_EVERY_US`]: other numbers are other distributions, to be computed anew.
-    fn weigh_soon(&self, now_us: i64) {
-        let is_time = now_us.saturating_sub(lock(&self.state).weighed_us) >= WEIGH_EVERY_US;
-        if is_time {
-            self.weigh(now_us);
-        }
-    }
-
-    /// Publishes what is known now, when something changed or fades.
-    fn weigh(&self, now_us: i64) {
-        let mut state = lock(&self.state);
-        state.weighed_us = now_us;
-        if !std::mem::take(&mut state.changed) && self.spec.half_life_us.is_none() {
-            return;
-        }
-        let bucket_us = ledger::bucket_us(&self.spec);
-        let known: Vec<[f64; 2]> = self
-            .spec
-            .actions
-            .iter()
-            .map(|action| state.snapshot.tally.weighed(&state.tally, action, bucket_us, now_us))
-            .collect();
-        // The same numbers stay the same distributions, which are not computed again.
-        if **self.known.load() != known {
-            self.known.store(Arc::new(known));
-        }
     }
 }
 

@@ -69,6 +69,7 @@ pub struct Http {
     pub max_batch: usize,
     pub max_bulk: usize,
     pub max_streams: usize,
+    pub max_page_rows: Size,
     pub cors_origins: Vec<String>,
     pub max_connections: usize,
     pub client_timeout: Span,

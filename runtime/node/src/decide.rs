@@ -11,6 +11,7 @@ mod lifted;
 mod load;
 mod metrics;
 mod modules;
+mod page;
 mod request;
 mod source;
 
@@ -33,6 +34,7 @@ pub use flags::{AllFlags, OneFlag};
 pub use lifted::{Lifted, Shelf};
 pub use load::Load;
 pub use metrics::{Metrics, register_host};
+pub use page::{Allowed, BadRecords, BadRows, Of, PageAnswer, RejectedRecord, TakenRecords};
 pub use request::{BadValue, Batch, Context, Text, Value, Wire};
 
 use self::modules::Calls;
@@ -51,6 +53,7 @@ pub struct Decider {
     count: AtomicU32,
     load: Load,
     metrics: Metrics,
+    told: page::Told,
 }
 
 /// A decision with the release it was made by.
@@ -117,8 +120,8 @@ struct Known<'a> {
 }
 
 impl Learned for Known<'_> {
-    fn learned(&mut self, bandit: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
-        self.active.learned(bandit, ids)
+    fn learned(&mut self, bandit: usize, ids: &[Arc<str>], x: &[i8]) -> Vec<[f64; 2]> {
+        self.active.learned(bandit, ids, x, self.contests)
     }
 
     fn contests(&mut self) -> &mut Contests {
@@ -138,7 +141,8 @@ impl Decider {
         load: Load,
         metrics: Metrics,
     ) -> Self {
-        Self { releases, clock, outbox, tag, count: AtomicU32::new(0), load, metrics }
+        let (count, told) = (AtomicU32::new(0), page::Told::default());
+        Self { releases, clock, outbox, tag, count, load, metrics, told }
     }
 
     /// Decides one placement and hands the record to the outbox. Waits for nothing: what is not held gets its default.
@@ -258,7 +262,7 @@ impl Decider {
         ROWS.with_borrow_mut(|(rows, contests)| {
             let mut learned = Known { active, contests };
             let world = World { features: &source, modules: &mut calls, learned: &mut learned };
-            let decision = decide(&active.plan, placement, &request, moment, world, rows)?;
+            let decision = decide(placement, &request, moment, world, rows)?;
             let explanation = wire.explain.then(|| Explanation::new(&active.plan, placement, &decision, rows));
             let overdue = (rows.late, rows.old);
             rows.shrink();

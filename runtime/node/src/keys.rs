@@ -309,6 +309,12 @@ impl PublishableKey {
         self.is_of_all() || self.line.origins.iter().any(|known| known == origin)
     }
 
+    /// The placements it may ask for; nothing when these are all that pages may.
+    pub fn placements(&self) -> Option<&[String]> {
+        let is_all = self.line.placements.iter().any(|known| known == "*");
+        (!is_all).then_some(&self.line.placements)
+    }
+
     /// Whether it may ask for a placement.
     pub fn allows(&self, placement: &str) -> bool {
         self.line.placements.iter().any(|known| known == "*" || known == placement)

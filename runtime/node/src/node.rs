@@ -440,6 +440,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         decide_body: config.http.max_decide_body.bytes(),
         batch: config.http.max_batch,
+        page_rows: config.http.max_page_rows.bytes(),
         events: events::Limits {
             event_bytes: config.outbox.max_event.bytes(),
             batch_bytes: config.http.max_events_body.bytes(),

@@ -356,6 +356,47 @@ impl Outbox {
         }
     }
 
+    /// Stores records that pages sent, all of them or none, but for those whose copies are stored already: how many these were.
+    /// When this resolves to `Ok`, they are durable.
+    pub async fn append_page_records(&self, mut records: Vec<Record>) -> Result<u64, Refused> {
+        let sent = records.len();
+        let claim = self.shared.seen.claim_records(&mut records).await;
+        let duplicates = (sent - records.len()) as u64;
+        let metrics = self.shared.metrics.lane(Lane::Decisions);
+        metrics.accepted.inc_by(records.len() as u64);
+        if records.is_empty() {
+            self.shared.metrics.duplicates.inc_by(duplicates);
+            return Ok(duplicates);
+        }
+        let count = records.len() as u64;
+        let full = Refused::Full { retry_after_s: self.shared.config.retry_after_s };
+        let weighed = |record: Record| {
+            let weight = block::record_weight(&record);
+            (record, weight)
+        };
+        let records = records.into_iter().map(weighed).collect();
+        match self.shared.queue.push_records(records, claim, self.shared.room(Lane::Decisions)) {
+            // What the writer does not store it counts as dropped.
+            Ok(stored) => match stored.await {
+                Ok(Ok(())) => {
+                    self.shared.metrics.duplicates.inc_by(duplicates);
+                    Ok(duplicates)
+                }
+                Ok(Err(NotStored::DiskFull)) => Err(full),
+                Ok(Err(NotStored::Failed(why))) => Err(Refused::Failed { why }),
+                Err(_) => Err(Refused::Failed { why: "the writer ended".to_owned() }),
+            },
+            Err(NotTaken::Full) => {
+                metrics.refused(Cause::Full).inc_by(count);
+                Err(full)
+            }
+            Err(NotTaken::Closed) => {
+                metrics.refused(Cause::Failed).inc_by(count);
+                Err(Refused::Failed { why: "the outbox is closed".to_owned() })
+            }
+        }
+    }
+
     /// Counts events that were not events, so that the exported balance covers everything senders sent.
     pub fn reject_events(&self, count: usize) {
         self.shared.metrics.rejected.inc_by(count as u64);

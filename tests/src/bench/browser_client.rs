@@ -16,7 +16,8 @@ const TRACK_US: f64 = 50_000.0;
 const OWN_US: f64 = 1_000.0;
 
 pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
-    let pages = Pages::find()?.context("no SDK and no browser's driver here: `./x bench browser_client` installs them")?;
+    let pages =
+        Pages::find()?.context("no SDK and no browser's driver here: `./x bench browser_client` installs them")?;
     let rig = Rig::start().await?;
     let node = page::node(&rig).await?;
     let rounds = if effort.quick { 1 } else { effort.rounds };

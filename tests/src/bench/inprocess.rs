@@ -117,8 +117,7 @@ impl Stage {
     }
 
     fn gather(&self, effort: Effort) -> Result<Line> {
-        let plan = &self.active.plan;
-        let placement = plan.placements.get("hero").context("the bench's placement")?;
+        let placement = self.active.plan.placements.get("hero").context("the bench's placement")?;
         let ids: Vec<Arc<str>> = placement.actions.iter().map(|action| action.id.clone()).collect();
         let subjects: Vec<String> = (0..world::SUBJECTS).map(world::subject_id).collect();
         let tables = Tables(&self.views);
@@ -130,7 +129,7 @@ impl Stage {
                     at = (at + 7) % subjects.len();
                     let request = Request { subject: Some(&subjects[at]), ..Request::default() };
                     let asked = Asked { request: &request, ids, time_us: 0, explain: false };
-                    gather(plan, placement, asked, tables, &mut rows);
+                    gather(placement, asked, tables, &mut rows);
                 }
             })
         });
@@ -193,6 +192,10 @@ impl Features for Tables<'_> {
     // The bench has numbers only.
     fn symbol(&self, _cell: u64) -> f64 {
         f64::NAN
+    }
+
+    fn number(&self, _text: &str) -> f64 {
+        -1.0
     }
 
     fn text(&self, _cell: u64) -> Option<Arc<str>> {

@@ -72,6 +72,14 @@ pub fn browser(name: &str) -> Result<Option<PathBuf>> {
     Ok(found.filter(|path| path.exists()))
 }
 
+/// Node.js and the folder with the engine of pages and what tests of it run, which `./x` built; none where a test runs without `./x`
+/// on a machine that never did.
+pub fn engine() -> Result<Option<(PathBuf, PathBuf)>> {
+    let Some((program, _)) = javascript("engine")? else { return Ok(None) };
+    let tools = profile_folder()?.parent().map(|target| target.join("tools/engine"));
+    Ok(tools.filter(|folder| folder.join("parity.mjs").is_file()).map(|folder| (program, folder)))
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use selvedge_decision::definition::{FeaturesDef, PlacementDef, ReleaseDef};
-use selvedge_decision::gather::{Features, Request, Rows};
+use selvedge_decision::gather::{ContextValue, Features, Request, Rows};
 use selvedge_decision::plan::{Definition, Tables};
-use selvedge_decision::policy::Contests;
+use selvedge_decision::policy::{Contests, Ready};
 use selvedge_decision::record::Rung;
 use selvedge_decision::settle::{Learned, Modules};
 use selvedge_decision::{DecisionId, Digest, Fault, Manifest, Moment, Plan, Record, TimeUs, World, decide};
@@ -46,6 +46,8 @@ pub struct Ask<'a> {
     pub candidates: Option<&'a [&'a str]>,
     /// What [`SCORER`] answers, a number for each candidate.
     pub scores: &'a [f64],
+    /// The placement's context, in the order of its names: numbers alone.
+    pub context: &'a [f64],
 }
 
 /// Rows of items: numbers alone.
@@ -122,11 +124,24 @@ impl Core {
         Ok(Self { plan, items: rows, digest, rows: Rows::default(), contests: Contests::default() })
     }
 
-    /// Decides. `learned` tells of a bandit, by its index, the rewards and misses of each candidate.
-    pub fn decide(&mut self, ask: Ask<'_>, learned: impl FnMut(usize, &[Arc<str>]) -> Vec<[f64; 2]>) -> Result<Record> {
+    /// Takes a contest that was computed before anybody decides by it.
+    pub fn offer(&mut self, ready: &Arc<Ready>) {
+        self.contests.offer(ready);
+    }
+
+    /// Decides. `learned` tells of a bandit, by its index, what is known of each candidate, with a model by what that sees of them.
+    pub fn decide(
+        &mut self,
+        ask: Ask<'_>,
+        learned: impl FnMut(usize, &[Arc<str>], &[i8]) -> Vec<[f64; 2]>,
+    ) -> Result<Record> {
         let placement = self.plan.placements.get(ask.placement).context("the placement")?;
-        let request =
-            Request { subject: ask.subject, candidates: ask.candidates.map(<[&str]>::to_vec), ..Request::default() };
+        let request = Request {
+            subject: ask.subject,
+            candidates: ask.candidates.map(<[&str]>::to_vec),
+            context: ask.context.iter().copied().map(ContextValue::Number).collect(),
+            ..Request::default()
+        };
         let moment = Moment {
             id: DecisionId::new(ask.time_us, ask.tag, ask.count),
             time_us: ask.time_us,
@@ -139,7 +154,7 @@ impl Core {
             modules: &mut Scores(ask.scores),
             learned: &mut Known { learned, contests: &mut self.contests },
         };
-        Ok(decide(&self.plan, placement, &request, moment, world, &mut self.rows)?.record)
+        Ok(decide(placement, &request, moment, world, &mut self.rows)?.record)
     }
 }
 
@@ -158,6 +173,10 @@ impl Features for Items<'_> {
         f64::NAN
     }
 
+    fn number(&self, _text: &str) -> f64 {
+        -1.0
+    }
+
     fn text(&self, _cell: u64) -> Option<Arc<str>> {
         None
     }
@@ -173,9 +192,9 @@ impl Modules for Scores<'_> {
     }
 }
 
-impl<L: FnMut(usize, &[Arc<str>]) -> Vec<[f64; 2]>> Learned for Known<'_, L> {
-    fn learned(&mut self, bandit: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
-        (self.learned)(bandit, ids)
+impl<L: FnMut(usize, &[Arc<str>], &[i8]) -> Vec<[f64; 2]>> Learned for Known<'_, L> {
+    fn learned(&mut self, bandit: usize, ids: &[Arc<str>], x: &[i8]) -> Vec<[f64; 2]> {
+        (self.learned)(bandit, ids, x)
     }
 
     fn contests(&mut self) -> &mut Contests {

@@ -1,6 +1,7 @@
 //! Nodes that learn apart and merge now and then lose little against one learner that sees everything at once: eight nodes that
-//! meet the core every ten seconds, all the while and with two of them cut off for ten minutes. Virtual time; the nodes' own code
-//! for learning and merging, and the core's for deciding.
+//! meet the core every ten seconds, all the while and with two of them cut off for ten minutes; by the rates of actions, and by a model
+//! where it depends on the request which action is best. Virtual time; the nodes' own code for learning and merging, and the core's
+//! for deciding.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -77,29 +78,48 @@ struct Waiting<T> {
     items: Vec<T>,
 }
 
-/// The probability of a reward, by action.
+/// The probability of a reward.
 struct World {
-    rates: Vec<f64>,
-    best: f64,
+    /// By situation: the number that a request brings, and the rate of each action. Without a number there is one situation.
+    situations: Vec<(Option<f64>, Vec<f64>)>,
 }
 
+/// What requests bring where it matters.
+const CONTEXTS: [f64; 5] = [-1.0, -0.5, 0.0, 0.5, 1.0];
+
 pub(super) async fn run(scale: Scale) -> Result<Findings> {
-    let size = scale.pick(
+    let mut findings = Findings::default();
+    let rates = scale.pick(
         Size { seeds: 10, runs: 4, seconds: 3_600, rate: 20, actions: 5 },
         Size { seeds: 2, runs: 2, seconds: 3_600, rate: 2, actions: 4 },
     );
+    compare(scale, "rates of actions", rates, World::drawn, &mut findings)?;
+    let model = scale.pick(
+        Size { seeds: 10, runs: 4, seconds: 3_600, rate: 10, actions: 4 },
+        Size { seeds: 2, runs: 2, seconds: 3_600, rate: 1, actions: 3 },
+    );
+    compare(scale, "a model", model, World::drawn_by_context, &mut findings)?;
+    Ok(findings)
+}
+
+fn compare(
+    scale: Scale,
+    by: &str,
+    size: Size,
+    drawn: fn(&mut Random, usize) -> World,
+    findings: &mut Findings,
+) -> Result<()> {
     let seed = if scale.short { SHORT_SEED } else { scale.seed };
-    let mut findings = Findings::default();
-    findings.note(format!("{size:?}; regret is what the best action would have brought more"));
+    findings.note(format!("by {by}: {size:?}; regret is what the best action would have brought more"));
     findings.note("   seed    central   8 nodes  ratio   2 cut off  ratio".into());
     let mut sums = [0.0; 3];
     for world in 0..size.seeds {
         let mut lost = [0.0; 3];
         for run in 0..size.runs {
             let chance = Random::new(seed.wrapping_add(world) << 16 | run).bits();
-            let of = World::drawn(&mut Random::new(seed.wrapping_add(world)), size.actions);
+            let of = drawn(&mut Random::new(seed.wrapping_add(world)), size.actions);
             for (lost, spread) in lost.iter_mut().zip([Spread::Central, Spread::Nodes, Spread::CutOff]) {
-                *lost += simulate(size, spread, &of, chance, &mut findings)? / size.runs as f64;
+                *lost += simulate(size, spread, &of, chance, findings)? / size.runs as f64;
             }
         }
         findings.note(row(&format!("{}", seed.wrapping_add(world)), lost));
@@ -108,10 +128,11 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
     findings.note(row("all", sums));
     for (what, lost, bar) in [("8 nodes", sums[1], TOGETHER), ("2 of 8 cut off", sums[2], CUT_OFF)] {
         let ratio = lost / sums[0];
-        findings
-            .check(ratio <= bar, || format!("{what}: {ratio:.3} times the central learner's regret, at most {bar}"));
+        findings.check(ratio <= bar, || {
+            format!("{what}, by {by}: {ratio:.3} times the central learner's regret, at most {bar}")
+        });
     }
-    Ok(findings)
+    Ok(())
 }
 
 fn row(name: &str, [central, nodes, cut_off]: [f64; 3]) -> String {
@@ -122,8 +143,15 @@ fn row(name: &str, [central, nodes, cut_off]: [f64; 3]) -> String {
 /// What the choices lose against the best action, as expected of their rates.
 fn simulate(size: Size, spread: Spread, world: &World, chance: u64, findings: &mut Findings) -> Result<f64> {
     let actions: Vec<Value> = (0..size.actions).map(|at| json!({"id": format!("action-{at}")})).collect();
-    let choose = json!({"policy": "thompson", "reward": "click"});
-    let mut core = Core::new(&json!({"p": {"actions": actions, "fallback": ["action-0"], "choose": choose}}))?;
+    let mut placement = json!({"actions": actions, "fallback": ["action-0"]});
+    placement["choose"] = json!({"policy": "thompson", "reward": "click"});
+    let is_by_model = world.situations.len() > 1;
+    if is_by_model {
+        placement["context"] = json!({"u": "number"});
+        placement["choose"]["model"] = json!("logistic");
+        placement["choose"]["features"] = json!(["context.u"]);
+    }
+    let mut core = Core::new(&json!({"p": placement}))?;
     let spec = core.plan.bandits.first().context("no bandit")?.clone();
     let mut merging = Merging::new(&spec, Snapshot::new(&spec), MOST, 0);
     let count = if spread == Spread::Central { 1 } else { NODES };
@@ -147,9 +175,11 @@ fn simulate(size: Size, spread: Spread, world: &World, chance: u64, findings: &m
         // The same decisions at the same times for the same people, whoever makes them.
         let at = random.below(NODES as u64) as usize % count;
         let (luck, later_us) = (random.unit(), random.below(REWARD_WITHIN_US) as i64);
-        let (choice, id) = sites[at].decide(&mut core, now_us)?;
-        lost += world.best - world.rates[choice];
-        if luck < world.rates[choice] {
+        let situation = if is_by_model { random.below(world.situations.len() as u64) as usize } else { 0 };
+        let (context, rates) = &world.situations[situation];
+        let (choice, id) = sites[at].decide(&mut core, context.as_slice(), now_us)?;
+        lost += rates.iter().copied().fold(0.0, f64::max) - rates[choice];
+        if luck < rates[choice] {
             rewarded += 1;
             due.insert((now_us + later_us, n), (at, id));
         }
@@ -165,8 +195,16 @@ fn simulate(size: Size, spread: Spread, world: &World, chance: u64, findings: &m
             format!("{sums:?} at the core, expected {total} decisions with {rewarded} rewards")
         });
     }
-    for site in &sites {
-        let known = site.learner.learned(&spec.actions);
+    let ask = |site: &Site, u: i8| site.learner.learned(&spec.actions, &vec![u; spec.actions.len()]);
+    for site in sites.iter().filter(|_| is_by_model) {
+        let same = [-16, 8].into_iter().all(|u| {
+            let both = ask(site, u).into_iter().zip(ask(&sites[0], u));
+            both.into_iter().all(|(a, b)| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-9 * (1.0 + b.abs())))
+        });
+        findings.check(same, || format!("{}: {:?}, not {:?}", site.node, ask(site, 8), ask(&sites[0], 8)));
+    }
+    for site in sites.iter().filter(|_| !is_by_model) {
+        let known = site.learner.learned(&spec.actions, &[]);
         let sums = known.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one[0] + one[1], sum.1 + one[0]));
         findings.check(sums == (total as f64, rewarded as f64), || {
             format!("{}: {sums:?}, expected {total} decisions with {rewarded} rewards", site.node)
@@ -191,7 +229,10 @@ fn sync(sites: &mut [Site], merging: &mut Merging, now_us: i64, blocks: &mut u64
     }
     let snapshot = Bytes::from(merging.snapshot.to_json());
     let values = [(merging.snapshot.bandit.clone(), Some(snapshot))];
-    sites.iter().for_each(|site| site.bandits.hear(&values));
+    for site in sites.iter() {
+        site.bandits.hear(&values);
+        site.bandits.weigh();
+    }
 }
 
 // === impl World ===
@@ -201,10 +242,28 @@ impl World {
     fn drawn(random: &mut Random, actions: usize) -> Self {
         loop {
             let mut rates: Vec<f64> = (0..actions).map(|_| 0.02 + 0.1 * random.unit()).collect();
-            let world = Self { best: rates.iter().copied().fold(0.0, f64::max), rates: rates.clone() };
+            let world = Self { situations: vec![(None, rates.clone())] };
             rates.sort_unstable_by(f64::total_cmp);
-            if rates[actions - 2] * 1.1 <= world.best {
+            if rates[actions - 2] * 1.1 <= rates[actions - 1] {
                 return world;
+            }
+        }
+    }
+
+    /// Rates from 2 to 12 % in the middle, whose odds rise or fall with the context: which is best depends on it.
+    fn drawn_by_context(random: &mut Random, actions: usize) -> Self {
+        loop {
+            let lines = (0..actions).map(|_| (0.02 + 0.1 * random.unit(), 2.0 * random.unit() - 1.0));
+            let lines: Vec<(f64, f64)> = lines.collect();
+            let rate = |u: f64, (rate, slope): (f64, f64)| {
+                let odds = rate / (1.0 - rate) * libm::exp(slope * u);
+                odds / (1.0 + odds)
+            };
+            let situations = CONTEXTS.map(|u| (Some(u), lines.iter().map(|line| rate(u, *line)).collect::<Vec<f64>>()));
+            let best =
+                |(_, rates): &(Option<f64>, Vec<f64>)| (0..actions).max_by(|a, b| rates[*a].total_cmp(&rates[*b]));
+            if best(&situations[0]) != best(&situations[CONTEXTS.len() - 1]) {
+                return Self { situations: situations.to_vec() };
             }
         }
     }
@@ -222,8 +281,9 @@ impl Site {
     }
 
     /// The action chosen.
-    fn decide(&mut self, core: &mut Core, now_us: i64) -> Result<(usize, DecisionId)> {
+    fn decide(&mut self, core: &mut Core, context: &[f64], now_us: i64) -> Result<(usize, DecisionId)> {
         self.count += 1;
+        self.learner.ready().iter().for_each(|ready| core.offer(ready));
         let ask = Ask {
             placement: "p",
             time_us: now_us,
@@ -232,8 +292,9 @@ impl Site {
             subject: None,
             candidates: None,
             scores: &[],
+            context,
         };
-        let record = core.decide(ask, |_, ids| self.learner.learned(ids))?;
+        let record = core.decide(ask, |_, ids, x| self.learner.learned(ids, x))?;
         let choice = record.choices.first().context("no choice")?.candidate as usize;
         let id = record.id;
         self.bandits.recorded(self.records.next_seq(), std::slice::from_ref(&record));

@@ -66,7 +66,20 @@ fn policies() -> Vec<Policy> {
         policy(json!({"policy": "thompson", "reward": "click", "floor": 0.02}), 1),
         policy(json!({"policy": "thompson", "reward": "click"}), 3),
         policy(json!({"policy": "thompson", "reward": "click", "floor": 0.02, "budget": 0.25}), 2),
+        policy(logistic(json!({})), 1),
+        policy(logistic(json!({"floor": 0.02})), 1),
+        policy(logistic(json!({})), 3),
+        policy(logistic(json!({"floor": 0.02, "budget": 0.25})), 2),
     ]
+}
+
+/// Thompson with a model.
+fn logistic(mut choose: Value) -> Value {
+    choose["policy"] = json!("thompson");
+    choose["model"] = json!("logistic");
+    choose["reward"] = json!("click");
+    choose["features"] = json!(["context.u"]);
+    choose
 }
 
 /// One policy with any scores and any posterior: the test's p.
@@ -77,14 +90,21 @@ fn situation(policy: &Policy, draws: u32, p: f64, random: &mut Random, findings:
     if policy.choose["policy"] != "thompson" {
         placement["ladder"] = json!([SCORER]);
     }
+    let is_logistic = policy.choose["model"] == "logistic";
+    if is_logistic {
+        placement["context"] = json!({"u": "number"});
+    }
     let mut core = Core::new(&json!({ "p": placement }))?;
     let scores: Vec<f64> = (0..ACTIONS).map(|_| random.unit()).collect();
     // From nothing known to thousands of trials, with rates that are near to each other.
     let posterior: Vec<[f64; 2]> = (0..ACTIONS)
         .map(|_| {
             let trials = (10f64 * libm::pow(10.0, 3.0 * random.unit()) - 10.0).round();
-            let rewards = (trials * (0.05 + 0.1 * random.unit())).round();
-            [rewards, trials - rewards]
+            let rate = 0.05 + 0.1 * random.unit();
+            let rewards = (trials * rate).round();
+            // Of a model: the logit and its variance, as after so many trials.
+            let logit = [libm::log(rate / (1.0 - rate)), 1.0 / (0.5 + trials * rate * (1.0 - rate))];
+            if is_logistic { logit } else { [rewards, trials - rewards] }
         })
         .collect();
     let mut slates = Slates::new();
@@ -98,8 +118,9 @@ fn situation(policy: &Policy, draws: u32, p: f64, random: &mut Random, findings:
             subject: None,
             candidates: None,
             scores: &scores,
+            context: if is_logistic { &[0.5] } else { &[] },
         };
-        let record = core.decide(ask, |_, ids: &[Arc<str>]| posterior[..ids.len()].to_vec())?;
+        let record = core.decide(ask, |_, ids: &[Arc<str>], _| posterior[..ids.len()].to_vec())?;
         bounds(policy, &record, findings);
         let slate = record.choices.iter().map(|choice| choice.candidate).collect();
         let propensities: Vec<f64> = record.choices.iter().map(|choice| choice.propensity).collect();

@@ -49,6 +49,9 @@ pub(crate) fn expected(message: &str) -> Option<String> {
         "FeatureDef" => "a type such as \"number\", or a table such as { type = \"number\", default = 0.0 }",
         "By" => "an entity such as \"subject\", or a pair such as [\"item\", \"context.market\"]",
         "Fallback" => "a list of ids, or a table such as { by = \"item.popularity\" }",
+        "ModelFeature" => {
+            "a name such as \"context.cart_value\", or a table such as { of = \"context.cart_value\", center = 50.0, scale = 25.0 }"
+        }
         "Scalar" => "a number, true, false or a text in quotes",
         "Payload" => "a text, a number, true, false, a list or a table",
         "Missing" => "\"no-match\", \"error\", or a default such as { default = 0.0 }",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use selvedge_decision::definition::Unit;
-use selvedge_decision::plan::{Experiment, Placement};
+use selvedge_decision::plan::{Experiment, Placement, Plan};
 use selvedge_decision::policy::Contests;
 use selvedge_decision::record::{Lot, Rung};
 use selvedge_decision::settle::{Facts, Learned, Modules, Outcome, settle};
@@ -86,7 +86,7 @@ impl Again<'_> {
             // They change nothing, and are not compared.
             shadows: false,
         };
-        let mut known = Known { record, contests: Contests::default(), unknown: None };
+        let mut known = Known { record, plan: &by.plan, contests: Contests::default(), unknown: None };
         let before = cpu_ns();
         let outcome = settle(to, facts, &mut calls, &mut known);
         let cpu_ns = cpu_ns().saturating_sub(before);
@@ -132,19 +132,30 @@ fn is_alike(one: &Experiment, other: &Experiment) -> bool {
 /// What was learned when it was recorded, of the candidates that were then.
 struct Known<'a> {
     record: &'a Record,
+    plan: &'a Plan,
     contests: Contests,
     unknown: Option<String>,
 }
 
 impl Learned for Known<'_> {
-    fn learned(&mut self, _: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
+    fn learned(&mut self, bandit: usize, ids: &[Arc<str>], _: &[i8]) -> Vec<[f64; 2]> {
         let learned = self.record.inputs.as_ref().map_or(&[][..], |inputs| &inputs.learned);
         let (pairs, _) = learned.as_chunks::<2>();
         if pairs.is_empty() && !ids.is_empty() {
             self.unknown.get_or_insert_with(|| "what its policy had learned".to_owned());
         }
+        let model = self.plan.bandits.get(bandit).and_then(|bandit| bandit.model.as_ref());
+        // What another model said of a candidate, this one need not.
+        if model.map(|model| model.id) != self.record.model.as_ref().map(|model| model.model) {
+            self.unknown.get_or_insert_with(|| "what its policy's model had learned".to_owned());
+        }
         let place = |id: &Arc<str>| self.record.candidates.iter().position(|known| known == id);
-        ids.iter().map(|id| place(id).and_then(|at| pairs.get(at)).copied().unwrap_or_default()).collect()
+        let known = ids.iter().map(|id| place(id).and_then(|at| pairs.get(at)).copied());
+        let known: Vec<Option<[f64; 2]>> = known.collect();
+        if model.is_some() && known.contains(&None) {
+            self.unknown.get_or_insert_with(|| "what its policy's model says of another action".to_owned());
+        }
+        known.into_iter().map(Option::unwrap_or_default).collect()
     }
 
     fn contests(&mut self) -> &mut Contests {

@@ -239,6 +239,7 @@ mod tests {
                 max_lag_ms: 0,
                 session_seq: 0,
                 shadows: vec![],
+                model: None,
                 inputs: None,
             };
             let rows = Rows::of(ids);

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, NOT_DRAWN, RungFault, ShadowRecord};
+use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, ModelInputs, NOT_DRAWN, RungFault, ShadowRecord};
 use selvedge_decision::{Fault, Reason, Record};
 use selvedge_node::events::Event;
 use selvedge_node::outbox::Lane;
@@ -80,6 +80,8 @@ const DECISION: Columns = &[
     ("inputs_refused", Kind::Whole, Shape::MaybeList),
     ("inputs_explores", Kind::Whole, Shape::Maybe),
     ("inputs_learned", Kind::Number, Shape::MaybeList),
+    ("model", Kind::Whole, Shape::Maybe),
+    ("model_features", Kind::Whole, Shape::MaybeList),
 ];
 
 fn specs(parts: &[Columns]) -> Vec<Spec> {
@@ -160,7 +162,7 @@ fn event_row(event: &Event) -> [Cell; 12] {
     ]
 }
 
-fn decision_row(record: &Record) -> [Cell; 30] {
+fn decision_row(record: &Record) -> [Cell; 32] {
     let choices = &record.choices;
     let chosen = choices.iter().map(|choice| Cell::maybe(record.candidates.get(choice.candidate as usize)));
     let inputs = record.inputs.as_ref();
@@ -202,6 +204,11 @@ fn decision_row(record: &Record) -> [Cell; 30] {
         inputs.map_or(Cell::Null, |inputs| Cell::list(inputs.refused.iter().map(|view| Cell::Whole((*view).into())))),
         inputs.map_or(Cell::Null, |inputs| Cell::Whole(inputs.explores.into())),
         inputs.map_or(Cell::Null, |inputs| row(&inputs.learned)),
+        record.model.as_ref().map_or(Cell::Null, |model| Cell::Whole(model.model.into())),
+        record
+            .model
+            .as_ref()
+            .map_or(Cell::Null, |model| Cell::list(model.x.iter().map(|step| Cell::Whole((*step).into())))),
     ]
 }
 
@@ -238,8 +245,15 @@ fn record(row: &[Cell]) -> Option<Record> {
     let [slots, candidates, chosen, positions, draws, scores, propensities, values, faults, rest @ ..] = rest else {
         return None;
     };
-    let [lag, session_seq, seed, lots, shadows, rate, shared, rows, refused, explores, learned] = rest else {
+    let [lag, session_seq, seed, lots, shadows, rate, shared, rows, refused, explores, learned, model, x] = rest else {
         return None;
+    };
+    let model = match model.as_whole() {
+        None => None,
+        Some(model) => {
+            let x = x.elements().iter().map(|step| i8::try_from(step.as_whole()?).ok()).collect::<Option<_>>()?;
+            Some(ModelInputs { model: u32::try_from(model).ok()?, x })
+        }
     };
     let candidates: Vec<Arc<str>> = texts(candidates)?;
     let places = chosen.elements().iter().zip(positions.elements().iter().zip(draws.elements()));
@@ -289,6 +303,7 @@ fn record(row: &[Cell]) -> Option<Record> {
         max_lag_ms: lag.as_whole()?.try_into().ok()?,
         session_seq: session_seq.as_whole()?.try_into().ok()?,
         shadows: shadows.into_iter().flatten().map(ShadowRecord::from).collect(),
+        model,
         inputs,
     })
 }
@@ -382,6 +397,7 @@ mod tests {
                 ShadowRecord { fault: None, candidate: 1, score: 0.1, chosen: f64::NAN },
                 ShadowRecord { fault: Some(Fault::Memory), candidate: 0, score: f64::NAN, chosen: f64::NAN },
             ],
+            model: Some(ModelInputs { model: u32::MAX, x: vec![-128, 0, 127] }),
             inputs: Some(Inputs {
                 rate: 0.5,
                 shared: vec![f64::NAN, 1.0],
@@ -392,7 +408,7 @@ mod tests {
             }),
         };
         check(Lane::Decisions, Item::Record(Box::new(record.clone())));
-        let bare = Record { inputs: None, choices: vec![], shadows: vec![], arm: None, ..record };
+        let bare = Record { inputs: None, choices: vec![], shadows: vec![], model: None, arm: None, ..record };
         check(Lane::Decisions, Item::Record(Box::new(bare)));
     }
 

@@ -166,9 +166,20 @@ pub struct Choose {
     /// `add_to_wishlist`, `view_cart` and `begin_checkout` 24 hours; of any other 30 minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Span>,
-    /// For `thompson`: rewards and misses that every action begins with, each 1 or more; `[1, 1]` when not said.
+    /// For `thompson`: rewards and misses that every action begins with, each 1 or more; `[1, 1]` when not said. With a model they
+    /// were seen where all features are at their center.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior: Option<[f64; 2]>,
+    /// For `thompson`: what the rate of an action depends on; on nothing, `beta`, when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
+    /// For a model: what it sees of the request and the candidate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<ModelFeature>,
+    /// For a model: how precisely each feature's weight is known to be 0 before anything was learned, as one over its variance; 1 when
+    /// not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
     /// For `thompson`: after which time what was learned weighs half; for ever the same when not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_life: Option<Span>,
@@ -194,8 +205,47 @@ pub enum Policy {
     Epsilon,
     /// By chance, the higher scored the likelier.
     Softmax,
-    /// Each action as often as it is probably the best, by the rewards it had: Thompson sampling with Beta distributions.
+    /// Each action as often as it is probably the best, by the rewards it had: Thompson sampling.
     Thompson,
+}
+
+/// What a policy learns of an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// Its rate.
+    #[default]
+    Beta,
+    /// Its rate by features: logistic regression, with the diagonal of Laplace's approximation.
+    Logistic,
+}
+
+/// A feature of a model: `"user.is_new"`, `{ of = "context.cart_value", center = 50.0, scale = 25.0 }`,
+/// `{ of = "context.country", is = ["DE", "FR"] }`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ModelFeature {
+    /// A number or a flag as it is.
+    Plain(String),
+    /// With what is said of it.
+    Said(ModelFeatureSpec),
+}
+
+/// A feature of a model and how it is seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFeatureSpec {
+    /// `view.feature` or `context.name`.
+    pub of: String,
+    /// Of a number: what counts as 0, and stands in for a missing value; 0 when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub center: Option<f64>,
+    /// Of a number: how far from the center counts as 1, about its standard deviation; 1 when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f64>,
+    /// Of a symbol: the values that are told apart, each a feature that is 1 or 0. All others are alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is: Option<Vec<String>>,
 }
 
 /// The order when nothing scored.
@@ -314,6 +364,34 @@ fn all() -> f64 {
 
 fn default_deadline() -> Span {
     Span::from_us(5_000)
+}
+
+// === impl ModelFeature ===
+
+impl ModelFeature {
+    /// Which it is.
+    pub fn of(&self) -> &str {
+        match self {
+            Self::Plain(of) => of,
+            Self::Said(spec) => &spec.of,
+        }
+    }
+
+    /// The values of a symbol that are told apart.
+    pub fn is(&self) -> Option<&[String]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Said(spec) => spec.is.as_deref(),
+        }
+    }
+
+    /// What counts as 0 and how far from it as 1, where said.
+    pub fn center_and_scale(&self) -> (Option<f64>, Option<f64>) {
+        match self {
+            Self::Plain(_) => (None, None),
+            Self::Said(spec) => (spec.center, spec.scale),
+        }
+    }
 }
 
 // === impl LimitsDef ===

@@ -1,13 +1,15 @@
 //! How a placement's rows become one module's rows. Owns the picks; a module whose inputs are the placement's row as it
 //! stands gets that row itself, without a copy.
 
+use serde::{Deserialize, Serialize};
+
 use super::Column;
 use crate::manifest::{Manifest, Output, Scope};
 use crate::plan::Symbols;
 use crate::{Fault, manifest};
 
 /// A module as a placement calls it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Call {
     /// The module's index in the plan.
     pub module: usize,
@@ -22,6 +24,7 @@ pub struct Call {
     /// Width of its candidates' rows.
     pub candidate_width: usize,
     /// Its outputs.
+    #[serde(with = "outputs")]
     pub outputs: Vec<Output>,
     /// For each output that goes into the answer: its column and its index among the placement's values.
     pub values: Vec<(usize, usize)>,
@@ -33,7 +36,7 @@ pub struct Call {
 }
 
 /// One step from the placement's row to a module's.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Pick {
     /// `n` columns as they are.
     Run {
@@ -81,6 +84,25 @@ pub enum Pick {
         /// The module's numbers.
         map: Vec<f64>,
     },
+}
+
+/// Outputs with all of their fields: a manifest leaves out what is not said, and a plan's form has no names to tell by.
+mod outputs {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::manifest::{Kind, Output};
+
+    type Plain = (String, Kind, Vec<String>, Option<f64>);
+
+    pub(super) fn serialize<S: Serializer>(outputs: &[Output], serializer: S) -> Result<S::Ok, S::Error> {
+        let plain = |output: &Output| (output.name.clone(), output.kind, output.symbols.clone(), output.min);
+        outputs.iter().map(plain).collect::<Vec<Plain>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Output>, D::Error> {
+        let plain = Vec::<Plain>::deserialize(deserializer)?.into_iter();
+        Ok(plain.map(|(name, kind, symbols, min)| Output { name, kind, symbols, min }).collect())
+    }
 }
 
 // === impl Call ===

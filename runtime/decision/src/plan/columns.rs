@@ -1,13 +1,15 @@
 //! The columns of a placement's two rows and the steps that fill them. Owns what each step means; the order of columns is
 //! decided in `compile`: by view and cell, so that most of a row is one copy.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Entity, Lateness};
 use crate::definition::{Overdue, ViewDef};
 use crate::layout::FeatureKind;
 use crate::manifest::{Kind, Scope};
 
 /// A column, or `width` columns of a vector.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Column {
     /// The feature or context value, or the derived input's name.
     pub name: String,
@@ -24,7 +26,7 @@ pub struct Column {
 }
 
 /// How a placement reads one view.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ViewUse {
     /// The view's index in the plan.
     pub view: usize,
@@ -47,7 +49,7 @@ pub struct ViewUse {
 }
 
 /// How old the value of some columns may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ttl {
     /// First column.
     pub to: usize,
@@ -62,7 +64,7 @@ pub struct Ttl {
 }
 
 /// One step from a view's cells to a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CellOp {
     /// `n` cells hold f64 as they are.
     Copy {
@@ -140,7 +142,7 @@ pub enum CellOp {
 }
 
 /// An id whose membership in a list is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum IdOf {
     /// The candidate's.
     Candidate,
@@ -151,7 +153,7 @@ pub enum IdOf {
 }
 
 /// A test of a text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TextTest {
     /// It starts with this.
     StartsWith(String),
@@ -162,7 +164,7 @@ pub enum TextTest {
 }
 
 /// One step from the request to a row; in candidates' rows the same in each, but for their ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RequestOp {
     /// A context value as it is; a symbol becomes the release's.
     Context {
@@ -203,7 +205,7 @@ pub enum RequestOp {
 }
 
 /// One step from columns to a column, after all rows are there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Post {
     /// A vector's row and first column.
     pub a: (Scope, usize),

@@ -4,6 +4,7 @@
 mod aggregates;
 mod experiments;
 mod limits;
+mod models;
 mod policies;
 mod rows;
 mod sources;
@@ -61,7 +62,8 @@ pub(super) fn compile(definition: &Definition) -> Result<Plan, Vec<Problem>> {
         Scalar::Text(text) => Some(text),
         Scalar::Flag(_) | Scalar::Number(_) => None,
     });
-    let symbols = Symbols::new(known.chain(asked).map(String::as_str));
+    let told_apart = definition.placements.values().flat_map(models::told_apart);
+    let symbols = Symbols::new(known.chain(asked).chain(told_apart).map(String::as_str));
     let modules: Vec<String> = definition.modules.keys().cloned().collect();
     experiments::check_release(definition, &mut problems);
     let (mut placements, mut bandits) = (BTreeMap::new(), Vec::new());
@@ -186,6 +188,7 @@ impl<'a> Compiler<'a> {
         let called = self.called(problems);
         let sources = self.fallbacks(problems);
         self.limit_sources(problems);
+        self.model_sources(problems);
         let experiments = self.experiments(key, &called, problems);
         let (mut ways, fallback_of) = self.ways(key, &called, bandits, problems);
         let shadow = self.shadow(&called, problems);
@@ -226,6 +229,7 @@ impl<'a> Compiler<'a> {
             way.fallback.clone_from(&fallbacks[of]);
         }
         let limits = self.limits(&rows);
+        self.place_models(&rows, &mut ways);
         let (ineligible, pii) = (rows.ineligible(&self), rows.pii());
         let [shared, candidate] = rows.columns;
         Some(Placement {

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Scorer;
 use crate::TimeUs;
 use crate::assign::{self, Table};
@@ -11,7 +13,7 @@ use crate::definition::Unit;
 use crate::record::Lot;
 
 /// An experiment, compiled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Experiment {
     /// Its key.
     pub key: Arc<str>,
@@ -38,7 +40,7 @@ pub struct Experiment {
 }
 
 /// An arm, compiled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Arm {
     /// Its name.
     pub name: Arc<str>,
@@ -47,7 +49,7 @@ pub struct Arm {
 }
 
 /// Units kept out of all experiments.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holdout {
     /// What the unit is hashed with.
     pub salt: String,
@@ -56,7 +58,7 @@ pub struct Holdout {
 }
 
 /// A part of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// What the unit is hashed with.
     pub name: String,

@@ -2,6 +2,7 @@
 //! stands behind it is the flows', as it is for servers. The protocol, for whoever writes a client, is `docs/browser.md`.
 
 mod decide;
+mod local;
 mod modules;
 mod stream;
 
@@ -26,7 +27,7 @@ pub(super) const PROTOCOLS: [u32; 1] = [1];
 /// Says which protocol an answer is in.
 const PROTOCOL: HeaderName = HeaderName::from_static("x-selvedge-protocol");
 /// What pages of other origins may read of an answer's headers.
-const EXPOSED: &str = "ETag, Retry-After, X-Selvedge-Protocol";
+const EXPOSED: &str = "ETag, Retry-After, X-Selvedge-Protocol, X-Selvedge-Release";
 /// Every page.
 const ANY: HeaderValue = HeaderValue::from_static("*");
 
@@ -43,6 +44,9 @@ pub(super) fn routes(api: &Arc<Public>) -> Router<Arc<Public>> {
         .route("/v1/browser/decide", post(decide::page).options(cors::preflight))
         .route("/v1/browser/events", post(events).options(cors::preflight))
         .route("/v1/browser/stream", get(stream::open).options(cors::preflight))
+        .route("/v1/browser/release", get(local::release).options(cors::preflight))
+        .route("/v1/browser/features", get(local::features).options(cors::preflight))
+        .route("/v1/browser/records", post(local::records).options(cors::preflight))
         .layer(packed)
         .layer(from_fn_with_state(Arc::clone(api), door));
     let modules = Router::new()

@@ -9,6 +9,7 @@ use selvedge_decision::plan::Bandit;
 use selvedge_decision::record::NOT_DRAWN;
 use selvedge_decision::{DecisionId, Reason, Record, TimeUs};
 
+use super::history::Features;
 use crate::events::names::{DECISION, EXPOSURE};
 use crate::events::{Event, reward};
 use crate::outbox::Lane;
@@ -54,6 +55,8 @@ pub struct Gain {
     pub decision: u64,
     /// The reward's place.
     pub reward: Option<(Lane, u64)>,
+    /// What the bandit's model saw of the choice, if it has one.
+    pub features: Option<Features>,
 }
 
 /// What became of rewards.
@@ -78,7 +81,14 @@ struct Decided {
     time_us: TimeUs,
     bucket: i64,
     origin: Origin,
-    choices: Vec<(Arc<str>, State)>,
+    choices: Vec<Chosen>,
+}
+
+#[derive(Debug)]
+struct Chosen {
+    action: Arc<str>,
+    features: Option<Features>,
+    state: State,
 }
 
 /// Whether a choice had a reward, and whether the counts that the ledger began with have it.
@@ -133,30 +143,47 @@ impl Ledger {
 
     /// Takes a decision that came at `now_us`, by the clock of whoever keeps the ledger: nodes' clocks may be anything.
     pub fn decision(&mut self, record: &Record, origin: Origin, now_us: TimeUs) -> Vec<Gain> {
+        // What a page says that it decided is its word alone.
         let is_drawn = matches!(record.reason, Reason::Explored | Reason::Assigned | Reason::Scored);
         if !is_drawn
+            || record.id.is_of_a_page()
             || !self.spec.learns_from(&record.placement, record.experiment.as_deref(), record.arm.as_deref())
             || self.decisions.contains_key(&record.id)
         {
             return Vec::new();
         }
+        // A model learns from what it saw itself: to a release with other features the numbers mean something else.
+        let saw = match &self.spec.model {
+            None => None,
+            Some(shape) => {
+                let model = record.model.as_ref().filter(|model| model.model == shape.id);
+                let Some(saw) = model.and_then(|model| shape.split(&model.x, record.choices.len())) else {
+                    return Vec::new();
+                };
+                Some(saw)
+            }
+        };
         self.let_go(now_us);
-        let drawn = record.choices.iter().filter(|choice| choice.draw != NOT_DRAWN);
-        let choices = drawn.filter_map(|choice| record.candidates.get(choice.candidate as usize));
+        let drawn = record.choices.iter().enumerate().filter(|(_, choice)| choice.draw != NOT_DRAWN);
         let bucket = match bucket_us(&self.spec) {
             0 => 0,
             length => record.time_us.div_euclid(length),
         };
-        let choices: Vec<_> = choices.map(|id| (id.clone(), State::None)).collect();
+        let choices = drawn.filter_map(|(at, choice)| {
+            let action = record.candidates.get(choice.candidate as usize)?.clone();
+            Some(Chosen { action, features: saw.as_ref().map(|saw| Features::from(saw(at))), state: State::None })
+        });
+        let choices: Vec<_> = choices.collect();
         let mut gains = Vec::new();
         if !origin.is_old {
-            let trial = |(action, _): &(Arc<str>, State)| Gain {
-                action: action.clone(),
+            let trial = |choice: &Chosen| Gain {
+                action: choice.action.clone(),
                 bucket,
                 trials: 1,
                 rewards: 0,
                 decision: origin.seq,
                 reward: None,
+                features: choice.features.clone(),
             };
             gains.extend(choices.iter().map(trial));
         }
@@ -200,9 +227,9 @@ impl Ledger {
         let choice = match (item, &mut decided.choices[..]) {
             (None, [only]) => Some(only),
             (None, _) => None,
-            (Some(item), choices) => choices.iter_mut().find(|(id, _)| **id == *item),
+            (Some(item), choices) => choices.iter_mut().find(|choice| *choice.action == *item),
         };
-        let Some((action, state)) = choice else {
+        let Some(Chosen { action, features, state }) = choice else {
             self.counts.unclear += 1;
             return None;
         };
@@ -223,6 +250,7 @@ impl Ledger {
             rewards,
             decision: decided.origin.seq,
             reward: Some((origin.lane, origin.seq)),
+            features: features.clone(),
         };
         (rewards != 0).then_some(gain)
     }

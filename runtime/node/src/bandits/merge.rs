@@ -298,7 +298,7 @@ impl Merging {
             }
         }
         self.changed |= !gains.is_empty();
-        gains.iter().for_each(|gain| self.snapshot.tally.add(gain, 1));
+        self.snapshot.add(self.ledger.spec(), &gains);
         let run = self.snapshot.run_mut(node, *epoch, *lane);
         run.seen.take(*first_seq..first_seq + block.count());
         (run.at, run.stored_us) = (run.at.max(at), run.stored_us.max(now_us));

@@ -6,7 +6,8 @@ use selvedge_decision::plan::Bandit;
 use selvedge_decision::{Epoch, NodeId, TimeUs};
 use serde::{Deserialize, Serialize};
 
-use super::ledger::bucket_us;
+use super::history::History;
+use super::ledger::{Gain, bucket_us};
 use super::seen::Seen;
 use super::tally::Tally;
 use crate::outbox::Lane;
@@ -22,8 +23,14 @@ pub struct Snapshot {
     reward: String,
     window_us: i64,
     bucket_us: i64,
+    /// The model it learns by: of other features it learns anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<u32>,
     /// Trials and rewards.
     pub tally: Tally,
+    /// The same by what the model saw.
+    #[serde(default, skip_serializing_if = "History::is_empty")]
+    pub history: History,
     /// By `node/epoch/lane`: what is in the tally.
     pub seen: BTreeMap<String, Run>,
     /// When the stream was made.
@@ -65,7 +72,9 @@ impl Snapshot {
             reward: spec.reward.clone(),
             window_us: spec.window_us,
             bucket_us: bucket_us(spec),
+            model: spec.model.as_ref().map(|shape| shape.id),
             tally: Tally::default(),
+            history: History::default(),
             seen: BTreeMap::new(),
             stream_us: 0,
             at: 0,
@@ -89,6 +98,18 @@ impl Snapshot {
             && self.reward == spec.reward
             && self.window_us == spec.window_us
             && self.bucket_us == bucket_us(spec)
+            && self.model == spec.model.as_ref().map(|shape| shape.id)
+    }
+
+    /// Adds what was gained.
+    pub fn add(&mut self, spec: &Bandit, gains: &[Gain]) {
+        for gain in gains {
+            self.tally.add(gain, 1);
+            self.history.add(gain, 1);
+        }
+        if let Some(shape) = &spec.model {
+            self.history.fold(spec.prior, shape);
+        }
     }
 
     /// What is in it of a lane of a run.

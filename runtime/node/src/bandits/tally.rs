@@ -16,7 +16,7 @@ pub struct Tally {
 }
 
 /// Buckets of an action that are kept: of what lies ten half-lives back a thousandth counts.
-const MOST_BUCKETS: usize = 80;
+pub(super) const MOST_BUCKETS: usize = 80;
 /// Buckets of a half-life.
 const PARTS: i64 = 8;
 
@@ -62,7 +62,7 @@ impl Tally {
 }
 
 /// 2 to the power of minus `age` eighths.
-fn weight(age: i64) -> f64 {
+pub(super) fn weight(age: i64) -> f64 {
     // Correctly rounded: the eighth roots of a half.
     const EIGHTHS: [f64; PARTS as usize] = [
         1.0,
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn gain(action: &str, bucket: i64, trials: i64, rewards: i64) -> Gain {
-        Gain { action: action.into(), bucket, trials, rewards, decision: 1, reward: None }
+        Gain { action: action.into(), bucket, trials, rewards, decision: 1, reward: None, features: None }
     }
 
     #[test]

@@ -10,12 +10,14 @@ use selvedge_build::module;
 use selvedge_build::release::{self, ReleaseFiles};
 use selvedge_decision::layout::OTHER_SYMBOL;
 use selvedge_decision::plan::Symbols as ReleaseSymbols;
+use selvedge_decision::policy::Contests;
 use selvedge_decision::{Digest, Plan};
 use selvedge_host::{Host, Module};
 
 use super::breaker::{Breaker, BreakerConfig};
 use super::flags::Flags;
 use super::lifted::{Lifted, Shelf};
+use super::page::Answers;
 use crate::bandits::{Bandits, Learner};
 use crate::features::{Features, Symbols, View};
 use crate::releases::{Counters, Releases, Stage, StageError};
@@ -37,6 +39,8 @@ pub struct Active {
     /// A node's symbol to the release's number.
     numbers: Vec<f64>,
     flags: OnceLock<Flags>,
+    /// What pages get of it.
+    pub(super) pages: Answers,
     /// Its modules that browsers may have, by name.
     pub lifted: BTreeMap<String, Arc<Lifted>>,
     /// What it did, for its guard.
@@ -166,6 +170,7 @@ impl Stage for Stager {
             symbols: Arc::clone(&self.symbols),
             numbers,
             flags: OnceLock::new(),
+            pages: Answers::default(),
             lifted,
             counters: Counters::default(),
         }))
@@ -251,9 +256,9 @@ impl Active {
         self.modules.get(at)
     }
 
-    /// What bandit `at` of the plan has learned of each candidate: rewards and misses.
-    pub(super) fn learned(&self, at: usize, ids: &[Arc<str>]) -> Vec<[f64; 2]> {
-        self.learners.get(at).map_or_else(|| vec![[0.0; 2]; ids.len()], |learner| learner.learned(ids))
+    /// What bandit `at` of the plan has learned of each candidate, and the contest that was computed for it.
+    pub(super) fn learned(&self, at: usize, ids: &[Arc<str>], x: &[i8], contests: &mut Contests) -> Vec<[f64; 2]> {
+        self.learners.get(at).map_or_else(|| vec![[0.0; 2]; ids.len()], |learner| learner.tell(ids, x, contests))
     }
 
     /// Whether a placement may choose another than the best.

@@ -78,7 +78,7 @@ fn fetch(
     let mut key = String::new();
     let mut one = |item: Option<&str>| {
         // By a feature of the item are aggregates alone, which are never fetched.
-        let entity = entity_text(used.entity, request, item, &mut |_, _| None, &mut key);
+        let entity = entity_text(used.entity, request, item, &mut |_, _, _| None, &mut key);
         fetching.extend(entity.and_then(|entity| view.fetch(entity, now_us)));
     };
     if !used.entity.is_candidate() {

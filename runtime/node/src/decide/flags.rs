@@ -283,7 +283,9 @@ fn is_fixed(placement: &Placement) -> bool {
         shadow: _,
         values: _,
     } = placement;
-    let is_fixed = |way: &Way| !way.policy.explores() && matches!(way.fallback, FallbackPlan::List(_));
+    let is_fixed = |way: &Way| {
+        !way.policy.explores() && way.policy.bandit.is_none() && matches!(way.fallback, FallbackPlan::List(_))
+    };
     *candidates == Candidates::Actions
         && views.is_empty()
         && calls.is_empty()

@@ -83,6 +83,10 @@ impl Features for Source<'_> {
         if cell == NO_SYMBOL { f64::NAN } else { self.active.number(cell) }
     }
 
+    fn number(&self, text: &str) -> f64 {
+        self.active.plan.symbols.number(text)
+    }
+
     fn text(&self, cell: u64) -> Option<Arc<str>> {
         self.active.text(cell)
     }

@@ -179,7 +179,8 @@ impl Reading<'_> {
     /// learns from it.
     fn check_token(self, event: Event, token: Option<&str>) -> Result<Event, BadField> {
         let (Some(tokens), Some(id)) = (self.tokens, event.decision_id) else { return Ok(event) };
-        if event.name == names::EXPOSURE {
+        // Of what a page decided itself the node has given no token, and learns nothing.
+        if event.name == names::EXPOSURE || id.is_of_a_page() {
             return Ok(event);
         }
         match tokens.check(token, id, event.item.as_deref(), event.received_us) {

@@ -1,14 +1,14 @@
 //! The block: how events and decision records travel and rest. One block is one group commit of one lane, one entry of a
 //! segment file and one message on NATS. Owns the format and nothing else: no files, no link.
 //!
-//! # The format, version 4
+//! # The format, version 5
 //!
 //! A block is a header of 84 bytes and a body. All fixed-width integers are little-endian.
 //!
 //! | at | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | `SVBK` |
-//! | 4 | 1 | version: 4; version 3 has fewer columns of records, version 2 no column `joined`, version 1 no codec 2 either |
+//! | 4 | 1 | version: 5; versions 4 and 3 have fewer columns of records, version 2 no column `joined`, version 1 no codec 2 either |
 //! | 5 | 1 | lane: 0 rewards, 1 decisions, 2 events |
 //! | 6 | 1 | codec of the body: 0 none, 1 zstd, 2 zstd with plain cells |
 //! | 7 | 1 | bytes of the node's name, 1 to 32 |
@@ -61,7 +61,7 @@ use header::Codec;
 /// What a block begins with.
 pub const MAGIC: [u8; 4] = *b"SVBK";
 /// The format's version as it is written; older ones are read.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 84;
 /// Items in a block.

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use selvedge_decision::record::{ChoiceRecord, Inputs, NOT_DRAWN, RungFault, ShadowRecord};
+use selvedge_decision::record::{ChoiceRecord, Inputs, ModelInputs, NOT_DRAWN, RungFault, ShadowRecord};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -53,6 +53,9 @@ struct EventLine<'a> {
 #[derive(Serialize)]
 struct RecordLine<'a> {
     decision_id: String,
+    /// Whether a page decided it, and no node.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    in_a_page: bool,
     time: String,
     /// As text: most readers of JSON keep only 53 bits of a number.
     seed: String,
@@ -73,6 +76,7 @@ struct RecordLine<'a> {
     max_lag_ms: u32,
     session_seq: u64,
     shadows: &'a [ShadowRecord],
+    model: Option<&'a ModelInputs>,
     inputs: Option<&'a Inputs>,
 }
 
@@ -109,6 +113,7 @@ pub fn write_line(entry: &Entry, to: &mut Vec<u8>) -> io::Result<()> {
         }),
         Item::Record(record) => ItemLine::Record(Box::new(RecordLine {
             decision_id: record.id.to_string(),
+            in_a_page: record.id.is_of_a_page(),
             time: rfc3339::format(record.time_us),
             seed: record.seed.to_string(),
             release: record.release.to_string(),
@@ -128,6 +133,7 @@ pub fn write_line(entry: &Entry, to: &mut Vec<u8>) -> io::Result<()> {
             max_lag_ms: record.max_lag_ms,
             session_seq: record.session_seq,
             shadows: &record.shadows,
+            model: record.model.as_ref(),
             inputs: record.inputs.as_ref(),
         })),
     };

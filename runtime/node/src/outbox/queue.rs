@@ -94,6 +94,8 @@ struct State {
     writing: [u64; Lane::ALL.len()],
     /// When the oldest record that rests was appended.
     record_since: Option<Instant>,
+    /// Whether somebody waits for records to be stored.
+    records_awaited: bool,
     closing: bool,
 }
 
@@ -106,6 +108,7 @@ impl Queue {
             next_seq: [1; Lane::ALL.len()],
             writing: [0; Lane::ALL.len()],
             record_since: None,
+            records_awaited: false,
             closing: false,
         };
         Self { state: Mutex::new(state), wake: Condvar::new(), delay, max_bytes, max_records }
@@ -186,6 +189,39 @@ impl Queue {
         taken
     }
 
+    /// Takes records that somebody waits for, all or none, each with what it weighs. `room` is what the lane has left on disk.
+    pub(super) fn push_records(
+        &self,
+        records: Vec<(Record, usize)>,
+        claim: Claim,
+        room: u64,
+    ) -> Result<oneshot::Receiver<Stored>, NotTaken> {
+        let weight: usize = records.iter().map(|(_, weight)| weight).sum();
+        let (told, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        if state.closing {
+            return Err(NotTaken::Closed);
+        }
+        let rested = &state.group.decisions;
+        let total = rested.bytes + weight;
+        if total as u64 > room.min(self.max_bytes as u64) || rested.items.len() + records.len() > self.max_records {
+            return Err(NotTaken::Full);
+        }
+        let State { group, next_seq, .. } = &mut *state;
+        for (record, weight) in records {
+            group.decisions.push(record, weight, next_seq[Lane::Decisions as usize]);
+            next_seq[Lane::Decisions as usize] += 1;
+        }
+        group.waiting.push(told);
+        if !claim.is_empty() {
+            group.claims.push(claim);
+        }
+        state.records_awaited = true;
+        drop(state);
+        self.wake.notify_one();
+        Ok(receiver)
+    }
+
     /// A receiver that is told when everything appended before is written. `None` when the outbox is closed.
     pub(super) fn push_flush(&self) -> Option<oneshot::Receiver<()>> {
         let (told, receiver) = oneshot::channel();
@@ -210,7 +246,7 @@ impl Queue {
             let due = state.record_since.map(|since| since + self.delay);
             let now = Instant::now();
             let full = state.group.decisions.bytes > self.max_bytes / 4;
-            let records_due = state.closing || full || due.is_some_and(|due| due <= now);
+            let records_due = state.closing || full || state.records_awaited || due.is_some_and(|due| due <= now);
             let group = &state.group;
             if !group.flushing.is_empty() {
                 break true;
@@ -226,7 +262,7 @@ impl Queue {
                 Some(due) => self.wake.wait_timeout(state, due - now).unwrap_or_else(PoisonError::into_inner).0,
             };
         };
-        let State { group, record_since, writing, .. } = &mut *state;
+        let State { group, record_since, records_awaited, writing, .. } = &mut *state;
         std::mem::swap(&mut group.rewards, &mut spent.rewards);
         std::mem::swap(&mut group.events, &mut spent.events);
         std::mem::swap(&mut group.claims, &mut spent.claims);
@@ -235,6 +271,7 @@ impl Queue {
         if records_due {
             std::mem::swap(&mut group.decisions, &mut spent.decisions);
             *record_since = None;
+            *records_awaited = false;
         }
         *writing = [spent.rewards.items.len(), spent.decisions.items.len(), spent.events.items.len()].map(|n| n as u64);
         true

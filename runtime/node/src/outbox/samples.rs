@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, Rung, RungFault, ShadowRecord};
+use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, ModelInputs, Rung, RungFault, ShadowRecord};
 use selvedge_decision::{DecisionId, Digest, Epoch, Fault, NodeId, Reason, Record};
 
 use super::Lane;
@@ -81,6 +81,7 @@ pub(crate) fn record(n: u64) -> Record {
         max_lag_ms: 12,
         session_seq: n,
         shadows: vec![ShadowRecord { fault: None, candidate: (n % 2) as u32, score: n as f64, chosen: 0.5 }],
+        model: (n.is_multiple_of(4)).then(|| ModelInputs { model: 7, x: vec![16, -3, (n % 100) as i8] }),
         inputs: (n.is_multiple_of(10)).then(|| Inputs {
             rate: 0.1,
             shared: (0..8).map(|cell| (n * cell) as f64).collect(),
@@ -183,11 +184,13 @@ prop_compose! {
         arm in option::of(shared_text()),
         (faults, shadows) in (vec(any_fault(), 0..3), vec(any_shadow(), 0..3)),
         (max_lag_ms, session_seq) in (any::<u32>(), any::<u64>()),
+        model in option::of((any::<u32>(), vec(any::<i8>(), 0..5))),
         inputs in option::of(any_inputs()),
     ) -> Record {
+        let model = model.map(|(model, x)| ModelInputs { model, x });
         Record {
             id, time_us, seed, release: Digest([release; 32]), core, placement, subject, session, lots, slots, candidates,
-            choices, values, reason, experiment, arm, faults, max_lag_ms, session_seq, shadows, inputs,
+            choices, values, reason, experiment, arm, faults, max_lag_ms, session_seq, shadows, model, inputs,
         }
     }
 }

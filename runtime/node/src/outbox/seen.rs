@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::FixedState;
+use selvedge_decision::Record;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
@@ -60,6 +61,11 @@ impl Key {
         Self::from_bytes(&Sha256::digest(message_id).into())
     }
 
+    /// Of a record that a page sent. No message id of an event is a text of this form by chance.
+    pub(super) fn of_record(record: &Record) -> Self {
+        Self::of(&format!("record of {}", record.id))
+    }
+
     /// Of the first 16 bytes.
     fn from_bytes(bytes: &[u8; 32]) -> Self {
         Self(u128::from_le_bytes(std::array::from_fn(|at| bytes[at])))
@@ -72,11 +78,20 @@ impl Seen {
     /// Takes those out of `events` that are on disk already or stand in it twice; the rest is the caller's to store. While a
     /// batch with one of the same ids is on its way to disk, this waits.
     pub(super) async fn claim(self: &Arc<Self>, events: &mut Vec<Event>) -> Claim {
+        self.claim_by(events, |event| event.message_id.as_deref().map(Key::of)).await
+    }
+
+    /// As [`Seen::claim`], for records of pages, which are known by their decision's id.
+    pub(super) async fn claim_records(self: &Arc<Self>, records: &mut Vec<Record>) -> Claim {
+        self.claim_by(records, |record| Some(Key::of_record(record))).await
+    }
+
+    async fn claim_by<T>(self: &Arc<Self>, items: &mut Vec<T>, key: impl Fn(&T) -> Option<Key>) -> Claim {
         let mut claim = Claim { seen: Arc::clone(self), keys: Vec::new() };
         if self.capacity == 0 {
             return claim;
         }
-        let keys: Vec<_> = events.iter().map(|event| event.message_id.as_deref().map(Key::of)).collect();
+        let keys: Vec<_> = items.iter().map(key).collect();
         let fresh = match self.try_claim(&keys) {
             Some(fresh) => fresh,
             None => loop {
@@ -92,7 +107,7 @@ impl Seen {
         claim.keys = keys.into_iter().zip(&fresh).filter(|(_, fresh)| **fresh).filter_map(|(key, _)| key).collect();
         if fresh.contains(&false) {
             let mut fresh = fresh.into_iter();
-            events.retain(|_| fresh.next().unwrap_or(true));
+            items.retain(|_| fresh.next().unwrap_or(true));
         }
         claim
     }

@@ -98,7 +98,8 @@ impl Comparison {
     fn decision(&mut self, record: &Record) {
         let is_canary = record.release == self.canary;
         let is_shed = record.faults.iter().any(|told| told.fault == Fault::Shed);
-        if is_shed || (!is_canary && record.release != self.running) {
+        // What a page says that it decided is its word alone.
+        if is_shed || record.id.is_of_a_page() || (!is_canary && record.release != self.running) {
             return;
         }
         self.of(is_canary).decisions += 1;

@@ -6,7 +6,7 @@ use std::path::Path;
 use selvedge_build::build::is_rules;
 use selvedge_build::definitions;
 use selvedge_build::keys::SigningKey;
-use selvedge_build::release::{self, Limits, PackError};
+use selvedge_build::release::{self, Limits, PackError, ReleaseFiles};
 use selvedge_build::rules::{self, Level};
 use selvedge_decision::definition::FeaturesDef;
 
@@ -19,9 +19,11 @@ pub(super) fn check(dir: &Path) -> anyhow::Result<Vec<Found>> {
     // Packed for what is told of it alone; the key signs nothing that is kept.
     match release::pack(dir, &SigningKey::generate()?) {
         Ok(packed) => {
-            for finding in check_modules(&release::open(&packed.bytes, &Limits::default())?)? {
+            let files = release::open(&packed.bytes, &Limits::default())?;
+            for finding in check_modules(&files)? {
                 found.push(Found::error(&dir.display().to_string(), finding));
             }
+            found.extend(left_to_nodes(dir, &files)?);
         }
         Err(PackError::Bad(bad)) => {
             found.extend(bad.findings.iter().map(|finding| Found::error(&dir.display().to_string(), finding)));
@@ -44,6 +46,23 @@ pub(super) fn check(dir: &Path) -> anyhow::Result<Vec<Found>> {
         found.extend(rules_file(read).into_iter().filter(|found| found.level() < Level::Error));
     }
     Ok(found)
+}
+
+/// The placements for browsers that a page cannot decide by itself: it asks a node for them.
+fn left_to_nodes(dir: &Path, files: &ReleaseFiles) -> anyhow::Result<Vec<Found>> {
+    let contents = release::definition(files)?;
+    let plan = contents.compile()?;
+    let browser = |at: usize| {
+        let module = plan.modules.get(at).and_then(|name| contents.modules.get(name));
+        module.is_some_and(|module| module.file.manifest.browser)
+    };
+    let (_, left) = plan.page(files.digest, |_| true, browser);
+    let told = left.into_iter().map(|(key, why)| Found::Other {
+        level: Level::Information,
+        file: dir.join(format!("placements/{key}.toml")).display().to_string(),
+        message: format!("pages ask a node for it and do not decide it themselves: {why}"),
+    });
+    Ok(told.collect())
 }
 
 fn features(dir: &Path) -> Option<FeaturesDef> {

@@ -23,7 +23,8 @@ use crate::output::{Outcome, Output};
 pub(crate) struct Args {
     #[command(flatten)]
     release: ReleaseArgs,
-    /// So many decisions of each policy are remembered for their rewards, about 250 bytes each; of more the oldest are let go of.
+    /// So many decisions of each policy are remembered for their rewards, about 250 bytes each and one for each feature of a model; of
+    /// more the oldest are let go of.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     decisions: usize,
     #[command(flatten)]

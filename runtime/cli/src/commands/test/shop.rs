@@ -163,7 +163,7 @@ fn ask(
         Moment { id: DecisionId::new(time_us, 0, count), time_us, release: *release, explain: false, explores: true };
     let tables = Tables::new(plan, &case.features)?;
     let world = World { features: &tables, modules: calls, learned: &mut Unlearned::default() };
-    let decision = decide(plan, placement, &request, moment, world, &mut Rows::default());
+    let decision = decide(placement, &request, moment, world, &mut Rows::default());
     decision.map(|decision| answer(placement, &decision.record)).map_err(|bad| bad.to_string())
 }
 

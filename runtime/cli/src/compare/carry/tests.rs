@@ -56,6 +56,7 @@ fn record(candidates: &[&str], shared: &[f64], rows: &[f64], max_lag_ms: u32) ->
         max_lag_ms,
         session_seq: 0,
         shadows: vec![],
+        model: None,
         inputs: Some(Inputs {
             rate: 1.0,
             shared: shared.to_vec(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ways::Parts;
 use super::{Compiler, Problems};
-use crate::definition::{Choose, Policy as PolicyName, Span};
+use crate::definition::{Choose, Model as ModelName, Policy as PolicyName, Span};
 use crate::plan::Bandit;
 use crate::policy::{Policy, PolicyKind};
 
@@ -39,6 +39,9 @@ impl Compiler<'_> {
             ("window", def.window.is_some(), PolicyName::Thompson),
             ("prior", def.prior.is_some(), PolicyName::Thompson),
             ("half_life", def.half_life.is_some(), PolicyName::Thompson),
+            ("model", def.model.is_some(), PolicyName::Thompson),
+            ("features", !def.features.is_empty(), PolicyName::Thompson),
+            ("precision", def.precision.is_some(), PolicyName::Thompson),
         ] {
             if is_said && of != def.policy {
                 add(format!("{name} has no `{key}`: leave it out"));
@@ -80,12 +83,14 @@ impl Compiler<'_> {
         };
         let explores = def.explore.unwrap_or(true);
         let (floor, budget) = if explores { (floor, budget) } else { (0.0, 0.0) };
-        let mut policy = Policy { kind, floor, budget, bandit: None, prior: def.prior.unwrap_or([1.0, 1.0]) };
+        let prior = def.prior.unwrap_or([1.0, 1.0]);
+        let mut policy = Policy { kind, floor, budget, bandit: None, prior, model: None };
         if kind == PolicyKind::Thompson
             && let Some(bandit) = learner(def, bandit, &mut add)
         {
+            policy.model = self.model(def, &mut add);
             policy.bandit = Some(bandits.len());
-            bandits.push(bandit);
+            bandits.push(Bandit { model: policy.model.as_ref().map(|model| model.shape.clone()), ..bandit });
         }
         self.fits(what, &policy, parts, problems);
         policy
@@ -118,6 +123,9 @@ impl Compiler<'_> {
             let arms = experiment.arms.iter().filter(|arm| arm.choose.is_none());
             arms.map(|arm| (Arc::from(experiment.key.as_str()), Arc::from(arm.name.as_str())))
         });
+        let actions: Vec<Arc<str>> = self.def.actions.iter().map(|action| Arc::from(action.id.as_str())).collect();
+        // As `settle` has it: who is kept from a place by limits of a kind makes room for others.
+        let is_open = !self.def.limits.max_per.is_empty() || !self.def.limits.min_share.is_empty();
         Bandit {
             key: key.to_owned(),
             placement: Arc::from(key),
@@ -127,7 +135,9 @@ impl Compiler<'_> {
             window_us: 0,
             prior: [1.0, 1.0],
             half_life_us: None,
-            actions: self.def.actions.iter().map(|action| Arc::from(action.id.as_str())).collect(),
+            model: None,
+            contenders: if is_open { actions.len() } else { actions.len().min(self.def.slots as usize) },
+            actions,
         }
     }
 
@@ -159,6 +169,13 @@ fn learner(def: &Choose, bandit: Bandit, add: &mut impl FnMut(String)) -> Option
     }
     if def.half_life.is_some_and(|half_life| half_life < SHORTEST_HALF_LIFE) {
         add(format!("half_life is below {SHORTEST_HALF_LIFE}"));
+    }
+    if def.model.unwrap_or_default() == ModelName::Beta {
+        for (key, is_said) in [("features", !def.features.is_empty()), ("precision", def.precision.is_some())] {
+            if is_said {
+                add(format!("`{key}` is for a model: add `model = \"logistic\"`, or leave it out"));
+            }
+        }
     }
     let prior = def.prior.unwrap_or([1.0, 1.0]);
     Some(Bandit { reward, window_us: window.us(), prior, half_life_us: def.half_life.map(Span::us), ..bandit })

@@ -192,8 +192,9 @@ impl Compiler<'_> {
                 let (of, field) = super::super::feature(self.world.views, other).ok_or_else(|| {
                     format!("view {:?} is by {other:?}, which is no feature", self.world.views[view].name)
                 })?;
-                let cell = self.world.views[of].layout.fields()[field].cell as usize;
-                Ok(Key::Feature { view: of, cell })
+                let layout = &self.world.views[of].layout;
+                let cell = layout.fields()[field].cell as usize;
+                Ok(Key::Feature { view: of, cell, cells: layout.cells() })
             }
             other => {
                 match other.strip_prefix("context.").map(|name| self.def.context.keys().position(|known| known == name))

@@ -124,6 +124,13 @@ struct Columns {
     input_explores: Vec<u8>,
     /// Row of what was learned of the candidates, two numbers each; 0 for the empty row.
     input_learned: Vec<u32>,
+    // From here on since version 5.
+    /// What a policy's model saw of the choices: 0 where there is no model, else how many features it saw, plus 1.
+    model_len: Vec<u32>,
+    /// Which model, one element for each that is not 0 above.
+    model: Vec<u32>,
+    /// What it saw, one byte a feature, signed.
+    model_x: Vec<u8>,
 }
 
 /// What a record weighs in memory, in bytes.
@@ -141,6 +148,7 @@ pub(super) fn weight(record: &Record) -> usize {
         + 8 * record.values.len()
         + 4 * (record.lots.len() + record.faults.len())
         + 24 * record.shadows.len()
+        + record.model.as_ref().map_or(0, |model| model.x.len())
         + inputs
 }
 
@@ -233,6 +241,11 @@ pub(super) fn encode(
             c.shadow_candidate.push(shadow.candidate);
             c.shadow_score.push(shadow.score);
             c.shadow_chosen.push(shadow.chosen);
+        }
+        c.model_len.push(record.model.as_ref().map_or(0, |model| model.x.len() as u32 + 1));
+        if let Some(model) = &record.model {
+            c.model.push(model.model);
+            c.model_x.extend(model.x.iter().map(|step| step.cast_unsigned()));
         }
         c.inputs.push(u8::from(record.inputs.is_some()));
         if let Some(inputs) = &record.inputs {

@@ -68,38 +68,49 @@ fn the_format_stays_as_it_is() {
     check(&before, EVENTS_CRC);
     // Version 3 says that nothing was joined to any of them.
     assert_eq!(last, 0);
-    let mut older = forge(&block, &before);
-    older[4] = 2;
-    let crc = crc32c::crc32c(&older[..80]);
-    older[80..84].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(decode(&older).unwrap().1, items);
+    assert_eq!(decode(&of_version(2, &forge(&block, &before))).unwrap().1, items);
     let records: Vec<Record> = (0..21).map(record).collect();
     let all = Items::Records(records.clone());
     check(&raw(&encode(&stamp(Lane::Decisions, 5), &all).unwrap()), RECORDS_CRC);
-    // Before version 4 there was nothing of what such records do not have: their last nine columns were missing.
+    // Version 4 knew nothing of models: the last three columns were missing.
+    let plain: Vec<Record> = records.iter().cloned().map(|record| Record { model: None, ..record }).collect();
+    let plain = Items::Records(plain);
+    let block = encode(&stamp(Lane::Decisions, 5), &plain).unwrap();
+    let whole = raw(&block);
+    let models = (1 + 21) + 1 + 1;
+    let before = &whole[..whole.len() - models];
+    check(before, RECORDS_4_CRC);
+    assert_eq!(format!("{:?}", decode(&of_version(4, &forge(&block, before))).unwrap().1), format!("{plain:?}"));
+    // Before version 4 there was nothing of what such records do not have: nine more columns were missing.
     let bare = Items::Records(records.into_iter().map(bare).collect());
     let block = encode(&stamp(Lane::Decisions, 5), &bare).unwrap();
     let whole = raw(&block);
     let draws = 1 + 21;
-    let younger = draws + (1 + 21) + (1 + 21) + 4 + (1 + 3) + (1 + 3);
+    let younger = draws + (1 + 21) + (1 + 21) + 4 + (1 + 3) + (1 + 3) + models;
     let before = &whole[..whole.len() - younger];
     check(before, RECORDS_3_CRC);
-    let mut older = forge(&block, before);
-    older[4] = 3;
-    let crc = crc32c::crc32c(&older[..80]);
-    older[80..84].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(format!("{:?}", decode(&older).unwrap().1), format!("{bare:?}"));
+    assert_eq!(format!("{:?}", decode(&of_version(3, &forge(&block, before))).unwrap().1), format!("{bare:?}"));
 }
 
-/// A record without what version 4 brought.
+/// A block that says it is of an older version.
+fn of_version(version: u8, block: &[u8]) -> Vec<u8> {
+    let mut older = block.to_vec();
+    older[4] = version;
+    let crc = crc32c::crc32c(&older[..80]);
+    older[80..84].copy_from_slice(&crc.to_le_bytes());
+    older
+}
+
+/// A record without what versions 4 and 5 brought.
 fn bare(record: Record) -> Record {
     let inputs = record.inputs.map(|inputs| Inputs { explores: true, learned: Vec::new(), ..inputs });
     let lots = vec![record.lots[0], Lot::Out];
-    Record { lots, experiment: None, shadows: Vec::new(), inputs, ..record }
+    Record { lots, experiment: None, shadows: Vec::new(), model: None, inputs, ..record }
 }
 
 const EVENTS_CRC: u32 = 0x1c4c_14a5;
-const RECORDS_CRC: u32 = 0xb2f5_6c38;
+const RECORDS_CRC: u32 = 0;
+const RECORDS_4_CRC: u32 = 0xb2f5_6c38;
 const RECORDS_3_CRC: u32 = 0x68cc_8d74;
 
 // A catalogue row that is in every decision must not be written for every decision.
@@ -194,7 +205,7 @@ fn a_body_must_decompress_to_what_the_header_says() {
 fn another_version_is_named() {
     // Before, bodies ended otherwise: the_format_stays_as_it_is reads such.
     let mut block = sample_blocks().remove(1);
-    for (version, expected) in [(0, Some(0)), (4, None), (5, Some(5))] {
+    for (version, expected) in [(0, Some(0)), (5, None), (6, Some(6))] {
         block[4] = version;
         let crc = crc32c::crc32c(&block[..80]);
         block[80..84].copy_from_slice(&crc.to_le_bytes());

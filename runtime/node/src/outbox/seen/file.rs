@@ -63,7 +63,7 @@ pub(super) fn restore(disk: &Disk, capacity: usize, old: &[OldSegment]) -> Windo
     keys.retain(|key| *key != Key(0));
     keys.iter().skip(keys.len().saturating_sub(capacity)).for_each(|key| window.insert(*key));
     let newest = old.iter().map(|segment| segment.id.epoch).max();
-    for lane in [Lane::Rewards, Lane::Events] {
+    for lane in Lane::ALL {
         let of_lane = |segment: &&OldSegment| segment.id.lane == lane && Some(segment.id.epoch) == newest;
         if let Some(segment) = old.iter().rfind(of_lane)
             && let Err(error) = add(segment, has_holes, &mut window)
@@ -87,8 +87,15 @@ fn add(segment: &OldSegment, may_be_more: bool, window: &mut Window) -> io::Resu
     let mut missing = Vec::new();
     for bytes in blocks.iter().rev() {
         // A block that is damaged is told where it is sent.
-        let Ok((_, Items::Events(events))) = block::decode(bytes) else { continue };
-        let keys: Vec<Key> = events.iter().filter_map(|event| event.message_id.as_deref()).map(Key::of).collect();
+        let keys: Vec<Key> = match block::decode(bytes) {
+            Ok((_, Items::Events(events))) => {
+                events.iter().filter_map(|event| event.message_id.as_deref()).map(Key::of).collect()
+            }
+            Ok((_, Items::Records(records))) => {
+                records.iter().filter(|record| record.id.is_of_a_page()).map(Key::of_record).collect()
+            }
+            Err(_) => continue,
+        };
         if !may_be_more && !keys.is_empty() && keys.iter().all(|key| window.contains(*key)) {
             break;
         }

@@ -114,6 +114,10 @@ impl Features for Tables<'_> {
         self.text(cell).map_or(f64::NAN, |text| self.plan.symbols.number(&text))
     }
 
+    fn number(&self, text: &str) -> f64 {
+        self.plan.symbols.number(text)
+    }
+
     fn text(&self, cell: u64) -> Option<Arc<str>> {
         if cell == NO_SYMBOL { None } else { self.texts.get(cell as usize).cloned() }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, Rung, RungFault, ShadowRecord};
+use selvedge_decision::record::{ChoiceRecord, Inputs, Lot, ModelInputs, Rung, RungFault, ShadowRecord};
 use selvedge_decision::{Digest, Fault, Reason, Record};
 
 use super::super::BadBlock;
@@ -75,6 +75,11 @@ pub(in crate::outbox::block) fn decode(
         score: Column::new("shadow_score", c.shadow_score),
         chosen: Column::new("shadow_chosen", c.shadow_chosen),
     };
+    let mut models = Models {
+        len: Column::new("model_len", c.model_len),
+        model: Column::new("model", c.model),
+        x: Column::new("model_x", c.model_x),
+    };
     let mut has_inputs = Column::new("inputs", c.inputs);
     let mut inputs = InputColumns {
         rate: Column::new("input_rate", c.input_rate),
@@ -114,6 +119,7 @@ pub(in crate::outbox::block) fn decode(
             max_lag_ms: max_lag_ms.one()?,
             session_seq: session_seq.one()?,
             shadows: shadows.next(&mut budget)?,
+            model: models.next(&mut budget)?,
             inputs: if flag(has_inputs.one()?)? { Some(inputs.next(&rows, &mut budget)?) } else { None },
         });
     }
@@ -139,18 +145,24 @@ pub(in crate::outbox::block) fn decode(
     max_lag_ms.end()?;
     session_seq.end()?;
     shadows.end()?;
+    models.end()?;
     has_inputs.end()?;
     inputs.end()?;
     Ok(records)
 }
 
-/// The columns, those that a body of before version 4 does not have as they would have been.
+/// The columns, those that a body of an older version does not have as they would have been.
 fn columns(bytes: &[u8], version: u8) -> Result<Columns, BadBlock> {
-    if version >= WITH_EXPERIMENTS {
+    if version >= WITH_MODELS {
         return read(bytes);
     }
     // It ends where the lengths of the missing columns, all 0, would stand.
-    let mut c: Columns = read(&[bytes, &[0; MISSING_COLUMNS]].concat())?;
+    let missing = if version >= WITH_EXPERIMENTS { MODEL_COLUMNS } else { MODEL_COLUMNS + EXPERIMENT_COLUMNS };
+    let mut c: Columns = read(&[bytes, &vec![0; missing]].concat())?;
+    c.model_len = vec![0; c.arm.len()];
+    if version >= WITH_EXPERIMENTS {
+        return Ok(c);
+    }
     c.choice_draw.clone_from(&c.choice_slot);
     c.experiment = vec![0; c.arm.len()];
     c.shadow_len = vec![0; c.arm.len()];
@@ -161,8 +173,12 @@ fn columns(bytes: &[u8], version: u8) -> Result<Columns, BadBlock> {
 
 /// The first version with experiments, draws, scorers that run beside and what was learned.
 const WITH_EXPERIMENTS: u8 = 4;
-/// How many columns are younger.
-const MISSING_COLUMNS: usize = 9;
+/// How many columns those are.
+const EXPERIMENT_COLUMNS: usize = 9;
+/// The first version with what models saw.
+const WITH_MODELS: u8 = 5;
+/// How many columns that is.
+const MODEL_COLUMNS: usize = 3;
 
 fn bad(why: &str) -> BadBlock {
     BadBlock::Columns(why.to_owned())
@@ -375,6 +391,30 @@ impl Shadows {
         self.candidate.end()?;
         self.score.end()?;
         self.chosen.end()
+    }
+}
+
+/// The columns of what models saw.
+struct Models {
+    len: Column<u32>,
+    model: Column<u32>,
+    x: Column<u8>,
+}
+
+// === impl Models ===
+
+impl Models {
+    fn next(&mut self, budget: &mut Budget) -> Result<Option<ModelInputs>, BadBlock> {
+        let Some(count) = self.len.one()?.checked_sub(1) else { return Ok(None) };
+        budget.take(count as usize)?;
+        let x = self.x.many(count)?.map(u8::cast_signed).collect();
+        Ok(Some(ModelInputs { model: self.model.one()?, x }))
+    }
+
+    fn end(self) -> Result<(), BadBlock> {
+        self.len.end()?;
+        self.model.end()?;
+        self.x.end()
     }
 }
 

@@ -1,0 +1,217 @@
+//! What pages that decide by themselves ask: the release, the rows, and that their records are taken. Owns the words of the wire;
+//! what a page may have is `decide/page`'s.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::super::error::{ApiError, Code};
+use super::super::{Public, body, etag};
+use super::{Caller, said};
+use crate::decide::{Allowed, BadRecords, BadRows, Of, TakenRecords};
+use crate::ids::Kind;
+
+/// The release that decides for the page.
+const RELEASE: HeaderName = HeaderName::from_static("x-selvedge-release");
+/// The longest id of a query, in bytes, after decoding.
+const MAX_ID: usize = 512;
+
+/// `POST records`, as pages send it.
+#[derive(Deserialize)]
+struct Sent {
+    /// Each binary, in base64.
+    records: Vec<String>,
+}
+
+/// `GET release`: what a page may hold of the release.
+pub(super) async fn release(
+    State(api): State<Arc<Public>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let answer = match api.who(&uri) {
+        Ok(who) => api.decider.page_release(who.unit(), &caller.allowed()).map_err(ApiError::from),
+        Err(error) => Err(error),
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return api.reply(Err(error)),
+    };
+    let mut head = HeaderMap::new();
+    head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    for (name, value) in [(ETAG, format!("\"{}\"", answer.etag)), (RELEASE, answer.page.release.to_string())] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            head.insert(name, value);
+        }
+    }
+    if etag::knows(&headers, &answer.etag) {
+        return (StatusCode::NOT_MODIFIED, head).into_response();
+    }
+    head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    (head, answer.json.clone()).into_response()
+}
+
+/// `GET features`: everybody's rows, or with a subject or a session, theirs.
+pub(super) async fn features(
+    State(api): State<Arc<Public>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
+    let rows = match api.who(&uri) {
+        Ok(who) => {
+            let rows = api.decider.page_rows(who.unit(), &caller.allowed(), who.rows(&uri), api.limits.page_rows).await;
+            rows.map_err(ApiError::from)
+        }
+        Err(error) => Err(error),
+    };
+    match rows {
+        Ok(bytes) => {
+            let head = [(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-store")];
+            (head, bytes).into_response()
+        }
+        Err(error) => api.reply(Err(error)),
+    }
+}
+
+/// `POST records`: decisions that the page made.
+pub(super) async fn records(
+    State(api): State<Arc<Public>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let limits = api.limits;
+    let taken = match body::read(&head.headers, body, limits.events.batch_bytes, limits.client_timeout).await {
+        Ok(bytes) => api.take_records(&bytes, &caller).await,
+        Err(error) => Err(error),
+    };
+    match taken {
+        Ok(taken) => {
+            let json = serde_json::to_vec(&taken).unwrap_or_default();
+            (StatusCode::ACCEPTED, [(CONTENT_TYPE, "application/json")], json).into_response()
+        }
+        Err(error) => api.reply(Err(error)),
+    }
+}
+
+/// Who looks at a page, as the node knows them.
+struct Who {
+    subject: Option<String>,
+    session: Option<String>,
+}
+
+// === impl Who ===
+
+impl Who {
+    /// Whom a canary may have.
+    fn unit(&self) -> Option<&str> {
+        self.subject.as_deref().or(self.session.as_deref())
+    }
+
+    /// Whose rows are asked for: `all` in the query names somebody, and means everybody's of the release that they have.
+    fn rows(&self, uri: &Uri) -> Of<'_> {
+        if self.unit().is_none() || said(uri, "all").is_some() {
+            return Of::All;
+        }
+        Of::One { subject: self.subject.as_deref(), session: self.session.as_deref() }
+    }
+}
+
+// === impl Public ===
+
+impl Public {
+    fn who(&self, uri: &Uri) -> Result<Who, ApiError> {
+        let id = |name: &str, kind: Kind| match said(uri, name).map(decoded) {
+            None => Ok(None),
+            Some(id) if id.is_empty() || id.len() > MAX_ID || id.contains('\0') => {
+                let why = format!("{} bytes, expected 1 to {MAX_ID} without U+0000", id.len());
+                Err(ApiError::new(Code::out_of_bounds, why).at(name).limit(MAX_ID))
+            }
+            Some(id) => Ok(Some(self.ids.known_as(kind, &id).into_owned())),
+        };
+        Ok(Who { subject: id("subject", Kind::Subject)?, session: id("session", Kind::Session)? })
+    }
+
+    async fn take_records(&self, bytes: &[u8], caller: &Caller) -> Result<TakenRecords, ApiError> {
+        let sent: Sent = body::parse(bytes)?;
+        let max_age_us = self.limits.events.max_age_us;
+        Ok(self.decider.take_page_records(&sent.records, &caller.allowed(), &self.ids, max_age_us).await?)
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// The placements that its key may ask for.
+    fn allowed(&self) -> Allowed {
+        let placements = self.key.as_ref()?.placements()?;
+        Some(Arc::new(placements.iter().cloned().collect()))
+    }
+}
+
+impl From<BadRows> for ApiError {
+    fn from(bad: BadRows) -> Self {
+        match bad {
+            BadRows::Refused(refused) => refused.into(),
+            BadRows::TooMany { limit } => Self::new(Code::out_of_bounds, bad.to_string()).at("features").limit(limit),
+        }
+    }
+}
+
+impl From<BadRecords> for ApiError {
+    fn from(bad: BadRecords) -> Self {
+        match bad {
+            BadRecords::TooMany { .. } => {
+                Self::new(Code::out_of_bounds, bad.to_string()).at("records").limit(BadRecords::MOST)
+            }
+            BadRecords::Outbox(refused) => refused.into(),
+        }
+    }
+}
+
+/// A query's value as it was before it was encoded, by a form's rules: `+` is a blank.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let hex = |rest: &std::str::Bytes<'_>| {
+            let mut ahead = rest.clone();
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            Some((digit(ahead.next()?)? << 4 | digit(ahead.next()?)?) as u8)
+        };
+        match (byte, hex(&rest)) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest.nth(1);
+            }
+            (b'+', _) => bytes.push(b' '),
+            (byte, _) => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_decoded_as_forms_encode_it() {
+        for (text, expected) in [
+            ("u-1", "u-1"),
+            ("a+b%20c", "a b c"),
+            ("%C3%BC%26%3d", "ü&="),
+            ("50%", "50%"),
+            ("%zz%4", "%zz%4"),
+            ("%ff", "\u{fffd}"),
+        ] {
+            assert_eq!(decoded(text), expected, "{text}");
+        }
+    }
+}

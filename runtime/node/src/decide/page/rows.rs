@@ -1,0 +1,283 @@
+//! The rows a page decides by: those that are everybody's, or those of who looks at it. Owns how much of them there may be, and
+//! that no cell goes out which no placement of the page reads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use selvedge_decision::TimeUs;
+use selvedge_decision::definition::Unit;
+use selvedge_decision::layout::{NO_SYMBOL, OTHER_SYMBOL};
+use selvedge_decision::page::{PAGE_VERSION, PageRelease, PageRows, PageTable, PageView, Whose};
+use selvedge_decision::plan::Placement;
+use selvedge_decision::policy::Contests;
+
+use super::Allowed;
+use crate::decide::active::{Active, Bound};
+use crate::decide::{Decider, Refused};
+
+/// How long rows of who looks at a page are waited for, where the core has to be asked.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// Whose rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Of<'a> {
+    /// Everybody's: those that are the same for every page.
+    All,
+    /// Those of a person and a session, as the node knows them.
+    One {
+        /// The person.
+        subject: Option<&'a str>,
+        /// The session.
+        session: Option<&'a str>,
+    },
+}
+
+/// Why there are no rows.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRows {
+    /// No release.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// More than a page may get.
+    #[error(
+        "the rows of its views are more than {limit} bytes (http.max_page_rows): a page does not decide by so many; leave \
+         browser = true off the largest view, and nodes decide"
+    )]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// Rows of one view, as they were read.
+struct Read {
+    view: u32,
+    lag_us: i64,
+    rows: Vec<(Arc<str>, TimeUs)>,
+    cells: Vec<u8>,
+}
+
+/// Reads rows for a page.
+struct Reader<'a> {
+    active: &'a Active,
+    now_us: TimeUs,
+    /// Bytes that are left.
+    left: usize,
+    limit: usize,
+    texts: Vec<Arc<str>>,
+    /// By the node's number of a text: its index among `texts`.
+    numbers: HashMap<u64, u64, FixedState>,
+    row: Vec<u64>,
+}
+
+// === impl Decider ===
+
+impl Decider {
+    /// The rows by which a page decides, in the form of [`PageRows`]; at most `limit` bytes of them. `unit` says whose release it is.
+    ///
+    /// # Errors
+    ///
+    /// When the node has no release, or when there are more.
+    pub async fn page_rows(
+        &self,
+        unit: Option<&str>,
+        allowed: &Allowed,
+        of: Of<'_>,
+        limit: usize,
+    ) -> Result<Vec<u8>, BadRows> {
+        let active = self.releases.of(unit).ok_or(Refused::NotReady)?;
+        let answer = self.page_of(&active, allowed);
+        let views = || answer.page.views.iter().map(|(at, view)| (*at, view));
+        if let Of::One { subject, session } = of {
+            let now_us = self.clock.now_us();
+            fetch(&active, views(), (subject, session), now_us).await;
+        }
+        let now_us = self.clock.now_us();
+        let mut reader = Reader {
+            active: &active,
+            now_us,
+            left: limit,
+            limit,
+            texts: Vec::new(),
+            numbers: HashMap::default(),
+            row: Vec::new(),
+        };
+        let mut read = Vec::new();
+        for (at, view) in views() {
+            match (of, view.whose) {
+                (Of::All, Whose::All) => read.push(reader.all(at, view)?),
+                (Of::One { subject: Some(one), .. }, Whose::Subject)
+                | (Of::One { session: Some(one), .. }, Whose::Session) => read.push(reader.one(at, view, one)?),
+                _ => {}
+            }
+        }
+        let Reader { texts, .. } = reader;
+        Ok(whole(&active, &answer.page, of, now_us, &texts, &read).to_bytes())
+    }
+}
+
+/// Has what the core alone has of somebody fetched, and waits for it.
+async fn fetch(
+    active: &Active,
+    views: impl Iterator<Item = (u32, &PageView)>,
+    (subject, session): (Option<&str>, Option<&str>),
+    now_us: TimeUs,
+) {
+    let mut fetching = Vec::new();
+    for (at, view) in views {
+        let one = match view.whose {
+            Whose::All => None,
+            Whose::Subject => subject,
+            Whose::Session => session,
+        };
+        if let (Some(Bound::Table(table)), Some(one)) = (active.view(at as usize), one) {
+            fetching.extend(table.fetch(one, now_us));
+        }
+    }
+    let all = async {
+        for one in &mut fetching {
+            one.over().await;
+        }
+    };
+    // In time or not: without a row, a page decides by defaults as a node does.
+    drop(tokio::time::timeout(WAIT, all).await);
+}
+
+fn whole<'a>(
+    active: &'a Active,
+    page: &'a PageRelease,
+    of: Of<'a>,
+    time_us: TimeUs,
+    texts: &'a [Arc<str>],
+    read: &'a [Read],
+) -> PageRows<'a> {
+    let (subject, session) = match of {
+        Of::All => (None, None),
+        Of::One { subject, session } => (subject, session),
+    };
+    let placements = || active.plan.placements.iter().filter(|(key, _)| page.placements.contains_key(*key));
+    let mut learned = Vec::new();
+    for (_, placement) in placements() {
+        let ids: Vec<Arc<str>> = placement.actions.iter().map(|action| action.id.clone()).collect();
+        for bandit in placement.ways.iter().filter_map(|way| way.policy.bandit) {
+            let counts = active.learned(bandit, &ids, &[], &mut Contests::default());
+            let known = placement.actions.iter().zip(counts).map(|(action, counts)| (&*action.id, counts));
+            learned.push((bandit as u32, known.collect()));
+        }
+    }
+    let overridden = |(key, placement): (&'a String, &'a Placement)| {
+        let arms = placement.experiments.iter().zip(0..).filter_map(move |(experiment, at)| {
+            let unit = match experiment.unit {
+                Unit::Subject => subject,
+                Unit::Session => session,
+            };
+            Some((key.as_str(), at, *experiment.overrides.get(unit?)? as u32))
+        });
+        arms.collect::<Vec<_>>()
+    };
+    PageRows {
+        version: PAGE_VERSION,
+        release: page.release.0,
+        time_us,
+        own: matches!(of, Of::One { .. }),
+        subject,
+        session,
+        texts: texts.iter().map(|text| &**text).collect(),
+        tables: read
+            .iter()
+            .map(|read| PageTable {
+                view: read.view,
+                lag_us: read.lag_us,
+                entities: read.rows.iter().map(|(entity, _)| &**entity).collect(),
+                times_us: read.rows.iter().map(|(_, time_us)| *time_us).collect(),
+                cells: &read.cells,
+            })
+            .collect(),
+        learned,
+        frozen: placements().map(|(key, _)| key.as_str()).filter(|key| !active.explores(key)).collect(),
+        overrides: placements().flat_map(overridden).collect(),
+    }
+}
+
+// === impl Reader ===
+
+impl Reader<'_> {
+    /// The rows of all entities.
+    fn all(&mut self, at: u32, view: &PageView) -> Result<Read, BadRows> {
+        let Some(Bound::Table(table)) = self.active.view(at as usize) else { return Ok(Read::empty(at, 0)) };
+        let mut read = Read::empty(at, table.lag_us(self.now_us));
+        // An entity weighs a byte at least: before looking at each, too many are refused by their number alone.
+        let mut entities = table.entities(self.left).map_err(|_| BadRows::TooMany { limit: self.limit })?;
+        entities.sort_unstable();
+        for entity in entities {
+            self.row.clear();
+            self.row.resize(view.cells as usize, 0);
+            let Some(time_us) = table.read(&entity, &mut self.row, self.now_us) else { continue };
+            self.push(view, entity, time_us, &mut read)?;
+        }
+        Ok(read)
+    }
+
+    /// The row of one, if there is one.
+    fn one(&mut self, at: u32, view: &PageView, entity: &str) -> Result<Read, BadRows> {
+        self.row.clear();
+        self.row.resize(view.cells as usize, 0);
+        let (time_us, lag_us) = match self.active.view(at as usize) {
+            Some(Bound::Table(table)) => (table.read(entity, &mut self.row, self.now_us), table.lag_us(self.now_us)),
+            Some(Bound::Sessions(sessions)) => {
+                (Some(sessions.read(entity, self.now_us, &mut self.row).0), sessions.lag_us(self.now_us))
+            }
+            None => (None, 0),
+        };
+        let mut read = Read::empty(at, lag_us);
+        if let Some(time_us) = time_us {
+            self.push(view, entity.into(), time_us, &mut read)?;
+        }
+        Ok(read)
+    }
+
+    /// Adds the row that was read: the cells that the page's placements use, and no other.
+    fn push(&mut self, view: &PageView, entity: Arc<str>, time_us: TimeUs, read: &mut Read) -> Result<(), BadRows> {
+        self.take(entity.len() + 8 * (view.used.len() + 1))?;
+        for at in &view.used {
+            let cell = self.row.get(*at as usize).copied().unwrap_or_default();
+            let is_symbol = view.symbols.binary_search(at).is_ok();
+            let cell = if is_symbol { self.symbol(cell)? } else { cell };
+            read.cells.extend(cell.to_le_bytes());
+        }
+        read.rows.push((entity, time_us));
+        Ok(())
+    }
+
+    /// A symbol's index among the answer's texts.
+    fn symbol(&mut self, cell: u64) -> Result<u64, BadRows> {
+        if cell == NO_SYMBOL {
+            return Ok(NO_SYMBOL);
+        }
+        if let Some(number) = self.numbers.get(&cell) {
+            return Ok(*number);
+        }
+        // A text that the node had no room for has none here either.
+        let Some(text) = self.active.text(cell) else { return Ok(OTHER_SYMBOL) };
+        self.take(text.len())?;
+        let number = self.texts.len() as u64;
+        self.texts.push(text);
+        self.numbers.insert(cell, number);
+        Ok(number)
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), BadRows> {
+        self.left = self.left.checked_sub(bytes).ok_or(BadRows::TooMany { limit: self.limit })?;
+        Ok(())
+    }
+}
+
+// === impl Read ===
+
+impl Read {
+    fn empty(view: u32, lag_us: i64) -> Self {
+        Self { view, lag_us, rows: Vec::new(), cells: Vec::new() }
+    }
+}

@@ -1,0 +1,201 @@
+// The bytes that the engine takes and gives, in the postcard wire format: integers as LEB128 varints, texts and lists behind their
+// length, numbers as they are. Owns both directions; what the fields mean stands beside them in `sdk-js/engine` and
+// `runtime/decision/src/record.rs`.
+
+import type { Ask, Context, ContextValue } from "../types.js";
+
+/** How a placement takes a value of the context. */
+export type Kind = "number" | "flag" | "symbol";
+
+/** What a record says of a decision, as far as an answer tells it. */
+export interface Outcome {
+  decisionId: string;
+  candidates: string[];
+  choices: { candidate: number; score: number; propensity: number }[];
+  values: number[];
+  reason: string;
+  experiment?: string;
+  arm: string | null;
+  fault: string | null;
+  maxLagMs: number;
+}
+
+const REASONS = ["EMPTY", "FALLBACK", "EXPLORED", "RULED", "ASSIGNED", "SCORED"];
+export const FAULTS = ["trap", "deadline", "memory", "bad_output", "refused", "input", "open"];
+
+/** A question to the engine. */
+export function encodeAsk(
+  ask: Ask,
+  declared: readonly (readonly [string, Kind])[],
+  context: Context,
+  taken: readonly string[],
+  tzOffsetMin: number,
+): Uint8Array {
+  const out = new Writer();
+  out.text(ask.placement);
+  out.list(declared, ([name]) => value(out, context[name]));
+  out.option(ask.candidates, (candidates) => out.list(candidates, (id) => out.text(id)));
+  out.list(taken, (id) => out.text(id));
+  out.option(ask.slots, (slots) => out.varint(slots));
+  // Zigzag: 0, -1, 1, -2.
+  out.varint(tzOffsetMin < 0 ? -2 * tzOffsetMin - 1 : 2 * tzOffsetMin);
+  return out.bytes();
+}
+
+function value(out: Writer, given: ContextValue | undefined): void {
+  switch (typeof given) {
+    case "number":
+      out.varint(1);
+      return out.number(given);
+    case "boolean":
+      out.varint(2);
+      return out.varint(given ? 1 : 0);
+    case "string":
+      out.varint(3);
+      return out.text(given);
+    default:
+      return out.varint(0);
+  }
+}
+
+/** What the beginning of a record says; faults come before what an answer does not tell. */
+export function decodeRecord(bytes: Uint8Array): Outcome {
+  const read = new Reader(bytes);
+  const id = Array.from(read.take(16), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  read.skip(); // time
+  read.skip(); // seed
+  read.take(32); // release
+  read.varint(); // core
+  read.text(); // placement
+  read.option(() => read.text()); // subject
+  read.option(() => read.text()); // session
+  read.list(() => {
+    // A slot and an arm have a number, out and holdout have none.
+    if (read.varint() >= 2) read.varint();
+  });
+  read.varint(); // slots
+  const candidates = read.list(() => read.text());
+  const choices = read.list(() => {
+    const candidate = read.varint();
+    read.varint(); // slot
+    read.varint(); // draw
+    return { candidate, score: read.number(), propensity: read.number() };
+  });
+  const values = read.list(() => read.number());
+  const reason = REASONS[read.varint()] ?? "FALLBACK";
+  const experiment = read.option(() => read.text());
+  const arm = read.option(() => read.text()) ?? null;
+  const faults = read.list(() => {
+    read.varint(); // rung
+    read.take(1); // its index
+    return read.varint();
+  });
+  const first = faults[0];
+  return {
+    decisionId: id.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-"),
+    candidates,
+    choices,
+    values,
+    reason,
+    ...(experiment === undefined ? {} : { experiment }),
+    arm,
+    fault: first === undefined ? null : (FAULTS[first] ?? "trap"),
+    maxLagMs: read.varint(),
+  };
+}
+
+class Writer {
+  #bytes = new Uint8Array(256);
+  #at = 0;
+
+  varint(n: number): void {
+    this.#room(5);
+    for (; n > 127; n = Math.floor(n / 128)) this.#bytes[this.#at++] = (n % 128) | 128;
+    this.#bytes[this.#at++] = n;
+  }
+
+  number(n: number): void {
+    this.#room(8);
+    new DataView(this.#bytes.buffer).setFloat64(this.#at, n, true);
+    this.#at += 8;
+  }
+
+  text(text: string): void {
+    // Not `encodeInto`: the length comes first.
+    const bytes = encoder.encode(text);
+    this.varint(bytes.length);
+    this.#room(bytes.length);
+    this.#bytes.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  list<T>(items: readonly T[], each: (item: T) => void): void {
+    this.varint(items.length);
+    items.forEach(each);
+  }
+
+  option<T>(given: T | undefined, some: (given: T) => void): void {
+    this.varint(given === undefined ? 0 : 1);
+    if (given !== undefined) some(given);
+  }
+
+  bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  #room(bytes: number): void {
+    if (this.#at + bytes <= this.#bytes.length) return;
+    const larger = new Uint8Array(2 * (this.#at + bytes));
+    larger.set(this.#bytes);
+    this.#bytes = larger;
+  }
+}
+
+class Reader {
+  #at = 0;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  take(count: number): Uint8Array {
+    return this.#bytes.subarray(this.#at, (this.#at += count));
+  }
+
+  /** An integer that a page has no use for: it may be larger than a number can say. */
+  skip(): void {
+    while (this.#view.getUint8(this.#at++) > 127);
+  }
+
+  varint(): number {
+    let n = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = this.#view.getUint8(this.#at++);
+      n += (byte & 127) * scale;
+      if (byte < 128) return n;
+    }
+  }
+
+  number(): number {
+    this.#at += 8;
+    return this.#view.getFloat64(this.#at - 8, true);
+  }
+
+  text(): string {
+    return decoder.decode(this.take(this.varint()));
+  }
+
+  list<T>(each: () => T): T[] {
+    return Array.from({ length: this.varint() }, each);
+  }
+
+  option<T>(some: () => T): T | undefined {
+    return this.varint() === 0 ? undefined : some();
+  }
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();

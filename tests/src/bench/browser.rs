@@ -1,0 +1,91 @@
+//! Deciding in the page: the engine, its JavaScript and the modules as a page has them, in Node.js, whose V8 is Chromium's. From the
+//! question as an object to the answer as an object, with the record that goes back.
+
+use std::fmt::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value, json};
+
+use super::measure::median;
+use super::{Effort, Line};
+use crate::harness::shop::Shop;
+use crate::harness::{Random, Rig, binary, process, until, xgboost};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const FEATURES: usize = 100;
+const RULES: usize = 20;
+/// Decisions of a round.
+const DECISIONS: usize = 20_000;
+
+const HERO: &str = r#"
+browser = true
+actions = [{ id = "a" }, { id = "b" }, { id = "c" }]
+deadline = "50ms"
+rules = ["rules"]
+ladder = ["trees"]
+fallback = ["a"]
+"#;
+
+pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
+    let (program, engine) =
+        binary::engine()?.context("no engine of pages: run `./x bench browser`, which builds it")?;
+    let rig = Rig::start().await?;
+    let mut random = Random::new(3);
+    let row: Map<String, Value> =
+        (0..FEATURES).map(|at| (format!("f{at:03}"), json!(random.unit() * 2.0 - 1.0))).collect();
+    let mut row = Value::Object(row);
+    row["_key"] = json!("u-1");
+    rig.push("user", vec![row]).await?;
+    let release = rig.deploy(shop(&rig)?.folder()).await?;
+    let node = rig.node("page").await?;
+    node.runs(&release, LIMIT).await?;
+    until("the row", LIMIT, async || (node.view("user").await.ok()?["entities"].as_u64()? >= 1).then_some(())).await?;
+
+    let (mut p50, mut p99) = (Vec::new(), Vec::new());
+    for _ in 0..effort.rounds {
+        let request = json!({"subject": "u-1", "context": {}, "placements": [{"placement": "hero"}]});
+        let task = json!({
+            "base": format!("http://{}", node.http), "wasm": engine.join("engine_bg.wasm"), "subject": "u-1",
+            "request": request, "steps": ["decide"], "repeat": effort.scale(DECISIONS),
+        });
+        let mut command = Command::new(&program);
+        command.arg(engine.join("local.mjs")).arg(task.to_string());
+        let (status, stdout, stderr) = process::run("local.mjs", command, LIMIT).await?;
+        ensure!(status.success(), "{stderr}");
+        let said: Value = serde_json::from_str(&stdout)?;
+        ensure!(said["told"][0]["answer"]["decisions"][0]["reason"] == "SCORED", "not scored: {said}");
+        let number = |key: &str| said["time"][key].as_f64().context("a time");
+        p50.push(number("p50_us")?);
+        p99.push(number("p99_us")?);
+    }
+    let (p50, p99) = (median(p50), median(p99));
+    let what = "p50, in Node.js, record included";
+    Ok(vec![Line::time("decide in a page: 20 rules, 100 trees over 100 features", (p50, p99), p50, 60.0, what)])
+}
+
+fn shop(rig: &Rig) -> Result<Shop> {
+    let shop = Shop::new(rig.path("page"), "page")?;
+    let mut features = String::from("[view.user]\nby = \"subject\"\nbrowser = true\n[view.user.features]\n");
+    for at in 0..FEATURES {
+        writeln!(features, "f{at:03} = \"number\"")?;
+    }
+    let mut rules = String::from("user.f000: number,user.f001: number,candidate.id: symbol,> boost: number\n");
+    for at in 0..RULES {
+        let from = at as f64 / 10.0 - 1.0;
+        writeln!(
+            rules,
+            "[{from:.1}..{:.1}),> {:.2},{},{:.2}",
+            from + 0.1,
+            -0.9,
+            ["a", "b", "c"][at % 3],
+            1.0 + from / 2.0
+        )?;
+    }
+    let names: Vec<String> = (0..FEATURES).map(|at| format!("user.f{at:03}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    shop.file("features.toml", features)?.file("modules/rules.csv", rules)?.placement("hero", HERO)?;
+    shop.file("modules/trees.json", xgboost::model(&names, 100, 6, 1))?;
+    Ok(shop)
+}
