@@ -141,7 +141,7 @@ await until("the next page to have shoes first", async () => leads("shoes", awai
 await until("both nodes to put shoes first, whichever answers", bothNodes("shoes"));
 await page.click("#why-button");
 await page.waitForSelector(".why-detail h4");
-assert.match(await page.textContent("#why-panel"), /Answered byedge-[12]/);
+await until("the panel to name the node", async () => /Answered byedge-[12]/.test(await page.textContent("#why-panel")));
 await accessible("why");
 await picture("why-light-1280");
 await page.setViewportSize({ width: 390, height: 844 });
