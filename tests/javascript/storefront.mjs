@@ -152,6 +152,8 @@ assert.equal(await page.isVisible("#why-panel"), false);
 
 // === Rain: the context of the page counts at once ===
 
+await newVisit();
+await open("/shop");
 const before = await rendered("/shop");
 await page.click("#why-button");
 await page.click('[data-key="weather-rain"]');
