@@ -153,7 +153,7 @@ assert.equal(await page.isVisible("#why-panel"), false);
 // === Rain: the context of the page counts at once ===
 
 await newVisit();
-await open("/shop");
+await open("/");
 const before = await rendered("/shop");
 await page.click("#why-button");
 await page.click('[data-key="weather-rain"]');
