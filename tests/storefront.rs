@@ -31,7 +31,8 @@ fn shop() -> Result<()> {
 #[test]
 fn shopper() -> Result<()> {
     crate::alone(async {
-        let (Some((nodejs, packages)), Some(chromium)) = (binary::javascript("browser")?, binary::browser("chromium")?) else {
+        let (Some((nodejs, packages)), Some(chromium)) = (binary::javascript("browser")?, binary::browser("chromium")?)
+        else {
             println!("there is no Chromium with its driver here: `./x test` installs them");
             return Ok(());
         };
