@@ -141,7 +141,7 @@ await until("the next page to have shoes first", async () => leads("shoes", awai
 await until("both nodes to put shoes first, whichever answers", bothNodes("shoes"));
 await page.click("#why-button");
 await page.waitForSelector(".why-detail h4");
-assert.match(await page.textContent("#why-panel"), /Answered byedge-[12]/);
+await until("the panel to name the node", async () => /Answered byedge-[12]/.test(await page.textContent("#why-panel")));
 await accessible("why");
 await picture("why-light-1280");
 await page.setViewportSize({ width: 390, height: 844 });
@@ -152,6 +152,8 @@ assert.equal(await page.isVisible("#why-panel"), false);
 
 // === Rain: the context of the page counts at once ===
 
+await newVisit();
+await open("/");
 const before = await rendered("/shop");
 await page.click("#why-button");
 await page.click('[data-key="weather-rain"]');
@@ -194,7 +196,7 @@ const text = await readFile(table, "utf8");
 const head = text.match(/^item\.category.*$/m)[0];
 assert.ok(!leads("hats", await shelf()));
 const saved = Date.now();
-await writeFile(table, text.replace(head, `${head}\nhats,,,,40,hats week,Hats to the front`));
+await writeFile(table, text.replace(head, `${head}\nhats,,,,,40,hats week,Hats to the front`));
 await page.waitForFunction(() => [...document.querySelector(".cards").children].slice(0, 3).every((card) => card.dataset.key.startsWith("hats")), undefined, { timeout: 20_000 });
 console.log(`a saved row was on the open page after ${Date.now() - saved} ms`);
 assert.deepEqual(await page.evaluate(() => window.shifts), [], "nothing moves when an open page changes");

@@ -193,7 +193,7 @@ mod tests {
         let of = |text: &str| features(&format!("{view}{text}")).unwrap_err();
         check(
             of("max_lagg = \"1h\"\nfeatures = {}"),
-            "features.toml:4: view.user.max_lagg: unknown key; known here: by, sync, shards, on_miss, max_bytes, max_lag, \
+            "features.toml:4: view.user.max_lagg: unknown key; known here: by, browser, sync, shards, on_miss, max_bytes, max_lag, \
              late, features, aggregates; did you mean \"max_lag\"?",
         );
         check(

@@ -57,17 +57,18 @@ pub(crate) struct Create {
     /// A key for pages, which is no secret.
     #[arg(long, conflicts_with = "scopes", requires = "origins")]
     publishable: bool,
+    // A flag that something conflicts with is not required any more: that it conflicts is said of each.
     /// The origin of pages that may use it, repeatable, such as https://shop.example; * is every page.
-    #[arg(long = "origin", value_name = "ORIGIN", requires = "publishable")]
+    #[arg(long = "origin", value_name = "ORIGIN", requires = "publishable", conflicts_with = "scopes")]
     origins: Vec<String>,
     /// A placement it may ask for, repeatable; each that is `browser = true` when not said.
-    #[arg(long = "placement", value_name = "KEY", requires = "publishable")]
+    #[arg(long = "placement", value_name = "KEY", requires = "publishable", conflicts_with = "scopes")]
     placements: Vec<String>,
     /// Requests a second on each node; 50 when not said.
-    #[arg(long, value_name = "NUMBER", requires = "publishable")]
+    #[arg(long, value_name = "NUMBER", requires = "publishable", conflicts_with = "scopes")]
     rate: Option<f64>,
     /// Requests at once on each node; 100 when not said.
-    #[arg(long, value_name = "NUMBER", requires = "publishable")]
+    #[arg(long, value_name = "NUMBER", requires = "publishable", conflicts_with = "scopes")]
     burst: Option<u32>,
     /// How long it is one, such as 90d; until it is revoked when not said.
     #[arg(long, value_name = "TIME", value_parser = span)]
