@@ -98,7 +98,7 @@ await page.waitForSelector("input[type=password]");
 await page.evaluate(axe);
 const { violations } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
 wrong.push(...violations.map(({ id, help }) => `key: ${id}: ${help}`));
-await page.screenshot({ path: join(pictures, "key-1280-light.png") });
+await page.screenshot({ path: join(pictures, "key-1280-dark.png") });
 await page.fill("input[type=password]", "right");
 await page.keyboard.press("Enter");
 await page.waitForSelector("main h1:has-text('Live decisions')");

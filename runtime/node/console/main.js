@@ -71,7 +71,9 @@ function context(name, args) {
 }
 
 let left = null;
+let asked = false;
 function go() {
+  if (asked) return;
   const [name, ...args] = location.hash.replace(/^#\/?/, '').split('/').map((part) => {
     try { return decodeURIComponent(part); } catch { return part; }
   });
@@ -120,12 +122,11 @@ function askForKey(failed) {
     h('p', null, 'A server key with the scope admin opens the console. It stays in this tab and goes to this node only.'),
     said,
     h('form', { class: 'stack', onsubmit: (event) => { event.preventDefault(); key.set(input.value.trim()); location.reload(); } },
-      field('Key', input, 'Made on the node\u2019s machine: selvedge keys create --scope admin'),
+      field('Key', input, 'Made on the node\u2019s machine: selvedge keys create NAME --scope admin'),
       h('button', { class: 'main', type: 'submit' }, 'Open'))));
   input.focus();
 }
 
-let asked = false;
 whenKeyIsWanted((failed) => { if (!asked) { asked = true; askForKey(failed); } });
 
 live.on('sample', (sample) => {

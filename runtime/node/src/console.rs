@@ -74,6 +74,11 @@ impl Console {
     /// Takes a sample of the last second, and lets go of experiments that are not those any more that run.
     pub fn sample(&self, sample: Sample, active: Option<&Arc<Active>>) {
         self.samples().add(sample);
+        self.runs(active);
+    }
+
+    /// Takes what runs now.
+    pub fn runs(&self, active: Option<&Arc<Active>>) {
         *lock(&self.shared.active) = active.map(Arc::downgrade).unwrap_or_default();
         if let Some(active) = active {
             self.experiments().keep_those_of(&active.plan);

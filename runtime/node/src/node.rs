@@ -371,12 +371,18 @@ impl Watched {
     /// Tells the guards once a second what the running release did, then what the canary did; and the console both.
     async fn watch(self, mut stop: watch::Receiver<bool>) {
         let mut every = tokio::time::interval(Duration::from_secs(1));
+        let mut changes = self.releases.changes();
         loop {
-            tokio::select! {
-                _ = every.tick() => {}
+            let is_time = tokio::select! {
+                _ = every.tick() => true,
+                Ok(()) = changes.changed() => false,
                 _ = stop.wait_for(|stop| *stop) => return,
-            }
+            };
             let running = Option::as_ref(&self.releases.active()).map(Arc::clone);
+            if !is_time {
+                self.console.runs(running.as_ref());
+                continue;
+            }
             let canary = self.releases.canary();
             let take = |active: &Arc<Active>| {
                 let counts = active.counters.take();

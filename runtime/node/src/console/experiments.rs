@@ -24,6 +24,8 @@ const MOST_UNITS: usize = 200_000;
 const MOST_KINDS: usize = 16;
 /// Decisions that are remembered for what they bring.
 const MOST_DECISIONS: usize = 100_000;
+/// Decisions that are not known yet of which events are remembered: records are written a little later than events.
+const MOST_EARLY: usize = 10_000;
 
 /// By placement and experiment.
 type Key = (Arc<str>, Arc<str>);
@@ -31,9 +33,20 @@ type Key = (Arc<str>, Arc<str>);
 /// What experiments came to.
 #[derive(Debug, Default)]
 pub struct Experiments {
+    /// Whether what runs has any.
+    are_there: bool,
     counted: BTreeMap<Key, Counted>,
     decisions: HashMap<DecisionId, Made, FixedState>,
     by_age: VecDeque<DecisionId>,
+    early: HashMap<DecisionId, Vec<Brought>, FixedState>,
+    early_by_age: VecDeque<DecisionId>,
+}
+
+/// What an event brought a decision.
+#[derive(Debug, Clone, PartialEq)]
+enum Brought {
+    Shown,
+    Reward(String, f64),
 }
 
 /// A decision in an arm.
@@ -164,21 +177,50 @@ impl Experiments {
         if self.decisions.insert(record.id, Made { key, arm, unit, shown: false }).is_none() {
             self.by_age.push_back(record.id);
         }
+        for brought in self.early.remove(&record.id).into_iter().flatten() {
+            self.take(record.id, brought);
+        }
     }
 
     /// Takes an event that names a decision.
     pub(super) fn event(&mut self, event: &Event) {
-        let Some(made) = event.decision_id.and_then(|id| self.decisions.get_mut(&id)) else { return };
-        let Some(counted) = self.counted.get_mut(&made.key) else { return };
-        if event.name == EXPOSURE {
-            counted.arms[made.arm].exposures += u64::from(!std::mem::replace(&mut made.shown, true));
+        let Some(id) = event.decision_id else { return };
+        let brought = if event.name == EXPOSURE {
+            Brought::Shown
         } else if let Some((kind, value)) = event.reward() {
-            counted.reward(made.arm, made.unit, &kind, value);
+            Brought::Reward(kind, value)
+        } else {
+            return;
+        };
+        if self.decisions.contains_key(&id) {
+            return self.take(id, brought);
+        }
+        if !self.are_there {
+            return;
+        }
+        if self.early_by_age.len() == MOST_EARLY
+            && let Some(oldest) = self.early_by_age.pop_front()
+        {
+            self.early.remove(&oldest);
+        }
+        self.early.entry(id).or_default().push(brought);
+        self.early_by_age.push_back(id);
+    }
+
+    fn take(&mut self, id: DecisionId, brought: Brought) {
+        let Some(made) = self.decisions.get_mut(&id) else { return };
+        let Some(counted) = self.counted.get_mut(&made.key) else { return };
+        match brought {
+            Brought::Shown => {
+                counted.arms[made.arm].exposures += u64::from(!std::mem::replace(&mut made.shown, true));
+            }
+            Brought::Reward(kind, value) => counted.reward(made.arm, made.unit, &kind, value),
         }
     }
 
     /// Lets go of experiments that the plan has not any more as they were: their numbers would mean something else.
     pub(super) fn keep_those_of(&mut self, plan: &Plan) {
+        self.are_there = plan.placements.values().any(|placement| !placement.experiments.is_empty());
         let before = self.counted.len();
         self.counted.retain(|(placement, key), counted| {
             let known = plan.placements.get(&**placement).and_then(|placement| {
