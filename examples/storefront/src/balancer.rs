@@ -112,11 +112,11 @@ impl Balancer {
     /// Who is asked first, and who then.
     fn order(&self, visit: &str) -> impl Iterator<Item = &Backend> {
         let first = if self.is_apart() {
-            // FNV-1a: any hash that everybody computes alike.
+            // FNV-1a, mixed once more, since what ends alike differs in few of its bits: any hash that everybody computes alike.
             let hash = visit
                 .bytes()
                 .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-            (hash >> 32) as usize
+            (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize
         } else {
             self.turn.fetch_add(1, Ordering::Relaxed)
         };
