@@ -87,6 +87,8 @@ pub(crate) struct Draws<'a> {
     cost: usize,
     random: Random,
     drawn: u32,
+    /// Rows to take one after another, instead of what chance says.
+    wanted: Option<std::slice::Iter<'a, u32>>,
 }
 
 /// One that was drawn.
@@ -195,15 +197,27 @@ impl<'a> Draws<'a> {
         let is_softmax = explores && matches!(policy.kind, PolicyKind::Softmax(_));
         let scores = if is_softmax { scores.to_vec() } else { Vec::new() };
         let random = Random(seed);
-        Self { policy, explores, left: order, taken: 0, scores, odds, cost: MOST_COST, random, drawn: 0 }
+        Self { policy, explores, left: order, taken: 0, scores, odds, cost: MOST_COST, random, drawn: 0, wanted: None }
+    }
+
+    /// The same that take these rows, as long as each could be drawn.
+    pub(crate) fn taking(self, wanted: &'a [u32]) -> Self {
+        Self { wanted: Some(wanted.iter()), ..self }
     }
 
     /// The next, until none is left.
     pub(crate) fn next(&mut self) -> Option<Drawn> {
         let draw = self.drawn;
         self.drawn += 1;
+        let wanted = match &mut self.wanted {
+            Some(wanted) => Some(*wanted.next()?),
+            None => None,
+        };
         if !self.explores {
             let row = *self.left.get(self.taken)?;
+            if wanted.is_some_and(|wanted| wanted != row) {
+                return None;
+            }
             self.taken += 1;
             return Some(Drawn { row, propensity: 1.0, draw, explored: false });
         }
@@ -211,7 +225,10 @@ impl<'a> Draws<'a> {
             return None;
         }
         let probabilities = self.probabilities();
-        let at = self.random.pick(&probabilities);
+        let at = match wanted {
+            Some(wanted) => self.left.iter().position(|row| *row == wanted)?,
+            None => self.random.pick(&probabilities),
+        };
         let row = self.left.remove(at);
         Some(Drawn { row, propensity: probabilities[at], draw, explored: at != 0 })
     }
@@ -333,6 +350,33 @@ mod tests {
         let sum: f64 = e.iter().sum();
         check(PolicyKind::Softmax(0.5), 0.0, 1.0, e.map(|e| e / sum));
         check(PolicyKind::Epsilon(0.2), 0.02, 0.03, [0.97 * 0.92 + 0.02, 0.0292, 0.0292, 0.0292]);
+    }
+
+    #[test]
+    fn what_is_wanted_is_drawn_with_the_probability_that_chance_has_for_it() {
+        for kind in [PolicyKind::Epsilon(0.2), PolicyKind::Softmax(0.5), PolicyKind::Thompson] {
+            let policy = policy(kind, 0.01, 1.0);
+            let firsts: f64 = (0..4).map(|row| draws(&policy, 1).taking(&[row]).next().unwrap().propensity).sum();
+            assert!((firsts - 1.0).abs() < 1e-12, "{kind:?}: the first is one of them: {firsts}");
+            for seed in 0..50 {
+                let mut chance = draws(&policy, seed);
+                let drawn: Vec<Drawn> = std::iter::from_fn(|| chance.next()).collect();
+                let wanted: Vec<u32> = drawn.iter().map(|drawn| drawn.row).collect();
+                // Another seed: nothing is left to it.
+                let mut taking = draws(&policy, seed + 1_000).taking(&wanted);
+                let taken: Vec<Drawn> = std::iter::from_fn(|| taking.next()).collect();
+                assert_eq!(taken, drawn, "{kind:?}");
+            }
+        }
+        let best = Policy::argmax();
+        let mut taking = Draws::new(&best, true, vec![1, 3], &SCORES, None, 1).taking(&[1, 0]);
+        assert_eq!(taking.next().map(|drawn| (drawn.row, drawn.propensity)), Some((1, 1.0)));
+        assert_eq!(taking.next(), None, "the best is another");
+        assert_eq!(
+            draws(&policy(PolicyKind::Epsilon(0.5), 0.0, 1.0), 1).taking(&[9]).next(),
+            None,
+            "it is none of them"
+        );
     }
 
     #[test]

@@ -197,6 +197,18 @@ pub fn settle(
     modules: &mut impl Modules,
     learned: &mut impl Learned,
 ) -> Outcome {
+    settle_taking(placement, facts, modules, learned, None)
+}
+
+/// As [`settle`], where the policy's draws take `wanted` one after another instead of what chance says, each with the probability that it
+/// has; one that cannot be drawn ends the choices. So another release says how likely it would have chosen what was chosen.
+pub fn settle_taking(
+    placement: &Placement,
+    facts: Facts<'_>,
+    modules: &mut impl Modules,
+    learned: &mut impl Learned,
+    wanted: Option<&[u32]>,
+) -> Outcome {
     let count = facts.ids.len();
     let mut outcome = Outcome { values: vec![f64::NAN; placement.values.len()], ..Outcome::default() };
     if count == 0 {
@@ -253,7 +265,11 @@ pub fn settle(
     };
     order.retain(|row| slate.eligible[*row as usize] && !slate.has_pin(*row, places));
     let explores = facts.explores && !matches!(basis, Basis::Fallback);
-    let mut draws = Draws::new(&way.policy, explores, order, &slate.scores, odds, facts.seed);
+    let draws = Draws::new(&way.policy, explores, order, &slate.scores, odds, facts.seed);
+    let mut draws = match wanted {
+        Some(wanted) => draws.taking(wanted),
+        None => draws,
+    };
     let filling = Places::new(&placement.limits, table, places, &mut outcome.trace.limited);
     let filled = filling.fill(&slate, &mut draws);
     outcome.reason = Some(reason(&filled, &basis, assigned.is_some()));

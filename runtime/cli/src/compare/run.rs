@@ -9,9 +9,9 @@ use rustix::time::{ClockId, clock_gettime};
 use selvedge_decision::definition::Unit;
 use selvedge_decision::plan::{Experiment, Placement, Plan};
 use selvedge_decision::policy::Contests;
-use selvedge_decision::record::{Lot, Rung};
-use selvedge_decision::settle::{Facts, Learned, Modules, Outcome, settle};
-use selvedge_decision::{Digest, Fault, Record};
+use selvedge_decision::record::{ChoiceRecord, Lot, NOT_DRAWN, Rung};
+use selvedge_decision::settle::{Facts, Learned, Modules, Outcome, settle_taking};
+use selvedge_decision::{Digest, Fault, Reason, Record};
 
 use super::carry::{Carry, Rows};
 use crate::releases::Release;
@@ -28,6 +28,8 @@ const MAX_DEADLINES: u32 = 5;
 pub(crate) struct Ran {
     pub(crate) rows: Rows,
     pub(crate) outcome: Outcome,
+    /// How likely it would have chosen what was chosen when it was recorded, where chance has a part in it.
+    pub(crate) probability: Option<f64>,
     /// What settling it took of a CPU, in nanoseconds.
     pub(crate) cpu_ns: u64,
 }
@@ -58,18 +60,54 @@ impl Again<'_> {
             return Err("what the scorers say that the node had no time to ask".to_owned());
         }
         let rows = self.carry.rows(self.record, self.decided.1, (&self.by.0.plan, self.by.1))?;
-        let (outcome, cpu_ns) = self.settle(&rows, breakers)?;
-        Ok(Ran { rows, outcome, cpu_ns })
+        let (outcome, cpu_ns) = self.settle(&rows, breakers, None)?;
+        let probability = self.probability(&rows, &outcome, breakers)?;
+        Ok(Ran { rows, outcome, probability, cpu_ns })
+    }
+
+    /// How likely the recorded choices are, given the draws before each; `None` where the release leaves nothing to chance, or limits
+    /// come between draws and choices.
+    fn probability(self, rows: &Rows, outcome: &Outcome, breakers: &mut Breakers) -> Result<Option<f64>, String> {
+        let Self { record, by: (_, to), .. } = self;
+        let explores = record.inputs.as_ref().is_none_or(|inputs| inputs.explores)
+            && to.ways.get(outcome.trace.way).is_some_and(|way| way.policy.explores())
+            && outcome.reason != Some(Reason::Fallback);
+        if !explores || !outcome.trace.limited.is_empty() {
+            return Ok(None);
+        }
+        let mut logged: Vec<&ChoiceRecord> = record.choices.iter().collect();
+        logged.sort_by_key(|choice| choice.slot);
+        let id = |choice: &&ChoiceRecord| record.candidates.get(choice.candidate as usize);
+        let place = |id: &Arc<str>| rows.ids.iter().position(|known| known == id).map(|at| at as u32);
+        let mut wanted = Vec::with_capacity(logged.len());
+        for choice in &logged {
+            match id(choice).and_then(place) {
+                Some(row) => wanted.push(row),
+                None => return Ok(Some(0.0)),
+            }
+        }
+        // What this release pins is no draw of its policy.
+        let pinned: Vec<u32> =
+            outcome.choices.iter().filter(|choice| choice.draw == NOT_DRAWN).map(|choice| choice.candidate).collect();
+        let draws: Vec<u32> = wanted.iter().copied().filter(|row| !pinned.contains(row)).collect();
+        let (taken, _) = self.settle(rows, breakers, Some(&draws))?;
+        if !taken.trace.limited.is_empty() {
+            return Ok(None);
+        }
+        let mut chosen: Vec<&ChoiceRecord> = taken.choices.iter().collect();
+        chosen.sort_by_key(|choice| choice.slot);
+        let is_same = chosen.iter().map(|choice| choice.candidate).eq(wanted);
+        Ok(Some(if is_same { chosen.iter().map(|choice| choice.propensity).product() } else { 0.0 }))
     }
 
     /// Decides as if the input `name` were missing.
     pub(super) fn without(self, rows: &Rows, name: &str, breakers: &mut Breakers) -> Result<Outcome, String> {
         let mut rows = rows.clone();
         self.carry.blank(&mut rows, name, self.by.1);
-        Ok(self.settle(&rows, breakers)?.0)
+        Ok(self.settle(&rows, breakers, None)?.0)
     }
 
-    fn settle(self, rows: &Rows, breakers: &mut Breakers) -> Result<(Outcome, u64), String> {
+    fn settle(self, rows: &Rows, breakers: &mut Breakers, wanted: Option<&[u32]>) -> Result<(Outcome, u64), String> {
         let Self { record, decided, by: (by, to), carry } = self;
         let budget = Duration::from_micros(to.deadline_us.saturating_mul(DEADLINES).unsigned_abs()).max(LEAST_BUDGET);
         let told = faults(record, decided.0, decided.1);
@@ -88,7 +126,7 @@ impl Again<'_> {
         };
         let mut known = Known { record, plan: &by.plan, contests: Contests::default(), unknown: None };
         let before = cpu_ns();
-        let outcome = settle(to, facts, &mut calls, &mut known);
+        let outcome = settle_taking(to, facts, &mut calls, &mut known, wanted);
         let cpu_ns = cpu_ns().saturating_sub(before);
         if let Some(unknown) = calls.unknown.or(known.unknown) {
             return Err(unknown);

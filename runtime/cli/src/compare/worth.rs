@@ -124,7 +124,7 @@ impl Kept {
         let mut insufficient = Vec::new();
         if unknown > MAX_UNKNOWN {
             insufficient.push(format!(
-                "of {:.1} % of the decisions it is not known how probable the logged choices are: a release that explores chose others",
+                "of {:.1} % of the decisions it is not known how probable the logged choices are: limits refused what a release that explores drew",
                 unknown * 100.0
             ));
         }
@@ -157,8 +157,8 @@ impl Value {
     }
 }
 
-/// How what was logged weighs under a release. Propensities are of a choice given those above it, so those of a slate multiply. What a
-/// release that explores would have chosen elsewhere is not known: its outcome says the propensity of its own choices alone.
+/// How what was logged weighs under a release. Propensities are of a choice given those above it, so those of a slate multiply. Where
+/// limits come between draws and choices, it is not known how likely a release that explores would have chosen something else.
 fn weight(record: &Record, ran: &Ran) -> Option<Weight> {
     let nothing = Weight { weight: 0.0, unsupported: 1.0 };
     let mut logged_propensity = 1.0;
@@ -169,6 +169,10 @@ fn weight(record: &Record, ran: &Ran) -> Option<Weight> {
         logged_propensity *= choice.propensity;
     }
     let is_certain = logged_propensity == 1.0;
+    if let Some(probability) = ran.probability {
+        let unsupported = if is_certain { 1.0 - probability } else { 0.0 };
+        return Some(Weight { weight: probability / logged_propensity, unsupported });
+    }
     let mut probability = 1.0;
     let mut logged = record.choices.iter();
     let mut chosen = ran.outcome.choices.iter();
@@ -180,7 +184,7 @@ fn weight(record: &Record, ran: &Ran) -> Option<Weight> {
             {
                 probability *= chosen.propensity;
             }
-            // It could have chosen what was logged, too: how probably is not told.
+            // It could have chosen what was logged, too: how probably, limits keep from being told.
             (Some(_), Some(chosen)) if chosen.propensity < 1.0 => return None,
             _ => {
                 probability = 0.0;
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_was_logged_weighs_by_its_probability_under_a_release() {
-        let check = |logged: &[(u32, f64)], chosen: &[(u32, f64)], expected: Option<(f64, f64)>| {
+        let known = |logged: &[(u32, f64)], chosen: &[(u32, f64)], probability, expected: Option<(f64, f64)>| {
             let ids: Vec<Arc<str>> = IDS.iter().map(|id| Arc::from(*id)).collect();
             let record = Record {
                 id: DecisionId::new(0, 1, 2),
@@ -244,10 +248,15 @@ mod tests {
             };
             let rows = Rows::of(ids);
             let outcome = Outcome { choices: choices(chosen), ..Outcome::default() };
-            let found = weight(&record, &Ran { rows, outcome, cpu_ns: 0 });
+            let found = weight(&record, &Ran { rows, outcome, probability, cpu_ns: 0 });
             let expected = expected.map(|(weight, unsupported)| Weight { weight, unsupported });
             assert_eq!(found, expected, "{logged:?} {chosen:?}");
         };
+        let check = |logged: &[(u32, f64)], chosen: &[(u32, f64)], expected| known(logged, chosen, None, expected);
+        // Of a release that leaves something to chance it is said how likely it would have been.
+        known(&[(0, 0.5)], &[(1, 0.75)], Some(0.25), Some((0.5, 0.0)));
+        known(&[(0, 1.0)], &[(1, 0.75)], Some(0.25), Some((0.25, 0.75)));
+        known(&[(0, 0.5)], &[(1, 0.75)], Some(0.0), Some((0.0, 0.0)));
         check(&[(0, 1.0)], &[(0, 1.0)], Some((1.0, 0.0)));
         check(&[(0, 1.0)], &[(1, 1.0)], Some((0.0, 1.0)));
         check(&[(0, 1.0)], &[(0, 0.75)], Some((0.75, 0.25)));
