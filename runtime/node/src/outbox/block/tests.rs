@@ -109,7 +109,7 @@ fn bare(record: Record) -> Record {
 }
 
 const EVENTS_CRC: u32 = 0x1c4c_14a5;
-const RECORDS_CRC: u32 = 0;
+const RECORDS_CRC: u32 = 0xf9c5_1347;
 const RECORDS_4_CRC: u32 = 0xb2f5_6c38;
 const RECORDS_3_CRC: u32 = 0x68cc_8d74;
 
