@@ -272,6 +272,45 @@ fn events_come_by_beacon_and_count_once() -> Result<()> {
     })
 }
 
+/// What a page says a decision brought counts with the token of that choice and no other, from the node that gave it or one of its key.
+#[test]
+fn what_a_decision_brought_needs_the_token_of_its_choice() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let (node, keys, release) = start(&rig, &[("web", &["--origin", SHOP])]).await?;
+        let stranger =
+            Node::start(rig.spec("edge-2").set(format!("http.keys={}", rig.path("keys.jsonl").display()))).await;
+        let stranger = stranger.context("another node, whose tokens are of its own key")?;
+        let (mut client, mut other) = (node.client(), stranger.client());
+        let decide = format!("/v1/browser/decide?key={}&v=1", keys[0]);
+        let events = format!("/v1/browser/events?key={}&v=1", keys[0]);
+        let decided = post(&mut client, &decide, Some(SHOP), &page(&["home-hero", "cart"])).await?.ok()?;
+        ensure!(decided["release"] == release.as_str(), "{decided}");
+        let (hero, cart) = (&decided["decisions"][0], &decided["decisions"][1]);
+        let choice = &hero["choices"][0];
+        let told = |decision: &Value, item: &Value, token: &Value| json!({"event": "select_promotion", "session": "s-1", "decision_id": decision["decision_id"], "item": item, "token": token});
+        let mut hidden = told(hero, &choice["id"], &Value::Null);
+        hidden["properties"] = json!({"decision_id": hero["decision_id"]});
+        hidden["decision_id"] = Value::Null;
+        let batch = json!([
+            told(hero, &choice["id"], &choice["token"]),
+            told(hero, &choice["id"], &Value::Null),
+            told(hero, &hero["choices"][1]["id"], &choice["token"]),
+            told(cart, &choice["id"], &choice["token"]),
+            told(hero, &Value::Null, &choice["token"]),
+            hidden,
+        ]);
+        let answer = post(&mut client, &events, Some(SHOP), &batch.to_string()).await?.ok()?;
+        let codes: Vec<_> = answer["rejected"].as_array().context("rejected")?.iter().map(|one| &one["code"]).collect();
+        let expected = ["no_token", "forged_token", "forged_token", "missing_field", "no_token"];
+        ensure!(answer["accepted"] == 1 && codes == expected, "{answer}");
+        let right = told(hero, &choice["id"], &choice["token"]).to_string();
+        let foreign = post(&mut other, &events, Some(SHOP), &right).await?.json()?;
+        ensure!(foreign["rejected"][0]["code"] == "forged_token", "another node's key: {foreign}");
+        Ok(())
+    })
+}
+
 #[test]
 fn open_pages_hear_of_a_swap() -> Result<()> {
     crate::alone(async {

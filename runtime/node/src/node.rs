@@ -1,35 +1,35 @@
 //! The node, wired: the one file that knows every flow. It reads like a boot log; a stop runs it backwards.
 
+mod settings;
+
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
-use selvedge_decision::{Epoch, NodeId};
-use selvedge_host::{Host, HostConfig};
+use selvedge_decision::NodeId;
+use selvedge_host::Host;
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::api::{self, Admin, AtCore, ConsoleApi, Cors, Limits, Listening, Public, ServeConfig, health::Health};
+use crate::api::{self, Admin, AtCore, ConsoleApi, Cors, Listening, Public, health::Health};
 use crate::bandits::Bandits;
 use crate::clock::Clock;
-use crate::config::{self, Config, LinkKind, duration};
+use crate::config::{Config, duration};
 use crate::console::Console;
 use crate::console::samples::{Part, Sample};
 use crate::decide::{self, Active, Decider, Load, ModuleConfig, Shelf, Stager};
-use crate::features::symbols::SymbolLimits;
-use crate::features::{Features, FeaturesConfig, SightLimits};
+use crate::features::Features;
 use crate::ids::{Ids, IdsKey};
 use crate::keys::Access;
-use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
-use crate::outbox::{Follower, Outbox, OutboxConfig};
-use crate::releases::{self, Counts, Earned, Releases, ReleasesConfig};
+use crate::link::Link;
+use crate::outbox::{Follower, Outbox};
+use crate::releases::{self, Counts, Earned, Releases};
 use crate::secret::{BadSecret, Secret};
-use crate::sessions::{Sessions, SessionsConfig};
-use crate::telemetry::otlp::{BadEndpoint, Otlp, OtlpConfig};
+use crate::sessions::Sessions;
+use crate::telemetry::otlp::{BadEndpoint, Otlp};
 use crate::tokens::Tokens;
 use crate::twin::Twin;
 use crate::{events, telemetry};
@@ -141,16 +141,17 @@ impl Node {
         let started_us = clock.now_us();
         let data = config.node.data.clone();
         std::fs::create_dir_all(&data).map_err(|why| StartError::Data { path: data.display().to_string(), why })?;
-        let ids = said(&config.ids.key).map(|path| IdsKey::read(&path)).transpose()?;
+        let ids = settings::said(&config.ids.key).map(|path| IdsKey::read(&path)).transpose()?;
         let ids = ids.map_or_else(Ids::default, Ids::keyed);
         let cors = Cors::new(&config.http.cors_origins)?;
-        let access = Access::open(said(&config.http.keys).as_deref(), clock.clone()).map_err(StartError::Doors)?;
-        let tls = tls("http.tls", &config.http.tls)?;
-        let admin_tls = self::tls("http.admin_tls", &config.http.admin_tls)?;
+        let access =
+            Access::open(settings::said(&config.http.keys).as_deref(), clock.clone()).map_err(StartError::Doors)?;
+        let tls = settings::tls("http.tls", &config.http.tls)?;
+        let admin_tls = settings::tls("http.admin_tls", &config.http.admin_tls)?;
         // Listeners first: a second node on the same ports must not touch the data of the first.
         let http = bind(config.http.listen, "http.listen").await?;
         let admin = bind(config.http.admin, "http.admin").await?;
-        let secret = match said(&config.tokens.key) {
+        let secret = match settings::said(&config.tokens.key) {
             Some(path) => Secret::read("tokens.key", &path)?,
             None => Secret::read_or_make("the node's own key of tokens", &data.join("tokens.key"))?,
         };
@@ -167,21 +168,21 @@ impl Node {
             flows.spawn(tls.clone().run(clock.clone(), flows_stop.clone()));
         }
 
-        let outbox = Outbox::open(outbox_config(&config), config.node.name.clone(), clock.clone())?;
+        let outbox = Outbox::open(settings::outbox_config(&config), config.node.name.clone(), clock.clone())?;
         let epoch = outbox.epoch();
         outbox.metrics().register(&mut registry);
 
-        let link = link(&config, &clock).await?;
+        let link = settings::link(&config, &clock).await?;
         let link_place = match &link {
             Link::Nats(nats) => nats.config().url_for_people(),
             Link::Local(local) => local.dir().display().to_string(),
         };
         let features =
-            Features::open(features_config(&config), link.clone(), clock.clone(), flows_stop.clone()).await?;
+            Features::open(settings::features_config(&config), link.clone(), clock.clone(), flows_stop.clone()).await?;
         features.register(&mut registry);
 
         let sessions = Sessions::new(
-            sessions_config(&config),
+            settings::sessions_config(&config),
             config.node.name.clone(),
             features.symbols().clone(),
             clock.clone(),
@@ -203,7 +204,7 @@ impl Node {
             tracing::error!("the outbox is followed twice");
         }
 
-        let host = Arc::new(Host::new(host_config(&config))?);
+        let host = Arc::new(Host::new(settings::host_config(&config))?);
         decide::register_host(&host, &mut registry);
         let module_config = ModuleConfig {
             breaker_after: config.modules.breaker_after,
@@ -222,7 +223,7 @@ impl Node {
             running: running.clone(),
         };
         let (releases, follow) =
-            releases::open(releases_config(&config, epoch), link.clone(), clock.clone(), stager, earned)?;
+            releases::open(settings::releases_config(&config, epoch), link.clone(), clock.clone(), stager, earned)?;
         if running.set(releases.clone()).is_err() {
             tracing::error!("releases are opened twice");
         }
@@ -255,7 +256,7 @@ impl Node {
         let tag = config.node.name.tag(epoch);
         let decider = Decider::new(releases.clone(), clock.clone(), outbox.clone(), tag, load.clone(), decide_metrics);
         let decider = Arc::new(decider);
-        let otlp = Otlp::start(&otlp_config(&config), clock.clone(), &mut registry)?;
+        let otlp = Otlp::start(&settings::otlp_config(&config), clock.clone(), &mut registry)?;
         let api_metrics = api::Metrics::default();
         api_metrics.register(&mut registry);
         let unknown_events = events::Unknown::default();
@@ -269,7 +270,7 @@ impl Node {
             ids: ids.clone(),
             tokens,
             clock: clock.clone(),
-            limits: limits(&config),
+            limits: settings::limits(&config),
             bulk: Semaphore::new(config.http.max_bulk),
             // Half of the connections at most: decisions need some, too.
             streams: Arc::new(Semaphore::new(config.http.max_streams.min(config.http.max_connections / 2))),
@@ -304,7 +305,7 @@ impl Node {
             outbox: outbox.clone(),
             ids,
             link: link.clone(),
-            limits: limits(&config),
+            limits: settings::limits(&config),
             stop: serving_stops.clone(),
             live: Arc::new(Semaphore::new(api::MOST_LIVE)),
             core: AtCore::default(),
@@ -315,7 +316,7 @@ impl Node {
             node: config.node.name.clone(),
             epoch: epoch.to_string(),
         };
-        let serve = serve_config(&config);
+        let serve = settings::serve_config(&config);
         let admin_api = Admin { health, access, registry, console };
         let (public, private) = (api::public(Arc::new(public)), api::admin(Arc::new(admin_api)));
         warn_of_clear_text(&config);
@@ -477,168 +478,8 @@ fn warn_of_clear_text(config: &Config) {
     let doors = [("http.listen", http.listen, &http.tls), ("http.admin", http.admin, &http.admin_tls)];
     for (setting, address, tls) in doors {
         let is_local = address.ip().to_canonical().is_loopback();
-        if !is_local && said(&http.keys).is_some() && said(&tls.certificate).is_none() {
+        if !is_local && settings::said(&http.keys).is_some() && settings::said(&tls.certificate).is_none() {
             tracing::warn!(setting, %address, "keys come here without TLS: let something in front of the node speak it, or set a certificate");
         }
-    }
-}
-
-// === from settings to what each flow takes ===
-
-fn tls(setting: &'static str, tls: &config::Tls) -> Result<Option<Arc<api::Tls>>, StartError> {
-    let files = said(&tls.certificate).zip(said(&tls.key));
-    let open = files.map(|(certificate, key)| api::open_tls(setting, &certificate, &key));
-    open.transpose().map_err(StartError::Doors)
-}
-
-async fn link(config: &Config, clock: &Clock) -> Result<Link, StartError> {
-    Ok(match config.link.kind {
-        LinkKind::Nats => {
-            let nats = &config.link.nats;
-            let settings = NatsConfig {
-                url: nats.url.clone(),
-                credentials: said(&nats.credentials),
-                ca: said(&nats.ca),
-                prefix: nats.prefix.clone(),
-                domain: nats.domain.clone(),
-                name: config.node.name.to_string(),
-                timeout: duration(nats.timeout),
-            };
-            Link::Nats(NatsLink::connect(settings, clock).await.map_err(|why| StartError::Link(why.to_string()))?)
-        }
-        LinkKind::Local => {
-            let local = &config.link.local;
-            let out = if local.out.as_os_str().is_empty() { local.directory.join("out") } else { local.out.clone() };
-            Link::Local(Arc::new(LocalLink::new(local.directory.clone(), out, clock)))
-        }
-    })
-}
-
-/// A path that is not empty.
-fn said(path: &Path) -> Option<PathBuf> {
-    Some(path.to_owned()).filter(|path| !path.as_os_str().is_empty())
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        decide_body: config.http.max_decide_body.bytes(),
-        batch: config.http.max_batch,
-        page_rows: config.http.max_page_rows.bytes(),
-        events: events::Limits {
-            event_bytes: config.outbox.max_event.bytes(),
-            batch_bytes: config.http.max_events_body.bytes(),
-            events: config.outbox.max_batch,
-            max_age_us: config.events.max_age.us(),
-        },
-        client_timeout: duration(config.http.client_timeout),
-    }
-}
-
-fn serve_config(config: &Config) -> ServeConfig {
-    ServeConfig {
-        max_connections: config.http.max_connections,
-        client_timeout: duration(config.http.client_timeout),
-        stop_within: duration(config.node.stop_within) / 4,
-    }
-}
-
-fn features_config(config: &Config) -> FeaturesConfig {
-    let features = &config.features;
-    FeaturesConfig {
-        dir: config.node.data.join("features"),
-        write_behind: duration(features.write_behind),
-        max_pending: features.max_pending,
-        max_pending_bytes: features.max_pending_bytes.bytes(),
-        max_scratch_bytes: features.max_scratch.bytes() as u64,
-        disk_cache_bytes: features.disk_cache.bytes() as u64,
-        symbols: SymbolLimits {
-            symbols: u32::try_from(features.max_symbols).unwrap_or(u32::MAX - 1),
-            ..SymbolLimits::default()
-        },
-        max_row_bytes: features.max_row.bytes(),
-        max_entities: features.max_entities,
-        max_view_bytes: features.max_view.bytes() as u64,
-        on_demand_bytes: features.on_demand.bytes() as u64,
-        sights: SightLimits {
-            fetches: features.max_fetches,
-            absent: features.max_absent,
-            absent_us: features.absent_for.us(),
-        },
-        prove_every: duration(features.prove_every),
-        poll_every: duration(features.poll_every),
-    }
-}
-
-fn sessions_config(config: &Config) -> SessionsConfig {
-    let keep = duration(config.sessions.keep);
-    SessionsConfig {
-        max_sessions: config.sessions.max,
-        keep_us: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX),
-        keep_slots: true,
-        share: config.sessions.share,
-        max_entities: config.features.max_entities as usize,
-        max_bytes: config.features.max_view.bytes(),
-        core: config.link.kind == LinkKind::Nats,
-    }
-}
-
-fn outbox_config(config: &Config) -> OutboxConfig {
-    let outbox = &config.outbox;
-    OutboxConfig {
-        dir: config.node.data.join("outbox"),
-        rewards_bytes: outbox.max_rewards.bytes() as u64,
-        decisions_bytes: outbox.max_decisions.bytes() as u64,
-        events_bytes: outbox.max_events.bytes() as u64,
-        segment_bytes: outbox.segment.bytes() as u64,
-        block_bytes: outbox.block.bytes(),
-        record_delay: duration(outbox.group),
-        resting_records: outbox.max_resting,
-        resting_bytes: outbox.max_resting_bytes.bytes(),
-        window: outbox.window,
-        window_bytes: outbox.window_bytes.bytes(),
-        ack_timeout: duration(outbox.ack_timeout),
-        retry_after_s: duration(outbox.retry_after).as_secs().max(1),
-        compression: outbox.compression,
-        dedupe_ids: config.events.dedupe_ids,
-    }
-}
-
-fn otlp_config(config: &Config) -> OtlpConfig {
-    let otlp = &config.telemetry.otlp;
-    OtlpConfig {
-        endpoint: otlp.endpoint.clone(),
-        share: otlp.share,
-        max_queue: otlp.max_queue,
-        node: config.node.name.to_string(),
-    }
-}
-
-fn host_config(config: &Config) -> HostConfig {
-    HostConfig {
-        cache_dir: Some(config.node.data.join("code")),
-        max_cache_bytes: config.modules.code_cache.bytes() as u64,
-        max_memory_bytes: config.modules.max_memory.bytes(),
-        max_output_bytes: config.modules.max_output.bytes(),
-        instances: config.modules.instances,
-    }
-}
-
-fn releases_config(config: &Config, epoch: Epoch) -> ReleasesConfig {
-    let limits = selvedge_build::release::Limits {
-        max_total_bytes: config.releases.max_size.bytes() as u64,
-        ..selvedge_build::release::Limits::default()
-    };
-    ReleasesConfig {
-        dir: config.node.data.join("releases"),
-        channel: config.node.channel.clone(),
-        trust: config.node.trust.clone(),
-        limits,
-        read_every: duration(config.releases.poll_every),
-        fetch_timeout: duration(config.releases.fetch_timeout),
-        keep_files: config.releases.keep,
-        report_every: duration(config.releases.report_every),
-        labels: config.node.labels.clone(),
-        node: config.node.name.clone(),
-        epoch,
     }
 }
