@@ -146,6 +146,10 @@ fn pages_of_others_get_nothing() -> Result<()> {
             let answer = raw(&node, "GET", "/console/api/status", &[("host", host)], "").await?;
             ensure!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{host}: {answer}");
         }
+        // A page by such a name can send what looks like a key; where there are no keys it is none.
+        let headers = [("host", "evil.example:7071"), ("authorization", "Bearer x")];
+        let answer = raw(&node, "GET", "/console/api/status", &headers, "").await?;
+        ensure!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
         let body = r#"{"placement":"hero","subject":"u-1"}"#;
         let simple =
             admin.send_with(Method::POST, "/console/api/decide", &[("content-type", "text/plain")], body).await?;

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn, map_response};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use selvedge_build::channel::{Pointer, time_text};
@@ -81,7 +82,7 @@ pub(super) fn page() -> Router<Arc<Admin>> {
 }
 
 /// What the page reads.
-pub(super) fn api() -> Router<Arc<Admin>> {
+pub(super) fn api(api: &Arc<Admin>) -> Router<Arc<Admin>> {
     Router::new()
         .route("/console/api/status", get(super::admin::status))
         .route("/console/api/samples", get(live::samples))
@@ -96,19 +97,18 @@ pub(super) fn api() -> Router<Arc<Admin>> {
         .route("/console/api/experiments", get(experiments))
         .route("/console/api/bandits", get(bandits))
         .route("/console/api/decide", post(decisions::what_if))
-        .layer(from_fn(guard))
+        .layer(from_fn_with_state(api.clone(), guard))
         .layer(map_response(told))
 }
 
 /// Keeps the pages of others out.
-async fn guard(request: Request, next: Next) -> Response {
-    let head = request.headers();
-    if !is_named_as_it_is(head) {
-        let message =
-            "the console answers to `localhost`, to an IP address, or to whoever has a key: open it by one of those";
-        return ApiError::new(Code::not_found, message).into_response();
+async fn guard(State(api): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    if api.access.is_open()
+        && let Err(error) = is_called_as_it_is(request.uri(), request.headers())
+    {
+        return error.into_response();
     }
-    if !request.method().is_safe() && !head.contains_key(MARK) {
+    if !request.method().is_safe() && !request.headers().contains_key(MARK) {
         let message = format!("a request that makes the node work needs the header {MARK}");
         return ApiError::new(Code::bad_field, message).at(MARK).into_response();
     }
@@ -131,13 +131,24 @@ async fn told(mut response: Response) -> Response {
     response
 }
 
-/// Whether the request calls the node by what no stranger's DNS can point to it: a page of theirs would read it as its own otherwise.
-/// Who shows a key is not asked, because no such page has one.
-fn is_named_as_it_is(head: &HeaderMap) -> bool {
-    if head.contains_key(header::AUTHORIZATION) {
-        return true;
+/// Refuses a request that calls the node by what a stranger's DNS can point to it: a page of theirs would read it as its own otherwise.
+/// Where there are keys this need not be asked: the request has shown one, which no such page has.
+fn is_called_as_it_is(uri: &Uri, head: &HeaderMap) -> Result<(), ApiError> {
+    if host(uri, head).is_some_and(is_of_this_machine) {
+        return Ok(());
     }
-    let Some(host) = head.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let message =
+        "the console answers to `localhost`, to an IP address, or to whoever has a key: open it by one of those";
+    Err(ApiError::new(Code::not_found, message))
+}
+
+/// What the request calls the node, with the port: in HTTP/2 that stands in its address.
+fn host<'r>(uri: &'r Uri, head: &'r HeaderMap) -> Option<&'r str> {
+    let said = || head.get(header::HOST)?.to_str().ok();
+    uri.authority().map(Authority::as_str).or_else(said)
+}
+
+fn is_of_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
@@ -226,25 +237,28 @@ mod tests {
 
     #[test]
     fn a_name_that_others_can_point_here_is_none() {
-        let check = |host: &str, key: bool, expected: bool| {
-            let mut head = HeaderMap::new();
-            head.insert(header::HOST, HeaderValue::from_str(host).unwrap());
-            if key {
-                head.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-            }
-            assert_eq!(is_named_as_it_is(&head), expected, "{host}");
-        };
+        let check = |host: &str, expected: bool| assert_eq!(is_of_this_machine(host), expected, "{host}");
         for host in
             ["localhost", "localhost:7071", "127.0.0.1:7071", "[::1]:7071", "[::1]", "10.0.0.7", "a.localhost:1"]
         {
-            check(host, false, true);
+            check(host, true);
         }
         for host in
             ["evil.example:7071", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7071", "", "[x]:1"]
         {
-            check(host, false, false);
-            check(host, true, true);
+            check(host, false);
         }
-        assert!(!is_named_as_it_is(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_request_says_what_it_calls_the_node_in_either_version_of_http() {
+        let check = |uri: &str, header: Option<&'static str>, expected: Option<&str>| {
+            let mut head = HeaderMap::new();
+            head.extend(header.map(|host| (header::HOST, HeaderValue::from_static(host))));
+            assert_eq!(host(&uri.parse().unwrap(), &head), expected, "{uri} {header:?}");
+        };
+        check("/console/api/status", Some("localhost:7071"), Some("localhost:7071"));
+        check("https://localhost:7071/console/api/status", None, Some("localhost:7071"));
+        check("/console/api/status", None, None);
     }
 }
