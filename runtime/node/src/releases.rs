@@ -10,6 +10,7 @@ mod follow;
 mod guard;
 mod journal;
 mod metrics;
+pub mod point;
 mod report;
 mod status;
 

@@ -205,7 +205,7 @@ impl ConsoleApi {
         if !nats.state().borrow().is_connected() {
             return json!({ "kind": "nats", "url": url, "channels": [], "nodes": [], "problem": "the core cannot be reached" });
         }
-        let (channels, reports) = tokio::join!(nats.channels(), nats.reports());
+        let (channels, reports) = tokio::join!(nats.channels(), NodeReport::read_all(nats));
         let problem = channels.as_ref().err().or(reports.as_ref().err()).map(ToString::to_string);
         let channels: Vec<Value> = channels
             .unwrap_or_default()
@@ -223,9 +223,7 @@ impl ConsoleApi {
                 Err(bad) => json!({ "channel": name, "problem": bad.to_string() }),
             })
             .collect();
-        let reports = reports.unwrap_or_default();
-        let nodes: Vec<NodeReport> =
-            reports.iter().filter_map(|(_, report)| serde_json::from_slice(report).ok()).collect();
+        let nodes = reports.unwrap_or_default();
         json!({ "kind": "nats", "url": url, "channels": channels, "nodes": nodes, "problem": problem })
     }
 }
