@@ -1,6 +1,7 @@
 //! The console: its page, and the JSON that it reads, on the admin listener. Owns the routes, who may ask, and how often the core is
-//! asked for what this node does not know itself. Reads from the flows; moves nothing.
+//! asked for what this node does not know itself. Reads from the flows; what it moves, and for whom, is `console/channel.rs`'s.
 
+mod channel;
 mod decisions;
 mod files;
 mod live;
@@ -30,7 +31,7 @@ use crate::decide::{Active, Decider};
 use crate::ids::Ids;
 use crate::link::Link;
 use crate::outbox::Outbox;
-use crate::releases::{NodeReport, Releases};
+use crate::releases::{NodeReport, Operator, Releases};
 
 /// What the page may load: its own files, nothing else, nothing inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
@@ -58,6 +59,8 @@ pub struct ConsoleApi {
     pub ids: Ids,
     /// How the core is reached.
     pub link: Link,
+    /// What moves the channel, where the operator's key is here.
+    pub operator: Option<Operator>,
     /// The bounds of requests.
     pub limits: Limits,
     /// When the node stops, which ends the streams.
@@ -81,7 +84,7 @@ pub(super) fn page() -> Router<Arc<Admin>> {
         .layer(map_response(told))
 }
 
-/// What the page reads.
+/// What the page reads, and what it moves; that also under a path of its own, for who is no page.
 pub(super) fn api(api: &Arc<Admin>) -> Router<Arc<Admin>> {
     Router::new()
         .route("/console/api/status", get(super::admin::status))
@@ -97,7 +100,9 @@ pub(super) fn api(api: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/console/api/experiments", get(experiments))
         .route("/console/api/bandits", get(bandits))
         .route("/console/api/decide", post(decisions::what_if))
+        .route("/console/api/channel", post(channel::moved))
         .layer(from_fn_with_state(api.clone(), guard))
+        .route("/v1/channel", post(channel::moved))
         .layer(map_response(told))
 }
 
@@ -199,11 +204,14 @@ fn reply(body: &impl Serialize) -> Response {
 impl ConsoleApi {
     async fn ask_core(&self) -> Value {
         let Link::Nats(nats) = &self.link else {
-            return json!({ "kind": "local", "channels": [], "nodes": [], "problem": null });
+            return json!({ "kind": "local", "channels": [], "nodes": [], "operator": null, "problem": null });
         };
         let url = nats.config().url_for_people();
         if !nats.state().borrow().is_connected() {
-            return json!({ "kind": "nats", "url": url, "channels": [], "nodes": [], "problem": "the core cannot be reached" });
+            let problem = "the core cannot be reached";
+            return json!({
+                "kind": "nats", "url": url, "channels": [], "nodes": [], "operator": null, "problem": problem,
+            });
         }
         let (channels, reports) = tokio::join!(nats.channels(), NodeReport::read_all(nats));
         let problem = channels.as_ref().err().or(reports.as_ref().err()).map(ToString::to_string);
@@ -224,7 +232,10 @@ impl ConsoleApi {
             })
             .collect();
         let nodes = reports.unwrap_or_default();
-        json!({ "kind": "nats", "url": url, "channels": channels, "nodes": nodes, "problem": problem })
+        let operator = self.told_of_operator(nats).await;
+        json!({
+            "kind": "nats", "url": url, "channels": channels, "nodes": nodes, "operator": operator, "problem": problem,
+        })
     }
 }
 
