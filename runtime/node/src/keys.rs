@@ -265,6 +265,12 @@ impl Access {
         key.counts.told(checked)
     }
 
+    /// What a server's key is called, for what is written down of its requests; nothing where everybody may.
+    pub fn name(&self, secret: Option<&str>) -> Option<String> {
+        let keys = self.keys.as_ref()?.get();
+        keys.server(secret?).map(|key| key.line.name.clone())
+    }
+
     /// Whether a page of `origin` may call with this key now, which takes one request of the key's rate. `None` where everybody may.
     pub fn page(&self, key: Option<&str>, origin: Option<&str>) -> Result<Option<Arc<PublishableKey>>, Denied> {
         let Some(keys) = &self.keys else { return Ok(None) };

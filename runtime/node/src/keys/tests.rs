@@ -77,6 +77,11 @@ fn a_server_key_opens_what_its_scopes_name() {
     check(Some(&line.digest().hex()), Scope::Decide, "no such key");
     check(Some("pk_x"), Scope::Decide, "/v1/browser/ alone");
     assert_eq!(Access::default().server(None, Scope::Admin), Ok(()), "without keys everybody may");
+    assert_eq!(access.name(Some(&secret)).as_deref(), Some("checkout"));
+    assert_eq!(
+        (access.name(Some("sk_x")), access.name(None), Access::default().name(Some(&secret))),
+        (None, None, None)
+    );
     let shown = format!("{access:?} {:?}", access.watched().unwrap().get());
     assert!(!shown.contains(&secret[3..]), "a secret shows itself");
 }
