@@ -288,6 +288,7 @@ mod tests {
         check(&[(0, 1.0)], &[], Some((0.0, 1.0)));
         check(&[], &[], Some((1.0, 0.0)));
     }
+
     /// A page could say that its choices were improbable and brought much.
     #[test]
     fn what_pages_decided_is_worth_nothing() {
