@@ -119,6 +119,12 @@ fn a_key_opens_what_its_scopes_name_and_nothing_else() -> Result<()> {
             let (status, _) = ask(&mut private, path, &headers).await?;
             ensure!(status == expected, "{path} with {key:?}: {status}");
         }
+        // A query that names no key hides none that a header brings.
+        let (bearer, asked) =
+            (format!("Bearer {page}"), r#"{"placements":[{"placement":"home-hero"}],"subject":"u-1"}"#);
+        let headers = [("authorization", bearer.as_str())];
+        let answer = public.send_with(Method::POST, "/v1/browser/decide?key=&v=1", &headers, asked).await?;
+        ensure!(answer.status == StatusCode::OK, "{}", answer.text());
         // A body that is refused with its key is read to its end: its sender gets to read why.
         let large = format!("[{}{EVENT}]", format!("{EVENT},").repeat(4_000));
         let answer = public.send(Method::POST, "/v1/events", large).await?;
