@@ -11,6 +11,8 @@ use selvedge_suite::harness::shop::{FEATURES, Shop, number};
 use selvedge_suite::harness::{Cli, Client, Node, NodeSpec, Rig, binary, process, until};
 use serde_json::{Value, json};
 
+use crate::tls::{Certificate, settings, two};
+
 const LIMIT: Duration = Duration::from_secs(60);
 const MARK: (&str, &str) = ("x-selvedge-console", "1");
 
@@ -152,9 +154,19 @@ fn pages_of_others_get_nothing() -> Result<()> {
         let rig = Rig::start().await?;
         let node = start(&rig).await?;
         let mut admin = node.admin();
+        // What a page sends besides makes its name no better.
+        let bearer = Some(("authorization", "Bearer x"));
         for (host, expected) in [("localhost:7071", 200), ("evil.example:7071", 404), ("127.0.0.1.evil.example", 404)] {
-            let answer = raw(&node, "GET", "/console/api/status", &[("host", host)], "").await?;
-            ensure!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{host}: {answer}");
+            for path in ["/console/api/status", "/console/", "/v1/status", "/metrics", "/version"] {
+                for key in [None, bearer, Some(("x-api-key", "sk_x"))] {
+                    let headers: Vec<_> = [("host", host)].into_iter().chain(key).collect();
+                    let answer = raw(&node, "GET", path, &headers, "").await?;
+                    ensure!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{path} {headers:?}: {answer}");
+                }
+            }
+            // Load balancers call a node as they like.
+            let answer = raw(&node, "GET", "/livez", &[("host", host)], "").await?;
+            ensure!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
         }
         // A page by such a name can send what looks like a key; where there are no keys it is none.
         let headers = [("host", "evil.example:7071"), ("authorization", "Bearer x")];
@@ -167,6 +179,25 @@ fn pages_of_others_get_nothing() -> Result<()> {
         let preflight =
             admin.send_with(Method::OPTIONS, "/console/api/decide", &[("origin", "https://evil.example")], "").await?;
         ensure!(!preflight.headers.contains_key("access-control-allow-origin"), "{:?}", preflight.headers);
+        Ok(())
+    })
+}
+
+/// HTTP/2 names the node in the address, and by that it is told who asks.
+#[test]
+fn it_answers_by_http_2_without_keys() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let (folder, certificate) = (rig.path(""), Certificate::new()?);
+        certificate.write(&folder)?;
+        let spec = settings("http.admin_tls", &folder).into_iter().fold(rig.spec("edge-1"), NodeSpec::set);
+        let node = Node::start(spec).await?;
+        for (host, expected) in [("localhost:7071", 200), ("127.0.0.1:7071", 200), ("evil.example:7071", 404)] {
+            for path in ["/console/", "/console/api/status", "/v1/status", "/metrics"] {
+                let (status, body) = two(node.admin, &certificate, &format!("https://{host}{path}")).await?;
+                ensure!(status.as_u16() == expected, "{host}{path}: {status} {}", String::from_utf8_lossy(&body));
+            }
+        }
         Ok(())
     })
 }

@@ -1,5 +1,6 @@
-//! The console: its page, and the JSON that it reads, on the admin listener. Owns the routes, who may ask, and how often the core is
-//! asked for what this node does not know itself. Reads from the flows; what it moves, and for whom, is `console/channel.rs`'s.
+//! The console: its page, and the JSON that it reads, on the admin listener. Owns the routes, what browsers must know of the answers, and
+//! how often the core is asked for what this node does not know itself. Reads from the flows; what it moves, and for whom, is
+//! `console/channel.rs`'s.
 
 mod channel;
 mod decisions;
@@ -7,15 +8,13 @@ mod files;
 mod live;
 mod release;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn_with_state, map_response};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use selvedge_build::channel::{Pointer, time_text};
@@ -101,18 +100,13 @@ pub(super) fn api(api: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/console/api/bandits", get(bandits))
         .route("/console/api/decide", post(decisions::what_if))
         .route("/console/api/channel", post(channel::moved))
-        .layer(from_fn_with_state(api.clone(), guard))
+        .layer(from_fn(guard))
         .route("/v1/channel", post(channel::moved))
         .layer(map_response(told))
 }
 
-/// Keeps the pages of others out.
-async fn guard(State(api): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    if api.access.is_open()
-        && let Err(error) = is_called_as_it_is(request.uri(), request.headers())
-    {
-        return error.into_response();
-    }
+/// Keeps the pages of others from making the node work.
+async fn guard(request: Request, next: Next) -> Response {
     if !request.method().is_safe() && !request.headers().contains_key(MARK) {
         let message = format!("a request that makes the node work needs the header {MARK}");
         return ApiError::new(Code::bad_field, message).at(MARK).into_response();
@@ -134,31 +128,6 @@ async fn told(mut response: Response) -> Response {
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-/// Refuses a request that calls the node by what a stranger's DNS can point to it: a page of theirs would read it as its own otherwise.
-/// Where there are keys this need not be asked: the request has shown one, which no such page has.
-fn is_called_as_it_is(uri: &Uri, head: &HeaderMap) -> Result<(), ApiError> {
-    if host(uri, head).is_some_and(is_of_this_machine) {
-        return Ok(());
-    }
-    let message =
-        "the console answers to `localhost`, to an IP address, or to whoever has a key: open it by one of those";
-    Err(ApiError::new(Code::not_found, message))
-}
-
-/// What the request calls the node, with the port: in HTTP/2 that stands in its address.
-fn host<'r>(uri: &'r Uri, head: &'r HeaderMap) -> Option<&'r str> {
-    let said = || head.get(header::HOST)?.to_str().ok();
-    uri.authority().map(Authority::as_str).or_else(said)
-}
-
-fn is_of_this_machine(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Which node runs what, as the core knows it.
@@ -236,38 +205,5 @@ impl ConsoleApi {
         json!({
             "kind": "nats", "url": url, "channels": channels, "nodes": nodes, "operator": operator, "problem": problem,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-
-    #[test]
-    fn a_name_that_others_can_point_here_is_none() {
-        let check = |host: &str, expected: bool| assert_eq!(is_of_this_machine(host), expected, "{host}");
-        for host in
-            ["localhost", "localhost:7071", "127.0.0.1:7071", "[::1]:7071", "[::1]", "10.0.0.7", "a.localhost:1"]
-        {
-            check(host, true);
-        }
-        for host in
-            ["evil.example:7071", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7071", "", "[x]:1"]
-        {
-            check(host, false);
-        }
-    }
-
-    #[test]
-    fn a_request_says_what_it_calls_the_node_in_either_version_of_http() {
-        let check = |uri: &str, header: Option<&'static str>, expected: Option<&str>| {
-            let mut head = HeaderMap::new();
-            head.extend(header.map(|host| (header::HOST, HeaderValue::from_static(host))));
-            assert_eq!(host(&uri.parse().unwrap(), &head), expected, "{uri} {header:?}");
-        };
-        check("/console/api/status", Some("localhost:7071"), Some("localhost:7071"));
-        check("https://localhost:7071/console/api/status", None, Some("localhost:7071"));
-        check("/console/api/status", None, None);
     }
 }

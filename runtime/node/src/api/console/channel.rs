@@ -14,9 +14,10 @@ use selvedge_decision::Digest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::admin::host;
 use super::super::error::{ApiError, Code};
 use super::super::{Admin, access, body};
-use super::{ConsoleApi, host, is_called_as_it_is, reply};
+use super::{ConsoleApi, reply};
 use crate::link::nats::releases::CoreError;
 use crate::link::{Link, LinkState, NatsLink};
 use crate::releases::{Move, Moved, NotMoved, point};
@@ -68,7 +69,6 @@ pub(super) async fn moved(State(api): State<Arc<Admin>>, request: Request) -> Re
 /// Where to, and the counter that was seen. Without keys it must be this node's own page that asks, or no page at all.
 async fn asked(api: &Admin, head: &Parts, body: Body) -> Result<(Move, u64), ApiError> {
     if api.access.is_open() {
-        is_called_as_it_is(&head.uri, &head.headers)?;
         is_of_its_own_page(&head.uri, &head.headers)?;
     }
     is_json(&head.headers)?;
@@ -82,7 +82,7 @@ fn is_of_its_own_page(uri: &Uri, head: &HeaderMap) -> Result<(), ApiError> {
     let Some(origin) = head.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
     let place = origin.split_once("://").map(|(_, place)| place);
-    if place.is_some() && place == host(uri, head) {
+    if place.is_some() && place == host(head, uri) {
         return Ok(());
     }
     let message = format!("a page of {origin:?} moves no channel: the console of this node does");
