@@ -120,6 +120,8 @@ const CHECKPOINT_WITHOUT_BYTES: u8 = 2;
 const BROKEN_MARK: &str = "broken";
 /// Beyond this many stores moved aside, the oldest are deleted.
 const KEPT_ASIDE: usize = 2;
+/// Of so many rows written, in the order of their keys, one is read again: more than that are on a page.
+const TOUCH_STRIDE: usize = 8;
 /// How many rows a loading thread reads before it looks how far the other one is.
 const LOAD_STRIDE: usize = 256;
 
@@ -194,8 +196,11 @@ impl DiskView {
         changes: impl IntoIterator<Item = (&'c str, &'c Change)>,
         checkpoint: Option<Checkpoint>,
     ) -> Result<(), DiskError> {
-        let mut batch = sled::Batch::default();
-        for (entity, change) in changes {
+        let (mut batch, mut touched) = (sled::Batch::default(), Vec::new());
+        for (index, (entity, change)) in changes.into_iter().enumerate() {
+            if index % TOUCH_STRIDE == 0 {
+                touched.push(entity);
+            }
             match change {
                 Some(row) => batch.insert(entity.as_bytes(), row.to_bytes()),
                 None => batch.remove(entity.as_bytes()),
@@ -204,7 +209,11 @@ impl DiskView {
         if let Some(checkpoint) = checkpoint {
             batch.insert(CHECKPOINT_KEY, &checkpoint.to_bytes()[..]);
         }
-        self.tree.apply_batch(batch).map_err(DiskError)
+        self.tree.apply_batch(batch)?;
+        // The store weighs a page when it is read, and lets go of pages by that weight. One that grows by writing alone weighs what it
+        // did when it was empty, and a million rows would all stay in memory beside the table.
+        touched.into_iter().try_for_each(|entity| self.tree.contains_key(entity.as_bytes()).map(|_| ()))?;
+        Ok(())
     }
 
     /// Reads every row, from two threads that start at the two ends and meet; each hands its rows to a reader of its own.
