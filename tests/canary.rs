@@ -317,3 +317,43 @@ fn a_folder_is_deployed_after_the_release_that_runs() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn what_a_canary_alone_learns_is_merged_at_the_core() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let first = rig.deploy(Path::new(&shop(&rig, 1)?)).await?;
+        let node = start(rig.spec("edge-eu"), "eu", &first).await?;
+        let next = Shop::numbered(rig.path("next"), 2)?;
+        next.placement(
+            "banner",
+            "actions = [{ id = \"a\" }, { id = \"b\" }]\nfallback = [\"a\"]\ndeadline = \"1s\"\n\
+             choose = { policy = \"thompson\", reward = \"click\" }\n",
+        )?;
+        let next = next.folder().display().to_string();
+        ok(&rig, "deploy", &[&next, "--share", "50%", "--salt", SALT, "--wait"]).await?;
+        let _core = rig.core_bandits("bandits").await?;
+        let (mut client, mut decided) = (node.client(), 0);
+        for subject in (0..60).map(|i| format!("u-{i}")).filter(|subject| bucket(SALT, subject) < 5_000) {
+            let decision =
+                client.post("/v1/decide", &json!({"placement": "banner", "subject": subject})).await?.ok()?;
+            let id = &decision["decision_id"];
+            client
+                .post("/v1/events", &json!({"name": "click", "message_id": subject, "decision_id": id}))
+                .await?
+                .ok()?;
+            decided += 1;
+        }
+        ensure!(decided > 10, "{decided} of 60 are in a canary of half");
+        let mut last = Value::Null;
+        let learned = until("the core to have learned from the canary", LIMIT, async || {
+            let ran = rig.cli.run(["bandits", "show", "--json"]).await.ok()?;
+            last = serde_json::from_str(ran.stdout.trim()).ok()?;
+            let banner = last["bandits"].as_array()?.iter().find(|bandit| bandit["bandit"] == "banner")?;
+            let sum =
+                |of: &str| banner["actions"].as_array().map(|all| all.iter().filter_map(|one| one[of].as_i64()).sum());
+            (sum("trials") == Some(decided) && sum("rewards") == Some(decided)).then_some(())
+        });
+        learned.await.with_context(|| format!("{last}, expected {decided}"))
+    })
+}

@@ -3,12 +3,15 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use flate2::read::GzDecoder;
 use hyper::Method;
+use selvedge_suite::harness::node::CHANNEL;
 use selvedge_suite::harness::shop::{FEATURES, Shop, number};
-use selvedge_suite::harness::{Client, Node, Rig, binary, process, until};
+use selvedge_suite::harness::{Cli, Client, Node, NodeSpec, Rig, binary, process, until};
 use serde_json::{Value, json};
+
+use crate::tls::{Certificate, settings, two};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const MARK: (&str, &str) = ("x-selvedge-console", "1");
@@ -50,12 +53,21 @@ record = { inputs = 1.0 }
 }
 
 async fn start(rig: &Rig) -> Result<Node> {
+    start_as(rig, rig.spec("edge-1")).await
+}
+
+async fn start_as(rig: &Rig, spec: NodeSpec) -> Result<Node> {
     rig.push("user", [json!({"_key": "u-1", "value": 7.0, "segment": "vip", "email_domain": "example.org"})]).await?;
     rig.push("item", [json!({"_key": "sku/1", "price": 3.5, "category": "shoes"})]).await?;
     let release = rig.deploy(shop(rig, "first", 0.1)?.folder()).await?;
-    let node = Node::start(rig.spec("edge-1")).await?;
+    let node = Node::start(spec).await?;
     node.runs(&release, LIMIT).await?;
     Ok(node)
+}
+
+/// A node on which the rig's key is the operator's.
+fn with_key(rig: &Rig) -> NodeSpec {
+    rig.spec("edge-1").set(format!("console.operator_key={}", rig.key().display()))
 }
 
 async fn decide(client: &mut Client, placement: &str, subject: &str, country: &str) -> Result<Value> {
@@ -142,10 +154,24 @@ fn pages_of_others_get_nothing() -> Result<()> {
         let rig = Rig::start().await?;
         let node = start(&rig).await?;
         let mut admin = node.admin();
+        // What a page sends besides makes its name no better.
+        let bearer = Some(("authorization", "Bearer x"));
         for (host, expected) in [("localhost:7071", 200), ("evil.example:7071", 404), ("127.0.0.1.evil.example", 404)] {
-            let answer = raw(&node, "GET", "/console/api/status", &[("host", host)], "").await?;
-            ensure!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{host}: {answer}");
+            for path in ["/console/api/status", "/console/", "/v1/status", "/metrics", "/version"] {
+                for key in [None, bearer, Some(("x-api-key", "sk_x"))] {
+                    let headers: Vec<_> = [("host", host)].into_iter().chain(key).collect();
+                    let answer = raw(&node, "GET", path, &headers, "").await?;
+                    ensure!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{path} {headers:?}: {answer}");
+                }
+            }
+            // Load balancers call a node as they like.
+            let answer = raw(&node, "GET", "/livez", &[("host", host)], "").await?;
+            ensure!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
         }
+        // A page by such a name can send what looks like a key; where there are no keys it is none.
+        let headers = [("host", "evil.example:7071"), ("authorization", "Bearer x")];
+        let answer = raw(&node, "GET", "/console/api/status", &headers, "").await?;
+        ensure!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
         let body = r#"{"placement":"hero","subject":"u-1"}"#;
         let simple =
             admin.send_with(Method::POST, "/console/api/decide", &[("content-type", "text/plain")], body).await?;
@@ -153,6 +179,25 @@ fn pages_of_others_get_nothing() -> Result<()> {
         let preflight =
             admin.send_with(Method::OPTIONS, "/console/api/decide", &[("origin", "https://evil.example")], "").await?;
         ensure!(!preflight.headers.contains_key("access-control-allow-origin"), "{:?}", preflight.headers);
+        Ok(())
+    })
+}
+
+/// HTTP/2 names the node in the address, and by that it is told who asks.
+#[test]
+fn it_answers_by_http_2_without_keys() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let (folder, certificate) = (rig.path(""), Certificate::new()?);
+        certificate.write(&folder)?;
+        let spec = settings("http.admin_tls", &folder).into_iter().fold(rig.spec("edge-1"), NodeSpec::set);
+        let node = Node::start(spec).await?;
+        for (host, expected) in [("localhost:7071", 200), ("127.0.0.1:7071", 200), ("evil.example:7071", 404)] {
+            for path in ["/console/", "/console/api/status", "/v1/status", "/metrics"] {
+                let (status, body) = two(node.admin, &certificate, &format!("https://{host}{path}")).await?;
+                ensure!(status.as_u16() == expected, "{host}{path}: {status} {}", String::from_utf8_lossy(&body));
+            }
+        }
         Ok(())
     })
 }
@@ -372,6 +417,147 @@ impl Live {
     }
 }
 
+/// Asks the node to move its channel: the status and what it said.
+async fn move_to(node: &Node, headers: &[(&str, &str)], wanted: Value) -> Result<(u16, Value)> {
+    let headers = [&[("content-type", "application/json")][..], headers].concat();
+    let answer = node.admin().send_with(Method::POST, "/v1/channel", &headers, wanted.to_string()).await?;
+    Ok((answer.status.as_u16(), answer.json()?))
+}
+
+/// A move that is refused with this status, this code and a message that says this, and that leaves the channel where it is.
+async fn not_moved(rig: &Rig, node: &Node, wanted: Value, (status, code, says): (u16, &str, &str)) -> Result<()> {
+    let before = rig.counter().await?;
+    let (told_status, told) = move_to(node, &[], wanted.clone()).await?;
+    let message = told["error"]["message"].as_str().unwrap_or_default();
+    ensure!(told_status == status && told["error"]["code"] == code && message.contains(says), "{wanted}: {told}");
+    ensure!(rig.counter().await? == before, "{wanted}: the channel was moved");
+    Ok(())
+}
+
+/// Where the operator's key is, the channel is moved by the console and its API: what was seen is replaced, and the nodes swap.
+#[test]
+fn a_channel_is_moved_where_the_operator_s_key_is() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let node = start_as(&rig, with_key(&rig)).await?;
+        let first = node.status().await?["releases"]["active"]["release"].as_str().context("no release")?.to_owned();
+        let (folder, key) =
+            (shop(&rig, "second", -9.0)?.folder().display().to_string(), rig.key().display().to_string());
+        let canary = ["deploy", &folder, "--to", CHANNEL, "--key", &key, "--share", "100%", "--wait"];
+        let second = rig.cli.json(canary).await?["canary"]["release"].as_str().context("no canary")?.to_owned();
+        let mut admin = node.admin();
+        let told = look(&mut admin, "nodes").await?;
+        ensure!(told["operator"] == json!({"key": "rig", "earlier": []}), "{told}");
+
+        // The canary for all. A page's own origin may ask.
+        let seen = rig.counter().await?;
+        let own = format!("http://{}", node.admin);
+        let (status, told) = move_to(&node, &[("origin", &own)], json!({"move": "promote", "seen": seen})).await?;
+        ensure!(status == 200 && told["release"] == second.as_str() && told["canary"].is_null(), "{told}");
+        let counter = told["counter"].as_u64().context("no counter")?;
+        ensure!(counter > seen && rig.counter().await? == counter && told["channel"] == CHANNEL, "{told}");
+        node.runs(&second, LIMIT).await?;
+        let told = look(&mut admin, "nodes").await?;
+        ensure!(told["operator"]["earlier"] == json!([first]) && told["channels"][0]["counter"] == counter, "{told}");
+
+        let none = format!("sha256:{}", "0".repeat(64));
+        for (wanted, refused) in [
+            (json!({"move": "rollback", "seen": seen}), (409, "channel_moved", "look at it and decide again")),
+            (json!({"move": "promote", "seen": counter}), (409, "nothing_to_move", "has no canary to promote")),
+            (json!({"move": "release", "release": none, "seen": counter}), (404, "unknown_release", none.as_str())),
+            (json!({"move": "rollback"}), (400, "bad_field", "seen")),
+        ] {
+            not_moved(&rig, &node, wanted, refused).await?;
+        }
+
+        // Back to the release before, and to one that is named.
+        let (status, told) = move_to(&node, &[], json!({"move": "rollback", "seen": counter})).await?;
+        ensure!(status == 200 && told["release"] == first.as_str(), "{told}");
+        node.runs(&first, LIMIT).await?;
+        let wanted = json!({"move": "release", "release": second, "seen": told["counter"]});
+        let headers = [MARK, ("content-type", "application/json")];
+        let told = admin.send_with(Method::POST, "/console/api/channel", &headers, wanted.to_string()).await?.ok()?;
+        ensure!(told["release"] == second.as_str(), "{told}");
+        node.runs(&second, LIMIT).await?;
+        let log = node.process.log()?;
+        ensure!(log.contains("channel moved by the operator's key") && log.contains(&second), "{log}");
+        Ok(())
+    })
+}
+
+/// A page of somebody else's moves nothing, whatever it sends; and where there are keys, it takes one for it, which the log names.
+#[test]
+fn a_channel_is_not_moved_by_pages_of_others() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let node = start_as(&rig, with_key(&rig)).await?;
+        let second = rig.deploy(shop(&rig, "second", -9.0)?.folder()).await?;
+        node.runs(&second, LIMIT).await?;
+        let seen = rig.counter().await?;
+        let wanted = json!({"move": "rollback", "seen": seen});
+        for origin in ["https://evil.example", "http://127.0.0.1:1", "null"] {
+            let (status, told) = move_to(&node, &[("origin", origin)], wanted.clone()).await?;
+            ensure!(status == 403 && told["error"]["code"] == "foreign_origin", "{origin}: {told}");
+        }
+        let (body, text) = (wanted.to_string(), [("content-type", "text/plain")]);
+        let simple = node.admin().send_with(Method::POST, "/v1/channel", &text, body.clone()).await?;
+        ensure!(simple.status.as_u16() == 400 && simple.text().contains("application/json"), "{}", simple.text());
+        let headers = [
+            ("host", "evil.example:7071"),
+            ("origin", "http://evil.example:7071"),
+            ("authorization", "Bearer x"),
+            ("content-type", "application/json"),
+        ];
+        let answer = raw(&node, "POST", "/v1/channel", &headers, &body).await?;
+        ensure!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        ensure!(rig.counter().await? == seen, "the channel was moved");
+
+        drop(node.terminate().await?);
+        let file = rig.path("keys.jsonl");
+        let (_, decides) = crate::keys::create(&rig.cli, &file, "checkout", &["decide"]).await?;
+        let (_, admin) = crate::keys::create(&rig.cli, &file, "olga", &["admin"]).await?;
+        let mut spec = with_key(&rig).set(format!("http.keys={}", file.display()));
+        spec.admin_key = Some(admin);
+        let node = Node::start(spec).await?;
+        node.runs(&second, LIMIT).await?;
+        for (key, expected) in [(None, 401), (Some(decides.as_str()), 403)] {
+            let answer = Client::new(node.admin).with_key(key).post("/v1/channel", &wanted).await?;
+            ensure!(answer.status.as_u16() == expected, "{}", answer.text());
+        }
+        ensure!(rig.counter().await? == seen, "the channel was moved");
+        let (status, told) = move_to(&node, &[], wanted).await?;
+        ensure!(status == 200, "{told}");
+        ensure!(node.process.log()?.contains("olga"), "{}", node.process.log_tail());
+        Ok(())
+    })
+}
+
+/// Without the key nothing is moved, and the command is told; a key that nodes would not believe is none to start with.
+#[test]
+fn without_a_key_that_is_trusted_no_channel_is_moved() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let node = start(&rig).await?;
+        ensure!(look(&mut node.admin(), "nodes").await?["operator"].is_null());
+        let wanted = json!({"move": "rollback", "seen": rig.counter().await?});
+        let command = format!("selvedge rollback --to {CHANNEL} --key FILE --nats {}", rig.nats.url());
+        not_moved(&rig, &node, wanted, (409, "no_operator_key", &command)).await?;
+
+        let (stranger, _) = rig.keygen("stranger").await?;
+        let spec = rig.spec("edge-2").set(format!("console.operator_key={}", stranger.display()));
+        let Err(error) = Node::start(spec).await else { bail!("it starts with a key that is not trusted") };
+        let error = format!("{error:#}");
+        for part in ["console.operator_key", "stranger.key", "(rig)", "name its public half in node.trust"] {
+            ensure!(error.contains(part), "{error}");
+        }
+        let (folder, setting) =
+            (rig.path("first").display().to_string(), format!("console.operator_key={}", rig.key().display()));
+        let ran = Cli::offline().run(["dev", &folder, "--set", &setting]).await?;
+        ensure!(ran.code == Some(2) && ran.stderr.contains("follows no channel"), "{ran:?}");
+        Ok(())
+    })
+}
+
 /// Every page in Chromium, wide and narrow, light and dark, and of a node without a release: no error, no violation of the policy, none
 /// that axe-core finds, nothing wider than the screen, and what a person does works. The pictures are kept beside the build.
 #[test]
@@ -386,7 +572,7 @@ fn every_page_in_a_browser() -> Result<()> {
             return Ok(());
         };
         let rig = Rig::start().await?;
-        let node = start(&rig).await?;
+        let node = start_as(&rig, with_key(&rig)).await?;
         let second = rig.deploy(shop(&rig, "second", -9.0)?.folder()).await?;
         node.runs(&second, LIMIT).await?;
         let bare = Node::start(rig.spec("edge-2").set("node.channel=nothing")).await?;

@@ -119,6 +119,12 @@ fn a_key_opens_what_its_scopes_name_and_nothing_else() -> Result<()> {
             let (status, _) = ask(&mut private, path, &headers).await?;
             ensure!(status == expected, "{path} with {key:?}: {status}");
         }
+        // A query that names no key hides none that a header brings.
+        let (bearer, asked) =
+            (format!("Bearer {page}"), r#"{"placements":[{"placement":"home-hero"}],"subject":"u-1"}"#);
+        let headers = [("authorization", bearer.as_str())];
+        let answer = public.send_with(Method::POST, "/v1/browser/decide?key=&v=1", &headers, asked).await?;
+        ensure!(answer.status == StatusCode::OK, "{}", answer.text());
         // A body that is refused with its key is read to its end: its sender gets to read why.
         let large = format!("[{}{EVENT}]", format!("{EVENT},").repeat(4_000));
         let answer = public.send(Method::POST, "/v1/events", large).await?;
@@ -184,6 +190,19 @@ fn keys_rotate_while_the_node_runs() -> Result<()> {
         let ready = node.wait_for("degraded", LIMIT).await?;
         ensure!(ready["reasons"][0]["code"] == "keys" && ready.to_string().contains("line 3: is no key"), "{ready}");
         answers(&new, 200).await?;
+        // So does one that lost all of its keys; the command leaves none so.
+        std::fs::write(&file, "")?;
+        until("the empty file to be told", LIMIT, async || {
+            node.readiness().await.ok()?.to_string().contains("has no key any more").then_some(())
+        })
+        .await?;
+        answers(&new, 200).await?;
+        let only = rig.path("only.jsonl");
+        let (only_id, _) = create(&rig.cli, &only, "only", &["decide"]).await?;
+        let only = only.display().to_string();
+        let last = rig.cli.run(["keys", "revoke", &only_id, "--file", &only]).await?;
+        ensure!(last.code == Some(2) && last.stderr.contains("the only key"), "{last:?}");
+        std::fs::write(&file, format!("{good}nonsense\n"))?;
         ensure!(rig.cli.run(["keys", "create", "x", "--scope", "admin", "--file", &path]).await?.code == Some(1));
         std::fs::write(&file, good)?;
         node.wait_for("ready", LIMIT).await?;

@@ -117,11 +117,12 @@ fn a_node_s_user_can_do_what_its_node_does_and_no_more() -> Result<()> {
         let cli = Cli::new(nats.url_of("root"));
         ensure!(init(&cli, &["--release", &release]).await?.0 == Some(0));
         let (key, public) = keygen(&cli, folder.path()).await?;
-        deploy(&cli, &shop, &key).await?;
+        let deployed = deploy(&cli, &shop, &key).await?;
         cli.run(["features", "put", "user", "u-1", "{\"segment\":\"vip\"}"]).await?.ok()?;
 
         // All that a node does.
-        let spec = NodeSpec::new("edge-1", &folder.path().join("edge-1"), &nats.url_of("edge-1"), &public);
+        let spec = NodeSpec::new("edge-1", &folder.path().join("edge-1"), &nats.url_of("edge-1"), &public)
+            .set(format!("console.operator_key={}", key.display()));
         let node = Node::start(spec).await?;
         node.wait_for("ready", LIMIT).await?;
         let answer =
@@ -151,7 +152,15 @@ fn a_node_s_user_can_do_what_its_node_does_and_no_more() -> Result<()> {
         .with_context(|| core.log_tail())?;
         ensure!(node.readiness().await?["status"] == "ready", "{}", node.process.log()?);
 
-        // And nothing else.
+        // And nothing else, also where it has the operator's key.
+        let seen = node.status().await?["releases"]["counter"].clone();
+        let wanted = json!({"move": "release", "release": deployed, "seen": seen});
+        let moved = node.admin().post("/v1/channel", &wanted).await?;
+        let (status, text) = (moved.status.as_u16(), moved.text());
+        ensure!(
+            status == 502 && text.contains("core_refused") && text.contains("$KV.channels.prod"),
+            "{status} {text}"
+        );
         let link = link_of(&nats, "edge-1").await?;
         ensure!(link.put_feature("user", "u-1", "{}".into()).await.is_err(), "it wrote a row");
         ensure!(link.write_channel("prod", b"x".to_vec(), 1).await.is_err(), "it moved a channel");

@@ -112,6 +112,35 @@ assert.ok(sent.ok(), await sent.text());
 await page.waitForSelector(`text=/^${Number(events.replaceAll(",", "")) + 1} since the start$/`);
 assert.ok(await page.evaluate(() => document.querySelector(".uplot").mark === 1 && document.querySelector("#nav a").mark === 1), "it is made anew");
 
+// Where the operator's key is the channel is moved: after a question, which can be left, and which says what is told to be done.
+await open(page, "releases", PAGES.releases);
+const running = (name) => page.waitForFunction((wanted) => [...document.querySelectorAll(".tile")].some((tile) =>
+  tile.textContent.startsWith(`Running${wanted}`)), name);
+await running("second");
+await page.focus("button:has-text('Roll back to')");
+await page.keyboard.press("Enter");
+await page.waitForSelector("dialog[open]");
+assert.equal(await page.evaluate(() => document.activeElement.textContent), "Cancel");
+await page.evaluate(axe);
+for (const colorScheme of ["light", "dark"]) {
+  await page.emulateMedia({ colorScheme });
+  await page.screenshot({ path: join(pictures, `move-1280-${colorScheme}.png`) });
+  const { violations } = await page.evaluate(() => globalThis.axe.run("dialog", { resultTypes: ["violations"] }));
+  wrong.push(...violations.map(({ id, help }) => `move, ${colorScheme}: ${id}: ${help}`));
+}
+await page.keyboard.press("Escape");
+await page.waitForSelector("dialog", { state: "detached" });
+assert.ok((await page.evaluate(() => document.activeElement.textContent)).startsWith("Roll back to"), "the focus is lost");
+assert.equal(await page.textContent("#moved"), "", "it was moved without a yes");
+await page.keyboard.press("Enter");
+await page.click("dialog button:has-text('Roll back')");
+await page.waitForSelector("#moved:has-text('points to')");
+await page.waitForFunction(() => document.activeElement.id === "moved");
+await running("first");
+await page.click("button:has-text('Move here')");
+await page.click("dialog button:has-text('Move')");
+await running("second");
+
 // By keyboard: the first stop skips to the page and does not leave it, every link of the menu is one.
 await open(page, `decisions/${decision}`, "text=the same bytes");
 await page.reload();

@@ -90,13 +90,13 @@ pub fn decide(
     rows: &mut Rows,
 ) -> Result<Decision, BadRequest> {
     let World { features, modules, learned } = world;
-    placement.check_units(request)?;
+    placement.check_units(request.subject, request.session)?;
     let mut ids = candidates(placement, request, features)?;
     if !request.taken.is_empty() {
         let taken: BTreeSet<&Arc<str>> = request.taken.iter().collect();
         ids.retain(|id| !taken.contains(id));
     }
-    let lots = lots(placement, request, moment.time_us);
+    let lots = placement.lots(request.subject, request.session, moment.time_us);
     let shadows = placement.shadow.as_ref().is_some_and(|shadow| moment.id.is_among(shadow.share));
     let asked = Asked { request, ids: &ids, time_us: moment.time_us, explain: moment.explain };
     gather(placement, asked, features, rows);
@@ -178,7 +178,7 @@ fn candidates(
 }
 
 /// The second of the first two that are equal.
-fn first_twice<'a>(ids: &[&'a str]) -> Option<(usize, &'a str)> {
+pub(crate) fn first_twice<'a>(ids: &[&'a str]) -> Option<(usize, &'a str)> {
     // By a hash first: comparing 200 ids costs as much as gathering their features. Ids with one hash are few, or somebody
     // means harm; they are sorted, so even that costs no more than sorting all.
     let mut order: Vec<(u32, usize)> =
@@ -191,18 +191,6 @@ fn first_twice<'a>(ids: &[&'a str]) -> Option<(usize, &'a str)> {
         alike.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1).min()
     });
     twice.min().map(|at| (at, ids[at]))
-}
-
-/// What each experiment draws; the units it needs are there.
-fn lots(placement: &Placement, request: &Request<'_>, time_us: TimeUs) -> Vec<Lot> {
-    let lot = |experiment: &Experiment| {
-        let unit = match experiment.unit {
-            Unit::Subject => request.subject,
-            Unit::Session => request.session,
-        };
-        unit.map_or(Lot::Out, |unit| experiment.lot(unit, time_us))
-    };
-    placement.experiments.iter().map(lot).collect()
 }
 
 /// The inputs, in the placement's share of decisions: chosen by a hash of the id, so that every reader can tell which. What
@@ -232,24 +220,36 @@ fn recorded(placement: &Placement, moment: Moment, rows: &Rows, outcome: &mut Ou
 }
 
 impl Placement {
-    /// Whether the request names whom its views are about.
-    fn check_units(&self, request: &Request<'_>) -> Result<(), BadRequest> {
+    /// Whether those are named whom its views and experiments are about.
+    pub(crate) fn check_units(&self, subject: Option<&str>, session: Option<&str>) -> Result<(), BadRequest> {
         for used in &self.views {
-            if used.entity.needs_subject() && request.subject.is_none() {
+            if used.entity.needs_subject() && subject.is_none() {
                 return Err(BadRequest::NoUnit("subject"));
             }
-            if used.entity.needs_session() && request.session.is_none() {
+            if used.entity.needs_session() && session.is_none() {
                 return Err(BadRequest::NoUnit("session"));
             }
         }
         let needs = |unit: Unit| self.experiments.iter().any(|experiment| experiment.unit == unit);
-        if needs(Unit::Subject) && request.subject.is_none() {
+        if needs(Unit::Subject) && subject.is_none() {
             return Err(BadRequest::NoUnit("subject"));
         }
-        if needs(Unit::Session) && request.session.is_none() {
+        if needs(Unit::Session) && session.is_none() {
             return Err(BadRequest::NoUnit("session"));
         }
         Ok(())
+    }
+
+    /// What each experiment draws; the units it needs are there.
+    pub(crate) fn lots(&self, subject: Option<&str>, session: Option<&str>, time_us: TimeUs) -> Vec<Lot> {
+        let lot = |experiment: &Experiment| {
+            let unit = match experiment.unit {
+                Unit::Subject => subject,
+                Unit::Session => session,
+            };
+            unit.map_or(Lot::Out, |unit| experiment.lot(unit, time_us))
+        };
+        self.experiments.iter().map(lot).collect()
     }
 }
 

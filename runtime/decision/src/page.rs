@@ -41,7 +41,8 @@ pub struct PageRelease {
     pub views: BTreeMap<u32, PageView>,
     /// The modules that its placements call, by their index in the plan: how many outputs a row of the answer has.
     pub modules: BTreeMap<u32, u32>,
-    /// The placements that it decides, by key. An experiment's overrides are left out: they name people.
+    /// The placements that it decides, by key. An experiment's overrides, which name people, are here for [`PageRelease::check`] alone:
+    /// the binary form has none.
     pub placements: BTreeMap<String, Placement>,
 }
 
@@ -212,7 +213,6 @@ fn in_a_page(placement: &Placement) -> Placement {
     // What values mean the page knows beside the plan, in JSON.
     placement.values.iter_mut().for_each(|value| value.symbols.clear());
     placement.calls.iter_mut().flat_map(|call| &mut call.outputs).for_each(|output| output.symbols.clear());
-    placement.experiments.iter_mut().for_each(|experiment| experiment.overrides.clear());
     placement
 }
 

@@ -115,7 +115,7 @@ pub struct Trace {
 }
 
 /// What an order follows from.
-enum Basis {
+pub(crate) enum Basis {
     /// A rung of the ladder, with its answer.
     Scored(usize, Vec<f64>),
     /// What a bandit learned.
@@ -318,7 +318,8 @@ fn admitted(placement: &Placement, facts: Facts<'_>) -> Slate {
     slate
 }
 
-fn reason(filled: &Filled, basis: &Basis, assigned: bool) -> Reason {
+/// Why an answer is as it is; `assigned` says whether an experiment's arm decided how.
+pub(crate) fn reason(filled: &Filled, basis: &Basis, assigned: bool) -> Reason {
     match basis {
         _ if filled.choices.is_empty() => Reason::Empty,
         Basis::Fallback => Reason::Fallback,

@@ -1,5 +1,6 @@
 //! The cases of `tests/cases/decide`, run by the native core: a release, rows and modules as data, then requests and what
-//! must come out. Each decision is also replayed from its record and must give the same bytes.
+//! must come out. Each decision is also replayed from its record and must give the same bytes; a page's record of it is one that a node
+//! takes.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use selvedge_decision::gather::{ContextValue, Features, Request, Rows};
 use selvedge_decision::layout::{FeatureKind, NO_IDS, NO_SYMBOL, NO_TIME, id_hash, pack};
 use selvedge_decision::logistic::{Posterior, Prior};
 use selvedge_decision::manifest::Kind;
+use selvedge_decision::page::PageRelease;
 use selvedge_decision::plan::{Definition, Placement};
 use selvedge_decision::policy::Contests;
 use selvedge_decision::record::Rung;
@@ -113,10 +115,10 @@ fn check(file: &str, case: &Case) {
         }
     };
     assert!(case.problems.is_empty(), "{file}: compiled, but must not");
-    let mut wrong = Vec::new();
+    let (page, mut wrong) = (page(&plan), Vec::new());
     for (at, asked) in case.requests.iter().enumerate() {
         let what = format!("{file}: requests[{at}], {}", asked.why);
-        let (answer, record) = ask(case, &plan, &asked.request, at as u32);
+        let (answer, record) = ask(case, &plan, &asked.request, DecisionId::new(NOW_US, 7, at as u32));
         let is_other = |(key, expected): &(&String, &Value)| answer.get(*key) != Some(*expected);
         let others: Vec<String> = asked
             .expect
@@ -130,11 +132,23 @@ fn check(file: &str, case: &Case) {
             let again = replay(&plan, &record, &mut Formulas { plan: &plan, case }, &mut Contests::default()).unwrap();
             assert_eq!(again.to_bytes(), record.to_bytes(), "{what}: replayed {again:?} from {record:?}");
         }
+        let (_, record) = ask(case, &plan, &asked.request, DecisionId::of_a_page(NOW_US, 7, at as u32));
+        if let Some(record) = record.filter(|record| page.placements.contains_key(&*record.placement)) {
+            assert_eq!(page.check(&record), Ok(()), "{what}: a page's {record:?}");
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-fn ask(case: &Case, plan: &Plan, request: &Value, count: u32) -> (Value, Option<Record>) {
+/// The release in a page, all of it said to be for browsers.
+fn page(plan: &Plan) -> PageRelease {
+    let mut plan = plan.clone();
+    plan.placements.values_mut().for_each(|placement| placement.browser = true);
+    plan.views.iter_mut().for_each(|view| view.def.browser = true);
+    plan.page(Digest::of(b"case"), |_| true, |_| true).0
+}
+
+fn ask(case: &Case, plan: &Plan, request: &Value, id: DecisionId) -> (Value, Option<Record>) {
     let placement = &plan.placements[request["placement"].as_str().unwrap()];
     let texts = |key: &str| request[key].as_array().map(|list| list.iter().map(|id| id.as_str().unwrap()).collect());
     let context = placement.context.iter().map(|(name, kind)| match (kind, &request["context"][name]) {
@@ -153,7 +167,6 @@ fn ask(case: &Case, plan: &Plan, request: &Value, count: u32) -> (Value, Option<
         slots: request["slots"].as_u64().map(|slots| slots as usize),
         tz_offset_min: request["tz_offset_min"].as_i64().unwrap_or(0) as i32,
     };
-    let id = DecisionId::new(NOW_US, 7, count);
     let moment = Moment { id, time_us: NOW_US, release: Digest::of(b"case"), explain: true, explores: !case.frozen };
     let (source, mut modules) = (Tables { plan, case }, Formulas { plan, case });
     let mut learned = Known { plan, case, contests: Contests::default() };

@@ -103,7 +103,7 @@ export default {
           field(of.candidates.from === 'request' ? 'Candidates' : 'Candidates, if not all',
             h('textarea', { id: 'candidates', rows: 3, value: form.candidates, required: of.candidates.from === 'request', spellcheck: 'false', onchange: set('candidates') }),
             of.candidates.from === 'actions' ? `Actions: ${of.actions.slice(0, 8).join(', ')}${of.actions.length > 8 ? ` and ${plural(of.actions.length - 8, 'more')}` : ''}` : 'Ids, one a line or separated by commas'),
-          h('button', { type: 'submit', class: 'main' }, busy ? 'Deciding…' : 'Decide'))),
+          h('button', { type: 'submit', class: 'main', 'aria-disabled': busy && 'true' }, busy ? 'Deciding…' : 'Decide'))),
         wrong && trouble('It cannot be decided.', `${wrong.message}${wrong.field ? ` (${wrong.field})` : ''}`),
         h('div', { class: 'two', 'data-key': 'answers' }, answers?.map((one) => side(one, first))),
         answers?.length === 1 && h('p', { class: 'says' }, 'Only one release is here: after the next swap, or beside a canary, the answers stand side by side.'),

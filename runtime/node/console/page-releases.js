@@ -1,7 +1,8 @@
-// Who runs what, and how it could be otherwise. The console moves no channel: that needs the operator's key, which no node has, so it
-// tells the command.
+// Who runs what, and how it could be otherwise. A channel is moved by the operator's key: a node that has it is asked to, after a
+// question; for all others there is the command.
 
 import { ask } from './api.js';
+import { confirmed } from './confirm.js';
 import { h } from './dom.js';
 import { ago, day, int, none, pct, plural, short, us, words } from './format.js';
 import { badge, card, command, head, mono, nothing, table, tile, tiles, trouble, waiting } from './parts.js';
@@ -42,11 +43,68 @@ function compare({ samples }) {
     both.length ? [row('Running', 'running'), row('Canary', 'canary')] : [], 'No decision since the canary began.');
 }
 
+/** What releases are called, as far as somebody told. */
+function names({ nodes }, { active, previous, canary }) {
+  const known = [...nodes, active, previous, canary].filter((one) => one?.release);
+  return new Map(known.map((one) => [one.release, one.name]));
+}
+
+/** Moves the channel where the operator's key is: the buttons, and what came of the last. */
+function mover(ctx, look) {
+  let [moving, said] = [false, null];
+  async function move({ pointer, wanted, to, names, ...question }) {
+    if (moving) return;
+    const called = (release) => [mono(short(release), release), names.get(release) && ` ${names.get(release)}`];
+    const canary = pointer.canary && [h('br'), 'and ', called(pointer.canary.release), ` for ${pointer.canary.share_bp / 100} %`];
+    const facts = [['Channel', pointer.channel], ['From', [called(pointer.release), canary]], ['To', called(to)]];
+    if (!await confirmed({ ...question, facts })) return;
+    [moving, said] = [true, null];
+    ctx.draw();
+    let told;
+    try {
+      const now = await ask('channel', { body: { ...wanted, seen: pointer.counter ?? 0 } });
+      told = h('p', null, badge('moved', 'good'), ` ${now.channel} points to ${short(now.release)} now, counter ${now.counter}. Nodes swap when they have it ready.`);
+    } catch (failed) {
+      told = trouble('The channel was not moved.', failed.message);
+    }
+    await look();
+    [moving, said] = [false, told];
+    ctx.draw();
+    // What was pressed may be gone with what it was for.
+    requestAnimationFrame(() => { if (document.activeElement === document.body) document.getElementById('moved')?.focus(); });
+  }
+  const button = (name, question, { key = name, main } = {}) => h('button', {
+    type: 'button', class: main && 'main', 'data-key': key, 'aria-label': key === name ? null : `${name}: ${short(key)}`,
+    'aria-disabled': moving && 'true', onclick: () => move(question),
+  }, name);
+  function buttons(pointer, earlier, names) {
+    const all = { pointer, names };
+    const promote = () => button('Promote canary', { ...all, wanted: { move: 'promote' }, to: pointer.canary.release, title: 'Promote the canary?',
+      says: 'It decides for all then, on every node of the channel.', yes: 'Promote' }, { main: true });
+    const drop = () => button('Drop canary', { ...all, wanted: { move: 'rollback' }, to: pointer.release, title: 'Drop the canary?',
+      says: 'The release that runs decides for all again.', yes: 'Drop' });
+    const back = () => button(`Roll back to ${short(earlier[0])}`, { ...all, wanted: { move: 'rollback' }, to: earlier[0], title: 'Roll back?',
+      says: 'The release before decides for all, on every node of the channel. Those that keep it swap at once.', yes: 'Roll back' });
+    const here = (release) => button('Move here', { ...all, wanted: { move: 'release', release }, to: release, title: 'Move the channel?',
+      says: 'Every node of the channel swaps to that release. A canary ends.', yes: 'Move' }, { key: release });
+    return [
+      h('div', { class: 'actions', 'data-key': 'moves' }, pointer.canary ? [promote(), drop()] : earlier.length > 0 && back()),
+      h('div', { id: 'moved', role: 'status', tabindex: -1, 'data-key': 'moved' }, said?.cloneNode(true)),
+      earlier.length ? table('Earlier releases', [{ name: 'Earlier release' }, { name: 'Name' }, { name: 'Move' }],
+        earlier.map((release) => ({ key: release, cells: [mono(short(release), release), names.get(release) ?? none, here(release)] })))
+        : nothing('The channel pointed to no other release before.'),
+    ];
+  }
+  return buttons;
+}
+
 export default {
   title: 'Releases',
   enter(ctx) {
     let core = null;
-    ctx.every(4000, async () => { try { core = await ask('nodes'); } catch { /* Said above. */ } });
+    const look = async () => { try { core = await ask('nodes'); } catch { /* Said above. */ } };
+    ctx.every(4000, look);
+    const buttons = mover(ctx, look);
     return () => {
       const { status } = ctx.node;
       if (!status) return waiting();
@@ -57,6 +115,7 @@ export default {
         : tile(name, none, more ?? 'none'));
       const pointer = core?.channels?.find((one) => one.channel === of.channel);
       const isLocal = core?.kind === 'local';
+      const operator = core?.operator;
       return [
         head('Releases', isLocal ? 'This node runs a folder: what is saved there runs.' : `This node follows the channel ${of.channel || '–'}, counter ${of.counter}.`),
         of.refusal && trouble('What the channel points to does not run here.', `${words(of.refusal.code)}: ${of.refusal.why} (tried ${plural(of.refusal.tries, 'time')})`),
@@ -74,9 +133,13 @@ export default {
               : [one.channel, mono(short(one.release), one.release), one.canary ? `${short(one.canary.release)} ${one.canary.share_bp / 100} % ${labels(one.canary.where)}` : none, String(one.counter),
                 Date.parse(one.expires) < Date.now() ? badge('expired: deploy again', 'bad') : day(one.expires)],
           })), 'There is no channel yet: deploy a release, and nodes follow it.') : waiting()),
-        !isLocal && card('Move the channel', { key: 'move', says: 'A channel moves by the operator\u2019s key, which no node has and this page does not ask for. Run these where the key is.' },
-          pointer?.canary && [h('h3', null, 'The canary for all'), command(`selvedge promote ${to}`, 'Copy: promote'), h('h3', null, 'The canary for nobody'), command(`selvedge rollback ${to}`, 'Copy: end the canary')],
-          !pointer?.canary && [h('h3', null, 'Back to the release before'), command(`selvedge rollback ${to}`, 'Copy: roll back')],
+        !isLocal && card('Move the channel', { key: 'move', says: operator?.key
+          ? `The operator\u2019s key ${operator.key} is on this node: it signs what is moved here. A new release comes by a command.`
+          : 'A channel is moved by the operator\u2019s key. Run these where it is.' },
+          operator?.problem && trouble('The operator\u2019s key of this node moves nothing.', operator.problem),
+          operator?.key ? pointer && buttons(pointer, operator.earlier, names(core, of))
+            : pointer?.canary ? [h('h3', null, 'The canary for all'), command(`selvedge promote ${to}`, 'Copy: promote'), h('h3', null, 'The canary for nobody'), command(`selvedge rollback ${to}`, 'Copy: end the canary')]
+              : [h('h3', null, 'Back to the release before'), command(`selvedge rollback ${to}`, 'Copy: roll back')],
           h('h3', null, 'A new release for all'), command(`selvedge deploy FOLDER ${to} --wait`, 'Copy: deploy'),
           h('h3', null, 'A new release for one subject in twenty'), command(`selvedge deploy FOLDER ${to} --share 5%`, 'Copy: deploy a canary')),
         card('Refused lately', { key: 'refused' }, of.refused.length ? table('Refused releases and pointers', [{ name: 'When' }, { name: 'Why' }, { name: 'Release' }, { name: 'Detail' }],

@@ -135,20 +135,21 @@ pub fn public(api: Arc<Public>) -> Router {
     router.with_state(api)
 }
 
-/// The admin routes. Those that load balancers probe are everybody's; all others need a key with the scope `admin`, where there are keys.
+/// The admin routes. Those that load balancers probe are everybody's; all others answer to who has a key with the scope `admin`, or where
+/// there are no keys, to who calls the node by what no stranger can point to it.
 pub fn admin(api: Arc<Admin>) -> Router {
     let keyed = Router::new()
         .route("/metrics", get(admin::metrics))
         .route("/version", get(admin::version))
         .route("/v1/status", get(admin::status))
-        .merge(console::api())
+        .merge(console::api(&api))
         .layer(from_fn_with_state(gzip::SERVERS, gzip::answers))
         .layer(from_fn_with_state(api.clone(), access::admin));
+    let named = keyed.merge(console::page()).layer(from_fn_with_state(api.clone(), admin::named));
     Router::new()
         .route("/livez", get(admin::livez))
         .route("/readyz", get(admin::readyz))
-        .merge(console::page())
-        .merge(keyed)
+        .merge(named)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::wrong_method)
         .with_state(api)

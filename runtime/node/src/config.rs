@@ -27,6 +27,7 @@ pub const DEFAULT: &str = include_str!("config/default.toml");
 pub struct Config {
     pub node: Node,
     pub http: Http,
+    pub console: Console,
     pub link: Link,
     pub features: Features,
     pub sessions: Sessions,
@@ -83,6 +84,14 @@ pub struct Http {
 pub struct Tls {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+/// `[console]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "see default.toml")]
+pub struct Console {
+    pub operator_key: PathBuf,
 }
 
 /// `[link]`
@@ -306,6 +315,7 @@ impl Config {
             return Err(BadConfig::value(key, "must be above 0"));
         }
         self.check_doors()?;
+        self.check_operator()?;
         if let Some(why) = channel::labels_problem(&self.node.labels) {
             return Err(BadConfig::value("node.labels", why));
         }
@@ -393,6 +403,25 @@ impl Config {
             if tls.certificate.as_os_str().is_empty() != tls.key.as_os_str().is_empty() {
                 return Err(BadConfig::value(setting, "has one of certificate and key: it needs both, or neither"));
             }
+        }
+        Ok(())
+    }
+
+    /// Where the operator's key is, there is a channel to move, and not everybody may.
+    fn check_operator(&self) -> Result<(), BadConfig> {
+        const SETTING: &str = "console.operator_key";
+        if self.console.operator_key.as_os_str().is_empty() {
+            return Ok(());
+        }
+        if self.link.kind == LinkKind::Local {
+            let why =
+                "a node on a folder (`selvedge dev`, link.kind = \"local\") follows no channel: leave the key out";
+            return Err(BadConfig::value(SETTING, why));
+        }
+        let (admin, has_keys) = (self.http.admin, !self.http.keys.as_os_str().is_empty());
+        if !admin.ip().to_canonical().is_loopback() && !has_keys {
+            let why = format!("others can reach {admin} without a key, and could move the channel: set http.keys");
+            return Err(BadConfig::value(SETTING, why));
         }
         Ok(())
     }

@@ -35,6 +35,8 @@ pub const MAX_KEYS: usize = 1_000;
 pub struct Keys {
     servers: Vec<ServerKey>,
     pages: BTreeMap<String, Arc<PublishableKey>>,
+    /// Those that stood in the file before: one that comes back has of its rate what it had left.
+    gone: BTreeMap<String, Arc<PublishableKey>>,
 }
 
 /// A key of a server, by its hash.
@@ -144,6 +146,9 @@ pub enum BadKeys {
         /// How many.
         found: usize,
     },
+    /// None, where there were some.
+    #[error("has no key any more: that would lock everybody out, and may be a file that is being written")]
+    NoneLeft,
 }
 
 // === impl Keys ===
@@ -156,27 +161,39 @@ impl Keys {
             return Err(BadKeys::TooMany { found: lines.len() });
         }
         let mut seen = BTreeMap::new();
-        let mut keys = Self::default();
-        for (number, line) in lines {
-            if let Some(first) = seen.insert(line.digest(), number) {
-                return Err(BadKeys::Twice { number, first });
+        for (number, line) in &lines {
+            if let Some(first) = seen.insert(line.digest(), *number) {
+                return Err(BadKeys::Twice { number: *number, first });
             }
+        }
+        if lines.is_empty() && before.is_some_and(|before| before.names().next().is_some()) {
+            return Err(BadKeys::NoneLeft);
+        }
+        // The file is good: only now is something kept of it.
+        let mut keys = Self::default();
+        for (_, line) in lines {
             let counts = metrics.of(line.name());
             match line {
                 Line::Server(line) => keys.servers.push(ServerKey { line, counts }),
                 Line::Publishable(line) => {
-                    let kept = before.and_then(|before| before.pages.get(&line.key));
-                    let kept = kept.filter(|kept| (kept.line.rate, kept.line.burst) == (line.rate, line.burst));
-                    let bucket =
-                        kept.map_or_else(|| Bucket::new(line.rate, line.burst).into(), |kept| kept.bucket.clone());
+                    let bucket = before.and_then(|before| before.bucket(&line));
+                    let bucket = bucket.unwrap_or_else(|| Bucket::new(line.rate, line.burst).into());
                     keys.pages.insert(line.key.clone(), Arc::new(PublishableKey { line, bucket, counts }));
                 }
             }
         }
         if let Some(before) = before {
+            let gone = before.pages.iter().chain(&before.gone).filter(|(key, _)| !keys.pages.contains_key(*key));
+            keys.gone = gone.take(MAX_KEYS).map(|(key, gone)| (key.clone(), gone.clone())).collect();
             metrics.forget(before.names().filter(|name| !keys.names().any(|known| known == *name)));
         }
         Ok(keys)
+    }
+
+    /// What is left of the rate of a key, if it is the same rate.
+    fn bucket(&self, line: &PublishableLine) -> Option<Arc<Bucket>> {
+        let known = self.pages.get(&line.key).or_else(|| self.gone.get(&line.key))?;
+        ((known.line.rate, known.line.burst) == (line.rate, line.burst)).then(|| known.bucket.clone())
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -263,6 +280,12 @@ impl Access {
             Ok(())
         };
         key.counts.told(checked)
+    }
+
+    /// What a server's key is called, for what is written down of its requests; nothing where everybody may.
+    pub fn name(&self, secret: Option<&str>) -> Option<String> {
+        let keys = self.keys.as_ref()?.get();
+        keys.server(secret?).map(|key| key.line.name.clone())
     }
 
     /// Whether a page of `origin` may call with this key now, which takes one request of the key's rate. `None` where everybody may.

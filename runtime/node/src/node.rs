@@ -76,6 +76,9 @@ pub enum StartError {
     /// Releases cannot be followed.
     #[error("releases: {0}")]
     Releases(#[from] releases::OpenError),
+    /// The operator's key cannot be used.
+    #[error(transparent)]
+    Operator(#[from] releases::BadOperatorKey),
     /// Spans have nowhere to go.
     #[error(transparent)]
     Otlp(#[from] BadEndpoint),
@@ -148,6 +151,7 @@ impl Node {
             Access::open(settings::said(&config.http.keys).as_deref(), clock.clone()).map_err(StartError::Doors)?;
         let tls = settings::tls("http.tls", &config.http.tls)?;
         let admin_tls = settings::tls("http.admin_tls", &config.http.admin_tls)?;
+        let operator = settings::operator(&config, &clock)?;
         // Listeners first: a second node on the same ports must not touch the data of the first.
         let http = bind(config.http.listen, "http.listen").await?;
         let admin = bind(config.http.admin, "http.admin").await?;
@@ -305,6 +309,7 @@ impl Node {
             outbox: outbox.clone(),
             ids,
             link: link.clone(),
+            operator,
             limits: settings::limits(&config),
             stop: serving_stops.clone(),
             live: Arc::new(Semaphore::new(api::MOST_LIVE)),

@@ -379,7 +379,7 @@ impl Outbox {
     }
 
     /// Stores records that pages sent, all of them or none, but for those whose copies are stored already: how many these were.
-    /// When this resolves to `Ok`, they are durable.
+    /// When this resolves to `Ok`, they are durable. They fill half of their lane at most: the rest is for what this node decides.
     pub async fn append_page_records(&self, mut records: Vec<Record>) -> Result<u64, Refused> {
         let sent = records.len();
         let claim = self.shared.seen.claim_records(&mut records).await;
@@ -397,7 +397,8 @@ impl Outbox {
             (record, weight)
         };
         let records = records.into_iter().map(weighed).collect();
-        match self.shared.queue.push_records(records, claim, self.shared.room(Lane::Decisions)) {
+        let room = self.shared.room_of_pages();
+        match self.shared.queue.push_records(records, claim, room) {
             // What the writer does not store it counts as dropped.
             Ok(stored) => match stored.await {
                 Ok(Ok(())) => {
@@ -488,6 +489,12 @@ impl Shared {
     /// Bytes that the lane may still have on disk.
     fn room(&self, lane: Lane) -> u64 {
         self.config.lane_bytes(lane).saturating_sub(self.log(lane).backlog_bytes())
+    }
+
+    /// The same of decisions, for records of pages.
+    fn room_of_pages(&self) -> u64 {
+        let lane = Lane::Decisions;
+        (self.config.lane_bytes(lane) / 2).saturating_sub(self.log(lane).backlog_bytes())
     }
 
     fn stamp(&self, lane: Lane, first_seq: u64, sealed_us: TimeUs) -> block::Stamp {

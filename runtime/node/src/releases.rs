@@ -10,6 +10,8 @@ mod follow;
 mod guard;
 mod journal;
 mod metrics;
+mod operator;
+pub mod point;
 mod report;
 mod status;
 
@@ -31,6 +33,7 @@ use self::guard::{CanaryWatch, GuardWatch, Tripped};
 pub use self::journal::Quarantine;
 pub(crate) use self::journal::write_durably;
 pub use self::metrics::Metrics;
+pub use self::operator::{BadOperatorKey, Move, Moved, NotMoved, Operator};
 pub use self::report::{NodeReport, ReportedDrop, ReportedRefusal, Versions};
 pub use self::status::{Refusal, RefusalCode, Running, RunningCanary, Status};
 use crate::clock::Clock;

@@ -84,15 +84,13 @@ impl Secret {
         let name = || path.display().to_string();
         let read = || {
             let file = File::open(path)?;
-            let mode = file.metadata()?.permissions().mode() & 0o7777;
+            let mode = file.metadata()?.permissions().mode();
             let mut text = String::new();
             file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
             std::io::Result::Ok((mode, text))
         };
         let (mode, text) = read().map_err(|why| BadSecret::File { setting, path: name(), why })?;
-        if mode & 0o027 != 0 {
-            return Err(BadSecret::Mode { setting, path: name(), mode });
-        }
+        check_mode(setting, path, mode)?;
         let key = unhex(text.trim()).ok_or_else(|| BadSecret::Text { setting, path: name() })?;
         Ok(Self::new(&key))
     }
@@ -123,6 +121,14 @@ impl Secret {
         parts.iter().for_each(|part| inner.update(part));
         self.outer.clone().chain_update(inner.finalize()).finalize().into()
     }
+}
+
+/// Refuses a file with a secret whose `mode` lets others than its owner and its group use it.
+pub(crate) fn check_mode(setting: &'static str, path: &Path, mode: u32) -> Result<(), BadSecret> {
+    if mode & 0o027 == 0 {
+        return Ok(());
+    }
+    Err(BadSecret::Mode { setting, path: path.display().to_string(), mode: mode & 0o7777 })
 }
 
 /// Writes a file whole or not at all, readable by nobody else: beside it, synced, renamed over it, folder synced.

@@ -1,4 +1,5 @@
-//! `selvedge deploy`: puts a release into the core and points a channel to it, for all or as a canary. Owns how a pointer is written.
+//! `selvedge deploy`: puts a release into the core and points a channel to it, for all or as a canary. Owns what is told of a pointer that
+//! was written, here and by `promote` and `rollback`; how it is written is the node's `releases/point.rs`.
 
 mod canary;
 mod gate;
@@ -10,9 +11,10 @@ use selvedge_build::channel::{self, Canary, Pointer, time_text};
 use selvedge_build::keys::SigningKey;
 use selvedge_build::release::{self, Limits};
 use selvedge_decision::definition::Span;
-use selvedge_decision::{Digest, Plan, TimeUs};
+use selvedge_decision::{Digest, Plan};
 use selvedge_node::clock::Clock;
 use selvedge_node::link::NatsLink;
+use selvedge_node::releases::point::{self, Now, Pointed};
 use serde::Serialize;
 
 use self::canary::CanaryArgs;
@@ -55,7 +57,7 @@ pub(super) struct ChannelArgs {
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// How long nodes may follow this pointer; what runs goes on after that.
-    #[arg(long, default_value = "30d", value_name = "TIME", value_parser = span)]
+    #[arg(long, default_value_t = point::VALID_FOR, value_name = "TIME", value_parser = span)]
     expires: Span,
     /// Wait until every node that it concerns runs the release, or one refuses it.
     #[arg(long)]
@@ -63,24 +65,6 @@ pub(super) struct ChannelArgs {
     /// How long to wait at most.
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = span)]
     timeout: Span,
-}
-
-/// How far counters may be ahead of the time, in seconds: one year.
-const FAR_AHEAD_S: u64 = 365 * 24 * 3600;
-
-/// What a pointer is to say.
-#[derive(Debug, Clone)]
-pub(super) struct Pointed {
-    pub(super) release: Digest,
-    pub(super) canary: Option<Canary>,
-}
-
-/// What a channel says when a command begins: what it writes replaces that and nothing else.
-#[derive(Debug)]
-pub(super) struct Now {
-    /// Nothing when there is none, or one that cannot be read: that is replaced, which is how a broken channel is mended.
-    pub(super) pointer: Option<Pointer>,
-    revision: u64,
 }
 
 /// A pointer that was written.
@@ -191,9 +175,7 @@ impl ChannelArgs {
 
     /// What the channel says now.
     pub(super) async fn now(&self, nats: &NatsLink) -> anyhow::Result<Now> {
-        let value = nats.read_channel(&self.channel).await?;
-        let pointer = value.as_ref().and_then(|value| Pointer::read(&self.channel, &value.bytes).ok());
-        Ok(Now { pointer, revision: value.map_or(0, |value| value.revision) })
+        Ok(Now::read(nats, &self.channel).await?)
     }
 
     /// Whether a canary finds a node, where it asks for labels.
@@ -210,16 +192,11 @@ impl ChannelArgs {
         pointed: Pointed,
         output: &Output,
     ) -> anyhow::Result<Outcome> {
-        let Pointed { release, canary } = pointed;
-        let clock = Clock::new();
         let before = Before::look(nats, &self.channel).await?;
-        let last = now.pointer.map_or(0, |pointer| pointer.counter);
-        let now_us = clock.now_us();
-        let counter = next_counter(last, before.highest_counter(), now_us);
-        let expires_us = now_us.saturating_add(self.expires.us());
-        let pointer = Pointer { release, canary: canary.clone(), counter, expires_us };
-        nats.write_channel(&self.channel, pointer.sign(&self.channel, key), now.revision).await?;
+        let pointer = now.followed_by(pointed, before.highest_counter(), self.expires, Clock::new().now_us());
+        now.replace(nats, &pointer, key).await?;
 
+        let Pointer { release, canary, counter, expires_us } = pointer;
         let channel = self.channel.clone();
         let expires = time_text(expires_us);
         let beside = canary.as_ref().map(canary::text).unwrap_or_default();
@@ -238,30 +215,5 @@ impl ChannelArgs {
         deployed.nodes = Some(waited.nodes);
         output.data(&deployed, told)?;
         Ok(Outcome::of(all_run))
-    }
-}
-
-/// Above every counter known, and never below the time in seconds: when the bucket is lost and made anew, nodes that
-/// remember higher counters still follow. A counter far above the time is nobody's but a forger's, who would have us sign
-/// the last one there is.
-fn next_counter(channel: u64, nodes: u64, now_us: TimeUs) -> u64 {
-    let seconds = u64::try_from(now_us / 1_000_000).unwrap_or(0);
-    let believed = [channel, nodes].into_iter().filter(|counter| *counter <= seconds.saturating_add(FAR_AHEAD_S));
-    believed.max().unwrap_or(0).saturating_add(1).max(seconds)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_counter_is_above_all_that_nodes_may_remember() {
-        let check = |channel, nodes, now_us, expected| assert_eq!(next_counter(channel, nodes, now_us), expected);
-        check(0, 0, 1_700_000_000_500_000, 1_700_000_000);
-        check(1_700_000_000, 0, 1_700_000_000_500_000, 1_700_000_001);
-        check(5, 1_720_000_000, 1_700_000_000_500_000, 1_720_000_001);
-        check(u64::MAX, 1_700_000_009, 1_700_000_000_500_000, 1_700_000_010);
-        check(7, 2_000_000_000, 1_700_000_000_500_000, 1_700_000_000);
-        check(0, 0, -1, 1);
     }
 }

@@ -220,6 +220,11 @@ impl Revoke {
                 return Err(Usage(why).into());
             }
         };
+        if lines.len() == 1 {
+            let why =
+                "is the only key of the file, and nodes keep to what they have when none is left: create another first";
+            return Err(Usage(format!("{}: {} {why}", file.display(), line.name())).into());
+        }
         let kept: String =
             text.split_inclusive('\n').enumerate().filter(|(at, _)| at + 1 != *number).map(|(_, kept)| kept).collect();
         write(&file, &kept)?;

@@ -1,6 +1,6 @@
 //! `selvedge promote`: a channel's canary becomes its release. The nodes that tried it have it ready.
 
-use super::deploy::{ChannelArgs, Pointed};
+use super::deploy::ChannelArgs;
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output};
 
@@ -24,13 +24,7 @@ impl Args {
         block_on(0, async {
             let nats = self.core.connect().await?;
             let now = self.to.now(&nats).await?;
-            let canary = now.pointer.as_ref().and_then(|pointer| pointer.canary.as_ref()).ok_or_else(|| {
-                let channel = self.to.channel();
-                anyhow::anyhow!(
-                    "channel {channel} has no canary to promote: `selvedge deploy --share` begins one, `selvedge status` shows it"
-                )
-            })?;
-            let pointed = Pointed { release: canary.release, canary: None };
+            let pointed = now.promoted()?;
             self.to.point(&nats, &key, now, pointed, output).await
         })
     }

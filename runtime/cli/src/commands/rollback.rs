@@ -1,10 +1,10 @@
 //! `selvedge rollback`: drops a channel's canary, or points the channel back. The nodes hold the release before the one they run, so
 //! they swap at once.
 
-use selvedge_build::channel::Pointer;
 use selvedge_decision::Digest;
+use selvedge_node::releases::point::Pointed;
 
-use super::deploy::{ChannelArgs, Pointed};
+use super::deploy::ChannelArgs;
 use crate::core::{CoreArgs, block_on};
 use crate::output::{Outcome, Output};
 
@@ -30,58 +30,12 @@ impl Args {
         let key = self.to.key()?;
         block_on(0, async {
             let nats = self.core.connect().await?;
-            let channel = self.to.channel();
             let now = self.to.now(&nats).await?;
-            let tries = now.pointer.as_ref().filter(|pointer| pointer.canary.is_some());
-            let release = match (self.release, tries) {
-                (Some(release), _) => release,
-                (None, Some(pointer)) => pointer.release,
-                (None, None) => {
-                    let history = nats.channel_history(channel).await?;
-                    let values = history.iter().map(|value| &value.bytes[..]);
-                    before(channel, values).ok_or_else(|| {
-                        anyhow::anyhow!("channel {channel} has no earlier release to go back to; see `selvedge status`")
-                    })?
-                }
+            let pointed = match self.release {
+                Some(release) => Pointed { release, canary: None },
+                None => now.rolled_back(&nats.channel_history(self.to.channel()).await?)?,
             };
-            self.to.point(&nats, &key, now, Pointed { release, canary: None }, output).await
+            self.to.point(&nats, &key, now, pointed, output).await
         })
-    }
-}
-
-/// The newest release in a channel's values, the newest first, that differs from the first.
-fn before<'v>(channel: &str, values: impl Iterator<Item = &'v [u8]>) -> Option<Digest> {
-    let mut releases = values.filter_map(|value| Pointer::read(channel, value).ok()).map(|pointer| pointer.release);
-    let now = releases.next()?;
-    releases.find(|release| *release != now)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use selvedge_build::keys::SigningKey;
-
-    use super::*;
-
-    #[test]
-    fn it_goes_to_the_newest_that_differs() {
-        let key = SigningKey::generate().unwrap();
-        let check = |names: &[&str], expected: Option<&str>| {
-            let value = |(i, name): (usize, &&str)| {
-                let counter = (names.len() - i) as u64;
-                Pointer { release: Digest::of(name.as_bytes()), canary: None, counter, expires_us: 1 }
-                    .sign("prod", &key)
-            };
-            let mut values: Vec<_> = names.iter().enumerate().map(value).collect();
-            values.insert(names.len().min(1), b"not a pointer".to_vec());
-            let found = before("prod", values.iter().map(|value| &value[..]));
-            assert_eq!(found, expected.map(|name| Digest::of(name.as_bytes())), "{names:?}");
-        };
-        check(&["c", "b", "a"], Some("b"));
-        check(&["c", "c", "a"], Some("a"));
-        check(&["b", "a", "b"], Some("a"));
-        check(&["a"], None);
-        check(&["a", "a"], None);
-        check(&[], None);
     }
 }

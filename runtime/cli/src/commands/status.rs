@@ -2,7 +2,6 @@
 
 use selvedge_build::channel::{Canary, Pointer, labels_text, time_text};
 use selvedge_node::clock::Clock;
-use selvedge_node::link::NatsLink;
 use selvedge_node::releases::NodeReport;
 use serde::Serialize;
 
@@ -50,18 +49,12 @@ impl Args {
             let nats = self.core.connect().await?;
             let values = nats.channels().await?;
             let channels = values.iter().map(|(name, value)| channel(name, &value.bytes, now_us)).collect();
-            anyhow::Ok(Report { channels, nodes: read_reports(&nats).await? })
+            anyhow::Ok(Report { channels, nodes: NodeReport::read_all(&nats).await? })
         })?;
         output.data(&report, text(&report, now_us))?;
         let troubled = report.nodes.iter().any(|node| node.refused.is_some());
         Ok(Outcome::of(!troubled && report.channels.iter().all(|channel| channel.problem.is_none())))
     }
-}
-
-/// What all nodes reported last; a report that cannot be read is left out.
-pub(super) async fn read_reports(nats: &NatsLink) -> anyhow::Result<Vec<NodeReport>> {
-    let reports = nats.reports().await?;
-    Ok(reports.iter().filter_map(|(_, report)| serde_json::from_slice(report).ok()).collect())
 }
 
 fn channel(name: &str, value: &[u8], now_us: i64) -> Channel {

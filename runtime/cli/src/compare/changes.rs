@@ -70,6 +70,8 @@ pub(crate) struct Placed {
     pub(crate) looked_at: u64,
     /// Inputs without which both choose the same in some of those.
     pub(crate) inputs: Vec<InputChange>,
+    /// Those of the compared that pages made: left out of what it is worth.
+    pub(crate) of_pages: u64,
     /// What it is worth, by kind of reward.
     pub(crate) value: BTreeMap<String, Value>,
 }
@@ -161,7 +163,7 @@ impl Comparison {
         for (key, seen) in study.placements {
             let values = wishes.iter().map(|wish| (wish.kind.clone(), seen.kept.value(wish, &study.earned)));
             let values = values.filter_map(|(kind, value)| Some((kind, value?))).collect();
-            placements.insert(key.to_string(), seen.changes.placed(values));
+            placements.insert(key.to_string(), seen.changes.placed(seen.kept.of_pages(), values));
         }
         Self {
             a: study.a.digest.to_string(),
@@ -214,7 +216,7 @@ impl Changes {
         *self.inputs.entry(input).or_default() += u64::from(agree);
     }
 
-    fn placed(self, value: BTreeMap<String, Value>) -> Placed {
+    fn placed(self, of_pages: u64, value: BTreeMap<String, Value>) -> Placed {
         let [before, after] = self.sides.map(|counts| counts.side(self.compared));
         let rules = self.rules.into_iter().map(|((module, row), [in_a, in_b])| RuleChange {
             module,
@@ -248,6 +250,7 @@ impl Changes {
             scorers,
             looked_at: self.looked_at,
             inputs,
+            of_pages,
             value,
         }
     }

@@ -96,6 +96,10 @@ impl Earned {
         let Some((Some(decision), (kind, value))) = event.reward().map(|reward| (event.decision_id, reward)) else {
             return Ok(());
         };
+        // What a page decided is left out of the value: what it brought takes no room.
+        if decision.is_of_a_page() {
+            return Ok(());
+        }
         // A sender's second copy may have come by another node.
         if event.message_id.is_some_and(|message| !self.messages.insert(Digest::of(message.as_bytes()))) {
             return Ok(());
@@ -188,6 +192,8 @@ mod tests {
         ] {
             earned.add(event).unwrap();
         }
+        let of_a_page = Some(DecisionId::of_a_page(0, 1, 2));
+        earned.add(Event { decision_id: of_a_page, ..event("refund", Some("a"), None, 5) }).unwrap();
         let check = |wish: &str, expected: &[f64]| {
             let wish: Wish = wish.parse().unwrap();
             assert_eq!(earned.of(&wish, DecisionId::new(0, 1, 2), 0, &["a", "b"]), expected, "{wish:?}");

@@ -1,5 +1,6 @@
 //! What releases would have earned on recorded decisions. Owns what is kept of each decision, the probability of what was logged under
-//! a release, and when that is not known; the estimates are `selvedge_build::off_policy`'s.
+//! a release, and when that is not known; the estimates are `selvedge_build::off_policy`'s. What a page says that it decided is its word
+//! alone, and not kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub(super) struct Kept {
     ids: Vec<Arc<str>>,
     numbers: BTreeMap<Arc<str>, u32>,
     decisions: Vec<Decision>,
+    /// Decisions that pages made, which are left out.
+    of_pages: u64,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,10 @@ struct Weight {
 
 impl Kept {
     pub(super) fn add(&mut self, record: &Record, person: u64, ran: [&Ran; 2]) {
+        if record.id.is_of_a_page() {
+            self.of_pages += 1;
+            return;
+        }
         let logged = record.choices.iter().filter_map(|choice| record.candidates.get(choice.candidate as usize));
         let logged = logged.map(|id| self.number(id)).collect();
         let chosen = ran.map(|ran| {
@@ -80,6 +87,11 @@ impl Kept {
         self.ids.push(id.clone());
         self.numbers.insert(id.clone(), number);
         number
+    }
+
+    /// Decisions that pages made, which are left out.
+    pub(super) fn of_pages(&self) -> u64 {
+        self.of_pages
     }
 
     /// What both releases are worth; `None` without any decision.
@@ -218,37 +230,42 @@ mod tests {
         of.iter().enumerate().map(choice).collect()
     }
 
+    fn record(id: DecisionId, logged: &[(u32, f64)]) -> Record {
+        Record {
+            id,
+            time_us: 0,
+            seed: 0,
+            release: Digest::of(b"r"),
+            core: 1,
+            placement: "p".into(),
+            subject: None,
+            session: None,
+            lots: vec![],
+            slots: 2,
+            candidates: IDS.map(Arc::from).to_vec(),
+            choices: choices(logged),
+            values: vec![],
+            reason: Reason::Scored,
+            experiment: None,
+            arm: None,
+            faults: vec![],
+            max_lag_ms: 0,
+            session_seq: 0,
+            shadows: vec![],
+            model: None,
+            inputs: None,
+        }
+    }
+
+    fn ran(chosen: &[(u32, f64)], probability: Option<f64>) -> Ran {
+        let outcome = Outcome { choices: choices(chosen), ..Outcome::default() };
+        Ran { rows: Rows::of(IDS.map(Arc::from).to_vec()), outcome, probability, cpu_ns: 0 }
+    }
+
     #[test]
     fn what_was_logged_weighs_by_its_probability_under_a_release() {
         let known = |logged: &[(u32, f64)], chosen: &[(u32, f64)], probability, expected: Option<(f64, f64)>| {
-            let ids: Vec<Arc<str>> = IDS.iter().map(|id| Arc::from(*id)).collect();
-            let record = Record {
-                id: DecisionId::new(0, 1, 2),
-                time_us: 0,
-                seed: 0,
-                release: Digest::of(b"r"),
-                core: 1,
-                placement: "p".into(),
-                subject: None,
-                session: None,
-                lots: vec![],
-                slots: 2,
-                candidates: ids.clone(),
-                choices: choices(logged),
-                values: vec![],
-                reason: Reason::Scored,
-                experiment: None,
-                arm: None,
-                faults: vec![],
-                max_lag_ms: 0,
-                session_seq: 0,
-                shadows: vec![],
-                model: None,
-                inputs: None,
-            };
-            let rows = Rows::of(ids);
-            let outcome = Outcome { choices: choices(chosen), ..Outcome::default() };
-            let found = weight(&record, &Ran { rows, outcome, probability, cpu_ns: 0 });
+            let found = weight(&record(DecisionId::new(0, 1, 2), logged), &ran(chosen, probability));
             let expected = expected.map(|(weight, unsupported)| Weight { weight, unsupported });
             assert_eq!(found, expected, "{logged:?} {chosen:?}");
         };
@@ -270,5 +287,20 @@ mod tests {
         check(&[(0, 0.5), (1, 0.5)], &[(0, 0.5), (2, 1.0)], Some((0.0, 0.0)));
         check(&[(0, 1.0)], &[], Some((0.0, 1.0)));
         check(&[], &[], Some((1.0, 0.0)));
+    }
+
+    /// A page could say that its choices were improbable and brought much.
+    #[test]
+    fn what_pages_decided_is_worth_nothing() {
+        let mut kept = Kept::default();
+        let mut add =
+            |id, logged| kept.add(&record(id, &[logged]), 1, [&ran(&[(0, 1.0)], None), &ran(&[(1, 1.0)], None)]);
+        for count in 0..3 {
+            add(DecisionId::new(0, 1, count), (0, 0.5));
+            add(DecisionId::of_a_page(0, 1, count), (1, 1e-6));
+        }
+        let value = kept.value(&Wish::new("purchase"), &Earned::default());
+        assert_eq!(value.map(|value| (value.a.decisions, value.b.decisions)), Some((3, 3)));
+        assert_eq!(kept.of_pages(), 3);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::Scorer;
 use crate::TimeUs;
@@ -31,7 +31,9 @@ pub struct Experiment {
     pub start_us: TimeUs,
     /// When it is over.
     pub end_us: TimeUs,
-    /// Units that have an arm whatever they fall into, and its index.
+    /// Units that have an arm whatever they fall into, and its index. The binary form goes into pages and has none of them: they name
+    /// people.
+    #[serde(serialize_with = "nobody")]
     pub overrides: BTreeMap<String, usize>,
     /// Which arm has each slot.
     pub table: Table,
@@ -66,6 +68,10 @@ pub struct Group {
     pub from: u16,
     /// The first slot that is no longer its own.
     pub to: u16,
+}
+
+fn nobody<S: Serializer>(_: &BTreeMap<String, usize>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(std::iter::empty::<(&str, usize)>())
 }
 
 // === impl Experiment ===

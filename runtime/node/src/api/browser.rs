@@ -137,7 +137,7 @@ impl Public {
             );
             return Err(ApiError::new(Code::protocol, message).at("v"));
         }
-        let key = said(request.uri(), "key").or_else(|| access::key(request.headers()));
+        let key = said(request.uri(), "key").filter(|key| !key.is_empty()).or_else(|| access::key(request.headers()));
         let origin = request.headers().get(ORIGIN);
         // An origin that is no text is none that a key could name.
         let text = origin.map(|origin| origin.to_str().unwrap_or_default());

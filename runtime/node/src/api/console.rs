@@ -1,18 +1,19 @@
-//! The console: its page, and the JSON that it reads, on the admin listener. Owns the routes, who may ask, and how often the core is
-//! asked for what this node does not know itself. Reads from the flows; moves nothing.
+//! The console: its page, and the JSON that it reads, on the admin listener. Owns the routes, what browsers must know of the answers, and
+//! how often the core is asked for what this node does not know itself. Reads from the flows; what it moves, and for whom, is
+//! `console/channel.rs`'s.
 
+mod channel;
 mod decisions;
 mod files;
 mod live;
 mod release;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -29,7 +30,7 @@ use crate::decide::{Active, Decider};
 use crate::ids::Ids;
 use crate::link::Link;
 use crate::outbox::Outbox;
-use crate::releases::{NodeReport, Releases};
+use crate::releases::{NodeReport, Operator, Releases};
 
 /// What the page may load: its own files, nothing else, nothing inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
@@ -57,6 +58,8 @@ pub struct ConsoleApi {
     pub ids: Ids,
     /// How the core is reached.
     pub link: Link,
+    /// What moves the channel, where the operator's key is here.
+    pub operator: Option<Operator>,
     /// The bounds of requests.
     pub limits: Limits,
     /// When the node stops, which ends the streams.
@@ -80,8 +83,8 @@ pub(super) fn page() -> Router<Arc<Admin>> {
         .layer(map_response(told))
 }
 
-/// What the page reads.
-pub(super) fn api() -> Router<Arc<Admin>> {
+/// What the page reads, and what it moves; that also under a path of its own, for who is no page.
+pub(super) fn api(api: &Arc<Admin>) -> Router<Arc<Admin>> {
     Router::new()
         .route("/console/api/status", get(super::admin::status))
         .route("/console/api/samples", get(live::samples))
@@ -96,19 +99,15 @@ pub(super) fn api() -> Router<Arc<Admin>> {
         .route("/console/api/experiments", get(experiments))
         .route("/console/api/bandits", get(bandits))
         .route("/console/api/decide", post(decisions::what_if))
+        .route("/console/api/channel", post(channel::moved))
         .layer(from_fn(guard))
+        .route("/v1/channel", post(channel::moved))
         .layer(map_response(told))
 }
 
-/// Keeps the pages of others out.
+/// Keeps the pages of others from making the node work.
 async fn guard(request: Request, next: Next) -> Response {
-    let head = request.headers();
-    if !is_named_as_it_is(head) {
-        let message =
-            "the console answers to `localhost`, to an IP address, or to whoever has a key: open it by one of those";
-        return ApiError::new(Code::not_found, message).into_response();
-    }
-    if !request.method().is_safe() && !head.contains_key(MARK) {
+    if !request.method().is_safe() && !request.headers().contains_key(MARK) {
         let message = format!("a request that makes the node work needs the header {MARK}");
         return ApiError::new(Code::bad_field, message).at(MARK).into_response();
     }
@@ -129,20 +128,6 @@ async fn told(mut response: Response) -> Response {
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-/// Whether the request calls the node by what no stranger's DNS can point to it: a page of theirs would read it as its own otherwise.
-/// Who shows a key is not asked, because no such page has one.
-fn is_named_as_it_is(head: &HeaderMap) -> bool {
-    if head.contains_key(header::AUTHORIZATION) {
-        return true;
-    }
-    let Some(host) = head.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Which node runs what, as the core knows it.
@@ -188,13 +173,16 @@ fn reply(body: &impl Serialize) -> Response {
 impl ConsoleApi {
     async fn ask_core(&self) -> Value {
         let Link::Nats(nats) = &self.link else {
-            return json!({ "kind": "local", "channels": [], "nodes": [], "problem": null });
+            return json!({ "kind": "local", "channels": [], "nodes": [], "operator": null, "problem": null });
         };
         let url = nats.config().url_for_people();
         if !nats.state().borrow().is_connected() {
-            return json!({ "kind": "nats", "url": url, "channels": [], "nodes": [], "problem": "the core cannot be reached" });
+            let problem = "the core cannot be reached";
+            return json!({
+                "kind": "nats", "url": url, "channels": [], "nodes": [], "operator": null, "problem": problem,
+            });
         }
-        let (channels, reports) = tokio::join!(nats.channels(), nats.reports());
+        let (channels, reports) = tokio::join!(nats.channels(), NodeReport::read_all(nats));
         let problem = channels.as_ref().err().or(reports.as_ref().err()).map(ToString::to_string);
         let channels: Vec<Value> = channels
             .unwrap_or_default()
@@ -212,39 +200,10 @@ impl ConsoleApi {
                 Err(bad) => json!({ "channel": name, "problem": bad.to_string() }),
             })
             .collect();
-        let reports = reports.unwrap_or_default();
-        let nodes: Vec<NodeReport> =
-            reports.iter().filter_map(|(_, report)| serde_json::from_slice(report).ok()).collect();
-        json!({ "kind": "nats", "url": url, "channels": channels, "nodes": nodes, "problem": problem })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-
-    #[test]
-    fn a_name_that_others_can_point_here_is_none() {
-        let check = |host: &str, key: bool, expected: bool| {
-            let mut head = HeaderMap::new();
-            head.insert(header::HOST, HeaderValue::from_str(host).unwrap());
-            if key {
-                head.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-            }
-            assert_eq!(is_named_as_it_is(&head), expected, "{host}");
-        };
-        for host in
-            ["localhost", "localhost:7071", "127.0.0.1:7071", "[::1]:7071", "[::1]", "10.0.0.7", "a.localhost:1"]
-        {
-            check(host, false, true);
-        }
-        for host in
-            ["evil.example:7071", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7071", "", "[x]:1"]
-        {
-            check(host, false, false);
-            check(host, true, true);
-        }
-        assert!(!is_named_as_it_is(&HeaderMap::new()));
+        let nodes = reports.unwrap_or_default();
+        let operator = self.told_of_operator(nats).await;
+        json!({
+            "kind": "nats", "url": url, "channels": channels, "nodes": nodes, "operator": operator, "problem": problem,
+        })
     }
 }

@@ -32,7 +32,8 @@ pub enum Cors {
 /// What is no origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "http.cors_origins: {0:?} is no origin such as \"https://shop.example\" or \"http://localhost:3000\", without a path"
+    "http.cors_origins: {0:?} is no origin such as \"https://shop.example\" or \"http://localhost:3000\", without a path and without \
+     its scheme's own port"
 )]
 pub struct BadOrigin(String);
 
@@ -118,7 +119,15 @@ mod tests {
         let two = cors(&["https://shop.example", "http://localhost:3000"]).unwrap();
         check(&two, "http://localhost:3000", Some("http://localhost:3000"));
         check(&two, "http://shop.example", None);
-        for wrong in ["", "shop.example", "https://", "https://shop.example/", "ftp://shop.example", "https://a b"] {
+        for wrong in [
+            "",
+            "shop.example",
+            "https://",
+            "https://shop.example/",
+            "ftp://shop.example",
+            "https://a b",
+            "https://shop.example:443",
+        ] {
             assert!(cors(&[wrong]).unwrap_err().to_string().contains("is no origin"), "{wrong:?}");
         }
     }

@@ -77,6 +77,18 @@ pub enum Code {
     outbox_full,
     /// The disk refused.
     storage_failed,
+    /// The operator's key is not on this node, or nodes would refuse what it signs.
+    no_operator_key,
+    /// The channel is not where it was seen.
+    channel_moved,
+    /// The channel has nowhere to go.
+    nothing_to_move,
+    /// The core does not have the release.
+    unknown_release,
+    /// The core cannot be reached, or did not do it in time.
+    core_failed,
+    /// The core does not let this node.
+    core_refused,
     /// No such path.
     not_found,
     /// The path has other methods.
@@ -179,13 +191,18 @@ impl Code {
             Self::body_too_large => StatusCode::PAYLOAD_TOO_LARGE,
             Self::body_incomplete => StatusCode::REQUEST_TIMEOUT,
             Self::unsupported_encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::unknown_placement | Self::not_found => StatusCode::NOT_FOUND,
+            Self::unknown_placement | Self::unknown_release | Self::not_found => StatusCode::NOT_FOUND,
+            // 401 and 403 are about the key that a request brings, and this is not.
+            Self::no_operator_key | Self::channel_moved | Self::nothing_to_move => StatusCode::CONFLICT,
             Self::method_not_allowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::too_many_requests => StatusCode::TOO_MANY_REQUESTS,
             Self::bad_key => StatusCode::UNAUTHORIZED,
             Self::wrong_scope | Self::foreign_origin | Self::not_for_browsers => StatusCode::FORBIDDEN,
             Self::protocol => StatusCode::UPGRADE_REQUIRED,
-            Self::not_ready | Self::outbox_full | Self::storage_failed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::not_ready | Self::outbox_full | Self::storage_failed | Self::core_failed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::core_refused => StatusCode::BAD_GATEWAY,
         }
     }
 }
@@ -233,9 +250,15 @@ impl ApiError {
             Code::wrong_scope | Code::foreign_origin | Code::not_for_browsers | Code::protocol => {
                 (StatusCode::FORBIDDEN, FlagCode::General)
             }
-            Code::not_ready | Code::outbox_full | Code::storage_failed => {
-                (StatusCode::INTERNAL_SERVER_ERROR, FlagCode::General)
-            }
+            Code::not_ready
+            | Code::outbox_full
+            | Code::storage_failed
+            | Code::no_operator_key
+            | Code::channel_moved
+            | Code::nothing_to_move
+            | Code::unknown_release
+            | Code::core_failed
+            | Code::core_refused => (StatusCode::INTERNAL_SERVER_ERROR, FlagCode::General),
         }
     }
 

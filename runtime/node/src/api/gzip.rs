@@ -62,14 +62,20 @@ pub(super) async fn answers(State(packed): State<Packed>, request: Request, next
     Response::from_parts(head, small.into())
 }
 
-/// Whether a caller takes gzip.
+/// Whether a caller takes gzip. What is said of it by name counts, whatever is said of all others.
 pub(super) fn takes(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|coding| {
+    let (mut by_name, mut by_all) = (None, None);
+    for coding in lists.flat_map(|list| list.split(',')) {
         let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
         let refused = quality.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0);
-        matches!(name.trim().to_ascii_lowercase().as_str(), "gzip" | "x-gzip" | "*") && !refused
-    })
+        match name.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => by_name = Some(!refused),
+            "*" => by_all = Some(!refused),
+            _ => {}
+        }
+    }
+    by_name.or(by_all).unwrap_or(false)
 }
 
 /// The bytes, packed; `None` when that does not make them fewer.
@@ -103,6 +109,10 @@ mod tests {
         check(Some("gzip;q=0"), false);
         check(Some("gzip; q=0.0, br"), false);
         check(Some("identity"), false);
+        check(Some("gzip;q=0, *"), false);
+        check(Some("*, gzip;q=0"), false);
+        check(Some("*;q=0, gzip"), true);
+        check(Some("br, *;q=0"), false);
     }
 
     #[test]

@@ -198,7 +198,9 @@ impl Ledger {
     /// Takes an event that came at `now_us`, by the same clock.
     pub fn event(&mut self, event: &Event, origin: Origin, now_us: TimeUs) -> Option<Gain> {
         let id = event.decision_id?;
-        if event.name == DECISION
+        // What a page decided is never learned from, so what it brought need not wait: the room is for those that are.
+        if id.is_of_a_page()
+            || event.name == DECISION
             || event.name == EXPOSURE
             || reward::kind(&event.name, Some(&event.properties)) != self.spec.reward
         {

@@ -383,6 +383,24 @@ fn rewards_of_a_node_that_was_cut_off_find_their_decisions() {
     assert_eq!(ledger.counts().unknown, 1);
 }
 
+/// Rewards of decisions that pages say they made filled the room in which those wait that came before their decision.
+#[test]
+fn what_pages_decided_takes_no_room_of_what_nodes_did() {
+    let mut ledger = Ledger::new(spec(), 10);
+    let decided: Vec<Record> = (0..10).map(|n| decision(n, false)).collect();
+    for n in 0..100 {
+        let of_a_page = DecisionId::of_a_page(START_US, 9, n);
+        let click = Event { decision_id: Some(of_a_page), ..click(0, &decided[0], None, 1) };
+        assert!(ledger.event(&click, place(Lane::Events, 1), START_US).is_none());
+    }
+    for record in &decided {
+        assert!(ledger.event(&click(0, record, None, 1), place(Lane::Events, 2), START_US).is_none());
+    }
+    let gains = decided.iter().flat_map(|record| ledger.decision(record, place(Lane::Decisions, 1), START_US));
+    assert_eq!(gains.map(|gain| gain.rewards).sum::<i64>(), 10);
+    assert_eq!(ledger.counts(), Counts { counted: 10, ..Counts::default() });
+}
+
 /// A bandit that comes later is learned from the start of the stream: for the others that is behind where they began.
 #[test]
 fn what_is_read_for_another_bandit_does_not_count_again() {

@@ -288,6 +288,17 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_s_key_is_where_there_is_a_channel_and_not_for_everybody() {
+        let key = "[console]\noperator_key = \"ops.key\"";
+        check(&format!("{key}\n[link]\nkind = \"local\""), "setting `console.operator_key`: a node on a folder");
+        let open = "[http]\nadmin = \"0.0.0.0:7071\"";
+        check(&format!("{key}\n{open}\nopen = true"), "setting `console.operator_key`: others can reach 0.0.0.0:7071");
+        for text in [key.to_owned(), format!("{key}\n{open}\nkeys = \"keys.jsonl\"")] {
+            assert!(written(&text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_variable_that_means_no_setting_is_named() {
         let variable = [("SELVEDGE_HTTP_LISTN".to_owned(), "x".to_owned())].into_iter();
         let message = Layers::new().unwrap().environment(variable).unwrap_err().to_string();

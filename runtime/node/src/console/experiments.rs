@@ -1,5 +1,6 @@
 //! What experiments came to on this node, in this run: who fell into which arm, and what the decisions of each brought. Owns the bounds
-//! of what is remembered, and that a unit counts once. Numbers only: whether an arm is better is the reader's to compute.
+//! of what is remembered, and that a unit counts once. What a page says that it decided is its word alone: how many of these came is
+//! counted, and nothing of them. Numbers only: whether an arm is better is the reader's to compute.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -68,6 +69,7 @@ struct Counted {
     units: HashMap<u64, Counts, FixedState>,
     uncounted: u64,
     overridden: u64,
+    pages: u64,
     kinds: Vec<String>,
     arms: Vec<ArmCounts>,
 }
@@ -114,6 +116,8 @@ pub struct Told {
     pub uncounted: u64,
     /// Decisions for units that have their arm by an override; they count nowhere else.
     pub overridden: u64,
+    /// Decisions that pages made; they count nowhere else.
+    pub pages: u64,
     /// The kinds of rewards, in the order of each arm's.
     pub kinds: Vec<String>,
     /// The arms, in their order.
@@ -152,22 +156,7 @@ impl Experiments {
             self.counted.insert(key.clone(), Counted::new(spec, at, now_us));
         }
         let Some(counted) = self.counted.get_mut(&key) else { return };
-        let Some(arm) = counted.spec.arms.iter().position(|known| known.name == *arm) else { return };
-        let unit = match counted.spec.unit {
-            Unit::Subject => &record.subject,
-            Unit::Session => &record.session,
-        };
-        let Some(unit) = unit.as_ref().map(|unit| FixedState::default().hash_one(unit)) else { return };
-        match record.lots.get(counted.at) {
-            Some(Lot::Slot(_)) => {}
-            _ => {
-                counted.overridden += 1;
-                return;
-            }
-        }
-        if !counted.takes(unit, arm) {
-            return;
-        }
+        let Some((arm, unit)) = counted.counts(record, arm) else { return };
         counted.arms[arm].decisions += 1;
         if self.by_age.len() == MOST_DECISIONS
             && let Some(oldest) = self.by_age.pop_front()
@@ -184,7 +173,7 @@ impl Experiments {
 
     /// Takes an event that names a decision.
     pub(super) fn event(&mut self, event: &Event) {
-        let Some(id) = event.decision_id else { return };
+        let Some(id) = event.decision_id.filter(|id| !id.is_of_a_page()) else { return };
         let brought = if event.name == EXPOSURE {
             Brought::Shown
         } else if let Some((kind, value)) = event.reward() {
@@ -273,6 +262,7 @@ fn told(placement: &str, experiment: &Experiment, counted: Option<&Counted>) -> 
         since_us: counted.map(|counted| counted.since_us),
         uncounted: counted.map_or(0, |counted| counted.uncounted),
         overridden: counted.map_or(0, |counted| counted.overridden),
+        pages: counted.map_or(0, |counted| counted.pages),
         kinds: counted.map(|counted| counted.kinds.clone()).unwrap_or_default(),
         arms: arms.collect(),
     }
@@ -288,6 +278,7 @@ impl Counted {
             units: HashMap::default(),
             uncounted: 0,
             overridden: 0,
+            pages: 0,
             kinds: Vec::new(),
             arms: vec![ArmCounts::default(); spec.arms.len()],
             spec: spec.clone(),
@@ -302,6 +293,25 @@ impl Counted {
             && self.spec.salt == other.salt
             && self.spec.table == other.table
             && names(&self.spec) == names(other)
+    }
+
+    /// The arm and the unit of a decision, if it counts.
+    fn counts(&mut self, record: &Record, arm: &str) -> Option<(usize, u64)> {
+        let arm = self.spec.arms.iter().position(|known| *known.name == *arm)?;
+        if record.id.is_of_a_page() {
+            self.pages += 1;
+            return None;
+        }
+        let unit = match self.spec.unit {
+            Unit::Subject => &record.subject,
+            Unit::Session => &record.session,
+        };
+        let unit = FixedState::default().hash_one(unit.as_ref()?);
+        if !matches!(record.lots.get(self.at), Some(Lot::Slot(_))) {
+            self.overridden += 1;
+            return None;
+        }
+        self.takes(unit, arm).then_some((arm, unit))
     }
 
     /// Whether a unit is counted, in this arm: one that moved to another counts where it was first.
@@ -348,6 +358,7 @@ mod tests {
     use selvedge_decision::plan;
 
     use super::*;
+    use crate::outbox::samples::{event, record};
 
     fn experiment(weights: &[u32]) -> Experiment {
         let arms = weights.iter().enumerate().map(|(way, _)| plan::Arm { name: format!("arm-{way}").into(), way });
@@ -382,6 +393,27 @@ mod tests {
         let twice = Rewards { count: 2, units: 1, value: 5.0 };
         assert_eq!(all, [(0.7, 1, vec![twice, none]), (0.3, 1, vec![none, once])]);
         assert_eq!((told.kinds, told.since_us), (vec!["buy".to_owned(), "click".to_owned()], Some(5)));
+    }
+
+    #[test]
+    fn what_pages_decided_is_counted_apart() {
+        let spec = experiment(&[70, 30]);
+        let mut counted = Counted::new(&spec, 0, 0);
+        let of_a_node = record(1);
+        let of_a_page = Record { id: DecisionId::of_a_page(of_a_node.time_us, 7, 1), ..of_a_node.clone() };
+        let overridden = Record { lots: vec![Lot::Arm(1)], ..of_a_node.clone() };
+        assert_eq!(counted.counts(&of_a_page, "arm-1"), None);
+        assert_eq!(counted.counts(&overridden, "arm-1"), None);
+        assert_eq!(counted.counts(&of_a_node, "arm-1").map(|(arm, _)| arm), Some(1));
+        assert_eq!(counted.counts(&of_a_page, "gone"), None, "an arm that there is not is no decision of it");
+        let told = told("hero", &spec, Some(&counted));
+        assert_eq!((told.pages, told.overridden, told.arms[0].units, told.arms[1].units), (1, 1, 0, 1));
+        let mut experiments = Experiments { are_there: true, ..Experiments::default() };
+        let shown = |id| Event { decision_id: Some(id), name: EXPOSURE.to_owned(), ..event(1) };
+        experiments.event(&shown(of_a_page.id));
+        assert_eq!(experiments.early.len(), 0, "what nobody counts waits for no decision");
+        experiments.event(&shown(of_a_node.id));
+        assert_eq!(experiments.early.len(), 1);
     }
 
     #[test]

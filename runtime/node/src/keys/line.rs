@@ -197,8 +197,15 @@ impl PublishableLine {
             return Some(format!("key: expected {PUBLISHABLE} and 16 to 128 of a-z, A-Z, 0-9, `-` and `_`"));
         }
         if let Some(origin) = self.origins.iter().find(|origin| *origin != "*" && !is_origin(origin)) {
-            let like = "\"https://shop.example\" or \"http://localhost:3000\", without a path, or \"*\"";
-            return Some(format!("origins: {origin:?} is no origin such as {like}"));
+            return Some(match without_port(origin).filter(|said| is_origin(said)) {
+                Some(said) => {
+                    format!("origins: {origin:?} names its scheme's own port, which no browser does: say {said:?}")
+                }
+                None => {
+                    let like = "\"https://shop.example\" or \"http://localhost:3000\", without a path, or \"*\"";
+                    format!("origins: {origin:?} is no origin such as {like}")
+                }
+            });
         }
         for (field, list) in [("origins", &self.origins), ("placements", &self.placements)] {
             if list.is_empty() || list.len() > MAX_LISTED {
@@ -216,11 +223,17 @@ impl PublishableLine {
     }
 }
 
-/// Whether a text is an origin as browsers send it: a scheme and a place, nothing behind it.
+/// Whether a text is an origin as browsers send it: a scheme and a place, nothing behind it, and no port that goes without saying.
 pub fn is_origin(text: &str) -> bool {
     let place = text.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte);
-    place.is_some_and(|(_, place)| !place.is_empty() && place.bytes().all(plain))
+    let is_plain = place.is_some_and(|(_, place)| !place.is_empty() && place.bytes().all(plain));
+    is_plain && without_port(text).is_none()
+}
+
+/// An origin without its scheme's own port, where it names that.
+fn without_port(origin: &str) -> Option<&str> {
+    origin.strip_suffix(if origin.starts_with("https://") { ":443" } else { ":80" })
 }
 
 // === impl Scope ===

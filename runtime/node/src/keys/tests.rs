@@ -77,6 +77,11 @@ fn a_server_key_opens_what_its_scopes_name() {
     check(Some(&line.digest().hex()), Scope::Decide, "no such key");
     check(Some("pk_x"), Scope::Decide, "/v1/browser/ alone");
     assert_eq!(Access::default().server(None, Scope::Admin), Ok(()), "without keys everybody may");
+    assert_eq!(access.name(Some(&secret)).as_deref(), Some("checkout"));
+    assert_eq!(
+        (access.name(Some("sk_x")), access.name(None), Access::default().name(Some(&secret))),
+        (None, None, None)
+    );
     let shown = format!("{access:?} {:?}", access.watched().unwrap().get());
     assert!(!shown.contains(&secret[3..]), "a secret shows itself");
 }
@@ -117,10 +122,50 @@ fn a_key_keeps_its_rate_when_the_file_is_read_again() {
     assert!(matches!(take(&first), Err(Denied::Rate { wait, .. }) if wait > Duration::from_secs(90)));
     let again = read(&line, Some(&first));
     assert!(take(&again).is_err(), "reading the file again fills no bucket");
+    // The file was without the key for a moment, and for another.
+    let other = page("other", &["*"], 1.0, 1);
+    let without = read(&other, Some(&read(&other, Some(&again))));
+    assert!(take(&read(&line, Some(&without))).is_err(), "a key that comes back has what it had left");
     if let Line::Publishable(line) = &mut line {
         line.burst = 3;
     }
     assert_eq!(take(&read(&line, Some(&again))), Ok(()), "another rate is another bucket");
+}
+
+/// `> keys.jsonl`, or a copy of which the half is there, locked everybody out.
+#[test]
+fn a_file_that_lost_its_keys_changes_nothing() {
+    let metrics = Metrics::default();
+    let (line, _) = server("ops", &[Scope::Admin]);
+    let web = page("web", &["https://shop.example"], 1.0, 1);
+    let whole = format!("# keys\n{line}\n{web}\n");
+    let before = Keys::read(whole.as_bytes(), None, &metrics).unwrap();
+    for text in ["", "\n\n", "# keys\n"] {
+        assert!(Keys::read(text.as_bytes(), None, &metrics).is_ok(), "a new file has no key yet");
+        assert_eq!(Keys::read(text.as_bytes(), Some(&before), &metrics).unwrap_err(), BadKeys::NoneLeft, "{text:?}");
+    }
+    // Cut off within a line, wherever that is.
+    for end in 1..whole.len() - 1 {
+        let cut = &whole[..end];
+        let is_whole = whole[end..].starts_with('\n') || cut.ends_with('\n');
+        let read = Keys::read(cut.as_bytes(), Some(&before), &metrics);
+        assert_eq!(read.is_ok(), is_whole && cut.contains("ops"), "{cut:?}");
+    }
+}
+
+/// Names of a file that was not taken stood in the metrics for ever.
+#[test]
+fn a_file_that_is_wrong_is_counted_nowhere() {
+    let (metrics, mut text) = (Metrics::default(), String::new());
+    let (first, _) = server("first", &[Scope::Admin]);
+    let before = Keys::read(first.to_string().as_bytes(), None, &metrics).unwrap();
+    let (other, _) = server("other", &[Scope::Admin]);
+    let twice = Keys::read(format!("{other}\n{first}\n{first}\n").as_bytes(), Some(&before), &metrics);
+    assert!(matches!(twice, Err(BadKeys::Twice { .. })));
+    let mut registry = prometheus_client::registry::Registry::default();
+    metrics.register(&mut registry);
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    assert!(text.contains("key=\"first\"") && !text.contains("other"), "{text}");
 }
 
 #[test]
@@ -149,6 +194,17 @@ fn a_file_says_which_line_is_wrong() {
         ["shop.example", "https://shop.example/", "https://Shop.example", "https://", "https://a b", "ftp://a"]
     {
         check(&web.replace("https://shop.example", origin), "is no origin such as");
+    }
+    for (origin, hint) in [
+        ("https://shop.example:443", "say \"https://shop.example\""),
+        ("http://localhost:80", "say \"http://localhost\""),
+        ("https://[::1]:443", "say \"https://[::1]\""),
+    ] {
+        check(&web.replace("https://shop.example", origin), hint);
+    }
+    for origin in ["https://shop.example:8443", "http://shop.example:443", "https://shop.example:80", "http://[::80]"] {
+        let line = web.replace("https://shop.example", origin).parse::<Line>();
+        assert!(line.is_ok(), "{origin}: {line:?}");
     }
     check(&web.replace("1.5", "0.001"), "rate: 0.001 requests a second");
     check(&web.replace(":7", ":0"), "burst: 0 requests");

@@ -15,7 +15,7 @@ use crate::features::symbols::SymbolLimits;
 use crate::features::{FeaturesConfig, SightLimits};
 use crate::link::{Link, LocalLink, NatsConfig, NatsLink};
 use crate::outbox::OutboxConfig;
-use crate::releases::ReleasesConfig;
+use crate::releases::{Operator, ReleasesConfig};
 use crate::sessions::SessionsConfig;
 use crate::telemetry::otlp::OtlpConfig;
 
@@ -46,6 +46,12 @@ pub(super) async fn link(config: &Config, clock: &Clock) -> Result<Link, StartEr
             Link::Local(Arc::new(LocalLink::new(local.directory.clone(), out, clock)))
         }
     })
+}
+
+pub(super) fn operator(config: &Config, clock: &Clock) -> Result<Option<Operator>, StartError> {
+    let path = said(&config.console.operator_key);
+    let open = path.map(|path| Operator::open(&path, config.node.trust.iter().cloned(), clock.clone()));
+    open.transpose().map_err(StartError::Operator)
 }
 
 /// A path that is not empty.

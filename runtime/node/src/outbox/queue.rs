@@ -189,7 +189,8 @@ impl Queue {
         taken
     }
 
-    /// Takes records that somebody waits for, all or none, each with what it weighs. `room` is what the lane has left on disk.
+    /// Takes records that somebody else made and waits for, all or none, each with what it weighs. `room` is what the lane has left on
+    /// disk for them. Half of what may rest is never theirs.
     pub(super) fn push_records(
         &self,
         records: Vec<(Record, usize)>,
@@ -204,7 +205,8 @@ impl Queue {
         }
         let rested = &state.group.decisions;
         let total = rested.bytes + weight;
-        if total as u64 > room.min(self.max_bytes as u64) || rested.items.len() + records.len() > self.max_records {
+        let most = room.min(self.max_bytes as u64 / 2);
+        if total as u64 > most || rested.items.len() + records.len() > self.max_records / 2 {
             return Err(NotTaken::Full);
         }
         let State { group, next_seq, .. } = &mut *state;

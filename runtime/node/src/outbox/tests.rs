@@ -190,6 +190,45 @@ async fn more_records_than_may_rest_are_dropped() {
     assert_eq!(gaps(&reader), vec![(11, 26)]);
 }
 
+/// Record number `n`, as a page sends one.
+fn of_a_page(n: u64) -> Record {
+    let record = record(n);
+    Record { id: DecisionId::of_a_page(record.time_us, 9, n as u32), ..record }
+}
+
+// A key that anybody can read sent records until the node's own lost their inputs and were dropped.
+#[tokio::test]
+async fn records_of_pages_leave_half_of_the_lane_to_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(OutboxConfig { decisions_bytes: 40_000, ..config(dir.path()) });
+    let lane = || outbox.status().lanes[Lane::Decisions as usize].clone();
+    let mut sent = 0;
+    while outbox.append_page_records((sent..sent + 10).map(of_a_page).collect()).await.is_ok() {
+        sent += 10;
+        assert!(sent < 10_000, "the bound does not hold");
+    }
+    assert!(sent > 0 && lane().backlog_bytes <= 20_000, "{:?}", lane());
+    // One has its inputs.
+    outbox.append_record(record(10_000));
+    outbox.flush().await;
+    assert_eq!((lane().stored, lane().inputs_dropped, lane().dropped), (sent + 1, 0, 0));
+    assert_balanced(&outbox.status());
+}
+
+#[tokio::test]
+async fn records_of_pages_are_half_of_those_that_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let waits = OutboxConfig { record_delay: Duration::from_secs(60), resting_records: 10, ..config(dir.path()) };
+    let outbox = open(waits);
+    (0..4).for_each(|n| outbox.append_record(record(n)));
+    let two = (10..12).map(of_a_page).collect();
+    assert!(matches!(outbox.append_page_records(two).await, Err(Refused::Full { .. })), "there would be six");
+    (4..10).for_each(|n| outbox.append_record(record(n)));
+    outbox.flush().await;
+    let lane = outbox.status().lanes[Lane::Decisions as usize].clone();
+    assert_eq!((lane.stored, lane.refused, lane.dropped), (10, 2, 0));
+}
+
 #[tokio::test]
 async fn a_group_too_large_for_a_message_becomes_several_blocks() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
 //! What this node tells the core of itself: which release it runs and what it refused, in KV bucket `nodes`. Owns the
-//! report's form, its writing and its reading by `selvedge status`.
+//! report's form, its writing and its reading.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use super::metrics::Metrics;
 use super::status::Status;
 use crate::clock::Clock;
 use crate::link::NatsLink;
+use crate::link::nats::releases::CoreError;
 
 /// One node's report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +91,12 @@ pub struct Versions {
 // === impl NodeReport ===
 
 impl NodeReport {
+    /// What all nodes reported last; a report that cannot be read is left out.
+    pub async fn read_all(nats: &NatsLink) -> Result<Vec<Self>, CoreError> {
+        let reports = nats.reports().await?;
+        Ok(reports.iter().filter_map(|(_, report)| serde_json::from_slice(report).ok()).collect())
+    }
+
     fn new(who: &Who, status: &Status, time_us: TimeUs) -> Self {
         let refused = status.refusal.as_ref().map(|refusal| ReportedRefusal {
             code: refusal.code.as_str().to_owned(),

@@ -9,6 +9,7 @@ use selvedge_build::keys::SigningKey;
 use selvedge_build::release::{self, Limits, PackError, ReleaseFiles};
 use selvedge_build::rules::{self, Level};
 use selvedge_decision::definition::FeaturesDef;
+use selvedge_decision::plan::Placement;
 
 use super::{Found, MAX_FILE_BYTES, rules_file};
 use crate::commands::release::check_modules;
@@ -23,7 +24,7 @@ pub(super) fn check(dir: &Path) -> anyhow::Result<Vec<Found>> {
             for finding in check_modules(&files)? {
                 found.push(Found::error(&dir.display().to_string(), finding));
             }
-            found.extend(left_to_nodes(dir, &files)?);
+            found.extend(in_pages(dir, &files)?);
         }
         Err(PackError::Bad(bad)) => {
             found.extend(bad.findings.iter().map(|finding| Found::error(&dir.display().to_string(), finding)));
@@ -48,21 +49,30 @@ pub(super) fn check(dir: &Path) -> anyhow::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The placements for browsers that a page cannot decide by itself: it asks a node for them.
-fn left_to_nodes(dir: &Path, files: &ReleaseFiles) -> anyhow::Result<Vec<Found>> {
+/// The placements for browsers that a page cannot decide by itself, so that it asks a node for them; and those that it does decide and
+/// that learn, which they do not from pages.
+fn in_pages(dir: &Path, files: &ReleaseFiles) -> anyhow::Result<Vec<Found>> {
     let contents = release::definition(files)?;
     let plan = contents.compile()?;
     let browser = |at: usize| {
         let module = plan.modules.get(at).and_then(|name| contents.modules.get(name));
         module.is_some_and(|module| module.file.manifest.browser)
     };
-    let (_, left) = plan.page(files.digest, |_| true, browser);
-    let told = left.into_iter().map(|(key, why)| Found::Other {
+    let (page, left) = plan.page(files.digest, |_| true, browser);
+    let told = |key: &str, message: String| Found::Other {
         level: Level::Information,
         file: dir.join(format!("placements/{key}.toml")).display().to_string(),
-        message: format!("pages ask a node for it and do not decide it themselves: {why}"),
+        message,
+    };
+    let left = left
+        .iter()
+        .map(|(key, why)| told(key, format!("pages ask a node for it and do not decide it themselves: {why}")));
+    let learns = |placement: &Placement| placement.ways.iter().any(|way| way.policy.bandit.is_some());
+    let learning = page.placements.iter().filter(|(_, placement)| learns(placement)).map(|(key, _)| {
+        let why = "pages may decide it themselves, and it learns nothing from what they decide: what was learned they can read";
+        told(key, why.to_owned())
     });
-    Ok(told.collect())
+    Ok(left.chain(learning).collect())
 }
 
 fn features(dir: &Path) -> Option<FeaturesDef> {
@@ -83,4 +93,26 @@ fn contexts(dir: &Path) -> anyhow::Result<BTreeSet<String>> {
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_placement_that_learns_nothing_from_pages_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        std::fs::create_dir(folder.path().join("placements")).unwrap();
+        write("release.toml", "name = \"shop\"\n");
+        let actions = "actions = [{ id = \"a\" }, { id = \"b\" }]\nfallback = [\"a\"]\n";
+        let learns = format!("{actions}choose = {{ policy = \"thompson\", reward = \"click\" }}\n");
+        write("placements/fixed.toml", &format!("browser = true\n{actions}"));
+        write("placements/hero.toml", &format!("browser = true\n{learns}"));
+        write("placements/on-nodes.toml", &learns);
+        let found: Vec<String> = check(folder.path()).unwrap().iter().map(Found::told).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("hero.toml: pages may decide it themselves, and it learns nothing"), "{found:?}");
+    }
 }

@@ -1,4 +1,5 @@
-//! `selvedge core bandits`: merges what all nodes learned, for the policies of the release that its channel points to now.
+//! `selvedge core bandits`: merges what all nodes learned, for the policies of the release that its channel points to now, and of
+//! its canary.
 
 use std::sync::Arc;
 
@@ -73,11 +74,12 @@ impl Args {
     async fn follow(&self, running: &mut Option<Running>, nats: &Arc<NatsLink>, output: &Output) {
         let mut followed = self.release.follow(nats);
         loop {
-            let (release, plan) = followed.next(output).await;
-            let names: Vec<&str> = plan.bandits.iter().map(|spec| spec.key.as_str()).collect();
+            let news = followed.next(output).await;
+            let bandits = news.all(|plan| plan.bandits.clone(), |spec| &spec.key);
+            let names: Vec<&str> = bandits.iter().map(|spec| spec.key.as_str()).collect();
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            output.talk(format_args!("{} points to {release}: learns for {names}", followed.channel()));
-            self.become_those(running, nats, plan.bandits, output).await;
+            output.talk(format_args!("{} points to {news}: learns for {names}", followed.channel()));
+            self.become_those(running, nats, bandits, output).await;
         }
     }
 

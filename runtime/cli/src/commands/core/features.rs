@@ -1,5 +1,5 @@
 //! `selvedge core features`: counts what a release says of people, items and pairs. Owns which views are counted: those of the
-//! release that its channel points to now.
+//! release that its channel points to now, and of its canary.
 
 use std::sync::Arc;
 
@@ -80,11 +80,11 @@ impl Args {
     async fn follow(&self, nats: &NatsLink, running: &mut Running, output: &Output) -> anyhow::Result<()> {
         let mut followed = self.release.follow(nats);
         loop {
-            let (release, plan) = followed.next(output).await;
-            let views = Counted::of(&plan);
+            let news = followed.next(output).await;
+            let views = news.all(Counted::of, |counted| &counted.view);
             let names: Vec<&str> = views.iter().map(|counted| counted.view.as_str()).collect();
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            output.talk(format_args!("{} points to {release}: counts {names}", followed.channel()));
+            output.talk(format_args!("{} points to {news}: counts {names}", followed.channel()));
             running.become_those(views).await;
         }
     }

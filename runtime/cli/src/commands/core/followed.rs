@@ -1,4 +1,5 @@
-//! A channel that a service at the core follows: the plan of the release that it points to, whenever that is another.
+//! A channel that a service at the core follows: the plans of the release that it points to and of its canary, whenever those are
+//! others. Owns which of the two wins where both name the same.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,9 +35,19 @@ pub(super) struct Followed<'a> {
     trust: Option<TrustStore>,
     clock: Clock,
     counter: u64,
-    release: Option<Digest>,
+    releases: Option<Releases>,
     /// What was told last, so that it is told once.
     told: String,
+}
+
+/// A channel's release and its canary.
+type Releases = (Digest, Option<Digest>);
+
+/// What a channel points to now.
+pub(super) struct News {
+    release: Digest,
+    plan: Plan,
+    canary: Option<(Digest, Plan)>,
 }
 
 /// How often the channel is read.
@@ -58,7 +69,7 @@ impl ReleaseArgs {
     pub(super) fn follow<'a>(&'a self, nats: &'a NatsLink) -> Followed<'a> {
         let trust = (!self.trust.is_empty()).then(|| TrustStore::from_files(self.trust.clone()));
         let (clock, told) = (Clock::new(), String::new());
-        Followed { nats, channel: &self.channel, trust, clock, counter: 0, release: None, told }
+        Followed { nats, channel: &self.channel, trust, clock, counter: 0, releases: None, told }
     }
 }
 
@@ -70,8 +81,8 @@ impl Followed<'_> {
         self.channel
     }
 
-    /// Waits until it points to another release than before. What keeps it from that is told, once, and tried again.
-    pub(super) async fn next(&mut self, output: &Output) -> (Digest, Plan) {
+    /// Waits until it points to another release or canary than before. What keeps it from that is told, once, and tried again.
+    pub(super) async fn next(&mut self, output: &Output) -> News {
         let mut ticks = tokio::time::interval(READ_EVERY);
         loop {
             ticks.tick().await;
@@ -92,18 +103,47 @@ impl Followed<'_> {
         }
     }
 
-    async fn news(&mut self) -> anyhow::Result<Option<(Digest, Plan)>> {
+    async fn news(&mut self) -> anyhow::Result<Option<News>> {
         let value = self.nats.read_channel(self.channel).await?;
         let value = value.with_context(|| format!("channel {} has no pointer yet; deploy to it", self.channel))?;
         let pointer = match &self.trust {
             Some(trust) => Pointer::verify(self.channel, &value.bytes, trust, self.clock.now_us(), self.counter)?,
             None => Pointer::read(self.channel, &value.bytes)?,
         };
-        if self.release == Some(pointer.release) {
+        let releases = (pointer.release, pointer.canary.map(|canary| canary.release));
+        if self.releases == Some(releases) {
             return Ok(None);
         }
-        let plan = fetch_plan(self.nats, &pointer.release, self.trust.as_ref()).await?;
-        (self.counter, self.release) = (pointer.counter, Some(pointer.release));
-        Ok(Some((pointer.release, plan)))
+        let (release, canary) = releases;
+        let plan = fetch_plan(self.nats, &release, self.trust.as_ref()).await?;
+        let canary = match canary {
+            Some(canary) => Some((canary, fetch_plan(self.nats, &canary, self.trust.as_ref()).await?)),
+            None => None,
+        };
+        (self.counter, self.releases) = (pointer.counter, Some(releases));
+        Ok(Some(News { release, plan, canary }))
+    }
+}
+
+// === impl News ===
+
+impl News {
+    /// What `parts` has of the release, and of its canary what the release has none of by that `name`: one name has one value at the
+    /// core, and that is the release's.
+    pub(super) fn all<T>(&self, parts: impl Fn(&Plan) -> Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
+        let mut all = parts(&self.plan);
+        for part in self.canary.iter().flat_map(|(_, plan)| parts(plan)) {
+            if !all.iter().any(|known| name(known) == name(&part)) {
+                all.push(part);
+            }
+        }
+        all
+    }
+}
+
+impl std::fmt::Display for News {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.release)?;
+        self.canary.as_ref().map_or(Ok(()), |(canary, _)| write!(f, " and its canary {canary}"))
     }
 }

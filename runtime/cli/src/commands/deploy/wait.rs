@@ -9,10 +9,9 @@ use selvedge_decision::definition::Span;
 use selvedge_decision::{Digest, TimeUs};
 use selvedge_node::clock::Clock;
 use selvedge_node::link::NatsLink;
-use selvedge_node::releases::{NodeReport, ReportedRefusal};
+use selvedge_node::releases::{NodeReport, ReportedRefusal, point};
 use serde::Serialize;
 
-use crate::commands::status::read_reports;
 use crate::output::Output;
 
 /// How often the reports are read.
@@ -75,14 +74,14 @@ enum State {
 impl Before {
     /// Looks at the nodes that follow `channel`.
     pub(super) async fn look(nats: &NatsLink, channel: &str) -> anyhow::Result<Self> {
-        let reports = read_reports(nats).await?.into_iter().filter(|report| report.channel == channel);
+        let reports = NodeReport::read_all(nats).await?.into_iter().filter(|report| report.channel == channel);
         let reports = reports.map(|report| (report.node.to_string(), report)).collect();
         Ok(Self { channel: channel.to_owned(), reports })
     }
 
     /// The highest counter that any of them has seen.
     pub(super) fn highest_counter(&self) -> u64 {
-        self.reports.values().map(|report| report.counter).max().unwrap_or(0)
+        point::highest_counter(&self.channel, self.reports.values())
     }
 
     /// Whether one of the nodes has the labels that a canary asks for.
@@ -150,7 +149,7 @@ pub(super) async fn wait(
     let timeout = Duration::from_micros(timeout.us().unsigned_abs());
     let mut told: Vec<NodeState> = Vec::new();
     loop {
-        let reports = read_reports(nats).await?.into_iter().filter(|report| report.channel == before.channel);
+        let reports = NodeReport::read_all(nats).await?.into_iter().filter(|report| report.channel == before.channel);
         let reports = reports.filter(|report| target.concerns(report));
         let now_us = clock.now_us();
         let nodes: Vec<_> = reports.map(|report| before.judge(&report, target, now_us)).collect();

@@ -76,6 +76,9 @@ fn placement(f: &mut fmt::Formatter<'_>, key: &str, placed: &Placed) -> fmt::Res
         format!("{:.1} us (p50 {:.1}, p99 {:.1})", side.cpu_us.mean, side.cpu_us.p50, side.cpu_us.p99)
     };
     write!(f, "\n  cpu of a decision: {} -> {}, {:.2} x", cpu(before), cpu(after), placed.cpu_ratio)?;
+    if placed.of_pages > 0 {
+        write!(f, "\n  {} were decided in pages: left out of the value", placed.of_pages)?;
+    }
     placed.value.iter().try_for_each(|(kind, of)| value(f, kind, of))
 }
 

@@ -40,6 +40,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "store.js" "text/javascript; charset=utf-8"
     "live.js" "text/javascript; charset=utf-8"
     "dom.js" "text/javascript; charset=utf-8"
+    "confirm.js" "text/javascript; charset=utf-8"
     "format.js" "text/javascript; charset=utf-8"
     "parts.js" "text/javascript; charset=utf-8"
     "chart.js" "text/javascript; charset=utf-8"

@@ -65,6 +65,14 @@ pub enum CoreError {
         /// The channel.
         channel: String,
     },
+    /// The server does not let this user.
+    #[error("{what}: the nats-server does not let this user publish to {subject}: allow it there")]
+    Denied {
+        /// What was asked.
+        what: String,
+        /// The subject.
+        subject: String,
+    },
     /// The server did not do it: away, slow, or not allowed.
     #[error("{what}: {why}")]
     Failed {
@@ -129,15 +137,37 @@ impl NatsLink {
     /// Writes `value` if the channel still has `revision` (0: still has none); creates the bucket when it is missing.
     pub async fn write_channel(&self, channel: &str, value: Vec<u8>, revision: u64) -> Result<u64, CoreError> {
         let bucket = self.config().channels_bucket();
+        let subject = self.config().of_domain(&format!("$KV.{bucket}.{channel}"));
         let config =
             kv::Config { bucket, history: CHANNEL_HISTORY, ..described("Channels: signed pointers to releases") };
         let bucket = self.bucket_or_create(config).await?;
+        let refused = self.refused();
         bucket.update(channel, value.into(), revision).await.map_err(|error| match error.kind() {
             UpdateErrorKind::WrongLastRevision => CoreError::Changed { channel: channel.to_owned() },
             UpdateErrorKind::InvalidKey | UpdateErrorKind::TimedOut | UpdateErrorKind::Other => {
-                failed(format!("write channel {channel}"), &error)
+                let what = format!("write channel {channel}");
+                // What is not allowed is not answered: the server says so on its own.
+                let now = self.refused().filter(|now| refused.as_ref() != Some(now));
+                if now.is_some_and(|now| now.why.contains(&format!("{subject:?}"))) {
+                    return CoreError::Denied { what, subject };
+                }
+                failed(what, &error)
             }
         })
+    }
+
+    /// Whether the object store has a release.
+    pub async fn has_release(&self, digest: &Digest) -> Result<bool, CoreError> {
+        let store = match self.releases().await {
+            Ok(store) => store,
+            Err(CoreError::NoBucket { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match store.info(digest.hex()).await {
+            Ok(info) => Ok(!info.deleted),
+            Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed(format!("look for release {digest}"), &error)),
+        }
     }
 
     /// Fetches a release file of at most `limit` bytes within `timeout`. Its digest is not checked here.
