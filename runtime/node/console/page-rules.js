@@ -24,7 +24,7 @@ function told({ module, kind, placements, tables, fired }) {
   const counted = tables.some((one) => one.is_counted);
   return card(module, {
     key: module, actions: badge(kind ?? 'module'),
-    says: `Asked by ${placements.join(', ')}, for ${plural(fired.asked, 'candidate')} so far; a row fired for ${fired.asked ? pct(known / fired.asked) : 'none'} of them.`,
+    says: `Asked by ${placements.join(', ')}, ${fired.asked ? `for ${plural(fired.asked, 'candidate')} so far; a row fired for ${pct(known / fired.asked)} of them.` : 'for no candidate yet.'}`,
   },
   tables.map((one) => [tables.length > 1 && h('h3', null, one.name), rows(one, fired)]),
   !tables.length && nothing('This module does not carry its tables: it was built from code, or is older than this.'),
