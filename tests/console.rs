@@ -558,8 +558,8 @@ fn without_a_key_that_is_trusted_no_channel_is_moved() -> Result<()> {
     })
 }
 
-/// Every page in Chromium, wide and narrow, light and dark: no error, no violation of the policy, none that axe-core finds, nothing wider
-/// than the screen, and what a person does works. The pictures are kept beside the build.
+/// Every page in Chromium, wide and narrow, light and dark, and of a node without a release: no error, no violation of the policy, none
+/// that axe-core finds, nothing wider than the screen, and what a person does works. The pictures are kept beside the build.
 #[test]
 fn every_page_in_a_browser() -> Result<()> {
     crate::alone(async {
@@ -575,6 +575,7 @@ fn every_page_in_a_browser() -> Result<()> {
         let node = start_as(&rig, with_key(&rig)).await?;
         let second = rig.deploy(shop(&rig, "second", -9.0)?.folder()).await?;
         node.runs(&second, LIMIT).await?;
+        let bare = Node::start(rig.spec("edge-2").set("node.channel=nothing")).await?;
         let mut client = node.client();
         wait_for(&node, "samples", |told| (!told["samples"].as_array()?.is_empty()).then_some(())).await?;
         let mut last = String::new();
@@ -592,8 +593,10 @@ fn every_page_in_a_browser() -> Result<()> {
         std::fs::copy(binary::repository().join("tests/javascript/console.mjs"), &script)?;
         let pictures = binary::repository().join("target/screenshots/console");
         let mut command = Command::new(&program);
-        command.arg(&script).arg(&chromium).arg(format!("http://{}/console/", node.admin)).arg(&last).arg(&pictures);
-        let (status, stdout, stderr) = process::run("console.mjs", command, 3 * LIMIT).await?;
+        command.arg(&script).arg(&chromium).arg(format!("http://{}/console/", node.admin));
+        command.arg(format!("http://{}", node.http)).arg(format!("http://{}/console/", bare.admin));
+        command.arg(&last).arg(&pictures);
+        let (status, stdout, stderr) = process::run("console.mjs", command, 5 * LIMIT).await?;
         ensure!(status.success(), "{stdout}\n{stderr}\n{}", node.process.log_tail());
         Ok(())
     })

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use selvedge_suite::harness::page::Pages;
-use selvedge_suite::harness::{Client, Process, Random, Rig, binary, process, until};
+use selvedge_suite::harness::{Client, Process, Random, Rig, binary, folder, process, until};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ fn quickstart() -> Result<()> {
     crate::alone(async {
         let folder = tempfile::tempdir()?;
         let shop = folder.path().join("quickstart");
-        copy(&binary::repository().join("examples/quickstart"), &shop)?;
+        folder::copy(&binary::repository().join("examples/quickstart"), &shop)?;
         let mut command = Command::new(binary::built("selvedge")?);
         command
             .arg("dev")
@@ -84,7 +84,7 @@ fn pages() -> Result<()> {
         let Some(pages) = Pages::find()? else { return Ok(()) };
         let folder = tempfile::tempdir()?;
         let shop = folder.path().join("quickstart");
-        copy(&binary::repository().join("examples/quickstart"), &shop)?;
+        folder::copy(&binary::repository().join("examples/quickstart"), &shop)?;
         let mut command = Command::new(binary::built("selvedge")?);
         command.arg("dev").arg(&shop).args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         let mut dev = Process::spawn("selvedge dev", &mut command, &folder.path().join("log"))?;
@@ -103,7 +103,7 @@ fn events_page() -> Result<()> {
         let page = fs::read_to_string(binary::repository().join("docs/events.md"))?;
         let folder = tempfile::tempdir()?;
         let shop = folder.path().join("quickstart");
-        copy(&binary::repository().join("examples/quickstart"), &shop)?;
+        folder::copy(&binary::repository().join("examples/quickstart"), &shop)?;
         let mut command = Command::new(binary::built("selvedge")?);
         command.arg("dev").arg(&shop).args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         let mut dev = Process::spawn("selvedge dev", &mut command, &folder.path().join("log"))?;
@@ -232,19 +232,5 @@ fn write_log(folder: &Path, impressions: usize) -> Result<()> {
         );
     }
     fs::write(folder.join("men.csv"), log)?;
-    Ok(())
-}
-
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
     Ok(())
 }

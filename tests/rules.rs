@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use selvedge_suite::harness::{Cli, Process, binary, until};
+use selvedge_suite::harness::{Cli, Process, binary, folder, until};
 use serde_json::{Value, json};
 
 use crate::modules::{refused, with_files};
@@ -59,7 +59,7 @@ fn the_documentation_is_true() -> Result<()> {
 
         // In a release: where scores cannot be negative it packs, elsewhere it does not.
         let shop = folder.join("quickstart");
-        crate::examples::copy(&binary::repository().join("examples/quickstart"), &shop)?;
+        folder::copy(&binary::repository().join("examples/quickstart"), &shop)?;
         fs::write(shop.join("modules/perks.csv"), &csv)?;
         fs::write(shop.join("modules/perks.test.json"), &tests)?;
         let placement = |name: &str| shop.join("placements").join(name);

@@ -5,10 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use selvedge_suite::harness::{Process, binary, process};
+use selvedge_suite::harness::{Process, binary, folder, process};
 use serde_json::Value;
-
-use crate::examples::copy;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -38,7 +36,7 @@ fn shopper() -> Result<()> {
         };
         let folder = tempfile::tempdir()?;
         let shop = folder.path().join("shop");
-        copy(&binary::repository().join("examples/storefront/shop"), &shop)?;
+        folder::copy(&binary::repository().join("examples/storefront/shop"), &shop)?;
         let mut command = Command::new(binary::built("storefront")?);
         command.args(["--listen", "127.0.0.1:0", "--rate", "20", "--json", "--shop"]).arg(&shop);
         let mut storefront = Process::spawn("storefront", &mut command, &folder.path().join("log"))?;

@@ -3,6 +3,7 @@
 
 mod browser;
 mod browser_client;
+mod browser_saved;
 mod build;
 mod capacity;
 mod events;
@@ -81,7 +82,7 @@ pub struct Line {
 type Running = Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>;
 
 /// Every row, in the order in which they run.
-pub const ALL: [Row; 22] = [
+pub const ALL: [Row; 23] = [
     Row {
         name: "inprocess",
         about: "module call, gather and decide in this process, on one thread and on two",
@@ -173,6 +174,11 @@ pub const ALL: [Row; 22] = [
         name: "browser_client",
         about: "the browser SDK in Chromium: 10,000 track() on the main thread, a decision beside its bare request",
         run: |effort| Box::pin(browser_client::run(effort)),
+    },
+    Row {
+        name: "browser_saved",
+        about: "a row of the storefront's table saved: until its open pages show it",
+        run: |effort| Box::pin(browser_saved::run(effort)),
     },
     Row {
         name: "build",

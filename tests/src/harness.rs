@@ -5,6 +5,7 @@ pub mod binary;
 pub mod cli;
 pub mod client;
 pub mod decision;
+pub mod folder;
 pub mod forge;
 pub mod inprocess;
 pub mod lake;

@@ -18,6 +18,10 @@ const VIEWS = { home, shelf, item, cart: cartView, counter };
 
 const place = document.getElementById("page");
 
+/** The path of the visit that stands in the page or is on its way there, and the how-manieth it is. */
+let visited = location.pathname;
+let visits = 0;
+
 /** Draws the view of the address from what is held. `arrived` is true once for each visit of it. */
 function draw(arrived = false) {
   const path = location.pathname;
@@ -34,11 +38,16 @@ function draw(arrived = false) {
   if (arrived) view.arrive?.(found?.named ?? {}, draw);
 }
 
+/** Shows the address; whether nobody went on meanwhile, whose visit is another. */
 async function navigate() {
-  const found = match(location.pathname);
+  visited = location.pathname;
+  const visit = (visits += 1);
+  const found = match(visited);
   // Side by side: the question knows what was told before it, and a page draws once.
   if (found?.route.placements.length) await Promise.all([session.go(found.route, found.named), refreshCatalogue()]);
+  if (visit !== visits) return false;
   draw(true);
+  return true;
 }
 
 /** Links of the shop change the page and not the document. */
@@ -50,7 +59,8 @@ function follow(event) {
   if (link.dataset.placement) session.chose(link.dataset.placement, link.pathname.split("/").pop());
   if (link.pathname === location.pathname) return scrollTo(0, 0);
   history.pushState(null, "", link.pathname);
-  void navigate().then(() => {
+  void navigate().then((isThere) => {
+    if (!isThere) return;
     scrollTo(0, 0);
     // The next tab stop is the page's first, and a screen reader says where one is.
     place.focus({ preventScroll: true });
@@ -70,6 +80,9 @@ cart.onCart(() => {
 });
 session.onChange(() => draw());
 addEventListener("click", follow);
-addEventListener("popstate", () => void navigate());
+// Another place of the same page, as the skip link goes to, is no visit.
+addEventListener("popstate", () => {
+  if (location.pathname !== visited) void navigate();
+});
 // For tests and for the curious: the page listens from here on.
 void session.ready().then(() => document.documentElement.setAttribute("data-ready", ""));

@@ -9,6 +9,9 @@ export const WEATHERS = ["dry", "rain", "cold"];
 
 const start = JSON.parse(document.getElementById("decisions").textContent);
 
+/** The weather of this visit. Where nothing may be kept, it lives as long as the page. */
+let pretended = kept();
+
 const context = () => ({ weather: weather(), cart_value: cart.total() });
 
 const client = createClient({
@@ -82,13 +85,25 @@ export function takeCause(item) {
 
 // === What the page knows of the moment ===
 
+function kept() {
+  try {
+    return sessionStorage.getItem("weather");
+  } catch {
+    return null;
+  }
+}
+
 export function weather() {
-  const kept = sessionStorage.getItem("weather");
-  return WEATHERS.includes(kept) ? kept : "dry";
+  return WEATHERS.includes(pretended) ? pretended : "dry";
 }
 
 export async function setWeather(next) {
-  sessionStorage.setItem("weather", next);
+  pretended = next;
+  try {
+    sessionStorage.setItem("weather", next);
+  } catch {
+    // The page knows it.
+  }
   await moment();
 }
 

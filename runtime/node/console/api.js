@@ -1,5 +1,7 @@
 // Asking the node. Owns the key, which stays in this tab, and what an answer that is none is told as.
 
+import { store } from './store.js';
+
 const KEY = 'selvedge-key';
 const WITHIN_MS = 10000;
 
@@ -14,8 +16,8 @@ export class Failed extends Error {
 }
 
 export const key = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
+  get: () => store.get(KEY),
+  set: (value) => store.set(KEY, value),
 };
 
 let onKey = () => {};

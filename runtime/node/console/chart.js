@@ -11,8 +11,8 @@ const HEIGHT = 168;
 dark.addEventListener('change', () => known.forEach((chart) => chart.build()));
 
 class Chart {
-  constructor(id, { label, series, format, min = 0 }) {
-    Object.assign(this, { id, label, series, format, min });
+  constructor(id, { label, series, format, empty = 10 }) {
+    Object.assign(this, { id, label, series, format, empty });
     this.legend = h('ul', { class: 'legend' });
     this.plot = h('div', { class: 'plot', role: 'img', 'aria-label': label });
     this.host = h('div', { class: 'chart', 'data-own': id, 'data-key': id }, this.legend, this.plot);
@@ -36,7 +36,8 @@ class Chart {
     this.uplot = new uPlot({
       width, height: HEIGHT, legend: { show: false }, padding: [8, 16, 0, 0],
       cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
-      scales: { x: { time: true }, y: { range: (_, low, high) => [this.min ?? low, Math.max(high, (this.min ?? 0) + 1e-9) * 1.08 || 1] } },
+      // Where all is nothing the scale ends somewhere all the same, so that what is marked on it differs.
+      scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : this.empty] } },
       axes: [
         { ...axis, size: 28, space: 90, values: (_, ticks) => ticks.map((tick) => (tick % 60 ? clock(tick * 1000) : clock(tick * 1000).slice(0, 5))) },
         { ...axis, size: 58, space: 34, values: (_, ticks) => ticks.map((tick) => this.format(tick)) },

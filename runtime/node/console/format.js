@@ -17,7 +17,7 @@ export function num(n, digits = 4) {
 
 export function rate(n) {
   if (n == null) return NONE;
-  return n >= 100 ? plain.format(n) : n >= 10 ? n.toFixed(1) : n.toFixed(Number.isInteger(n) ? 0 : 2);
+  return n >= 100 || Number.isInteger(n) ? plain.format(n) : n.toFixed(n >= 10 ? 1 : 2);
 }
 
 export function us(n) {

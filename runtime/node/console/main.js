@@ -2,7 +2,7 @@
 
 import { ask, key, whenKeyIsWanted } from './api.js';
 import { h, say, show } from './dom.js';
-import { live, start } from './live.js';
+import { end, live, start } from './live.js';
 import { badge, field, trouble, waiting } from './parts.js';
 import overview from './page-overview.js';
 import decisions from './page-decisions.js';
@@ -32,6 +32,7 @@ function draw() {
     drawing = false;
     if (!page) return;
     who();
+    document.title = `${page.title} · ${node.status?.node ?? 'Selvedge'}`;
     const lost = node.failed && !node.failed.needsKey
       ? trouble('The node does not answer.', `${node.failed.message} What is shown is what it said last; it is asked again.`) : null;
     show(main, lost && h('div', { 'data-key': 'lost' }, lost), h('div', { class: 'page', 'data-key': `page-${page.name}` }, page.draw()));
@@ -59,11 +60,11 @@ function context(name, args) {
     /** Runs `work` now and every so often while the page can be seen. */
     every(msBetween, work) {
       let [over, timer] = [false, null];
-      const turn = async () => {
-        if (!document.hidden) { await work(); draw(); }
+      const turn = async (isFirst) => {
+        if (isFirst || !document.hidden) { await work(); draw(); }
         if (!over) timer = setTimeout(turn, msBetween);
       };
-      turn();
+      turn(true);
       ends.push(() => { over = true; clearTimeout(timer); });
     },
     leave() { ends.forEach((end) => end()); },
@@ -77,21 +78,25 @@ function go() {
   const [name, ...args] = location.hash.replace(/^#\/?/, '').split('/').map((part) => {
     try { return decodeURIComponent(part); } catch { return part; }
   });
-  const known = PAGES[name] ?? overview;
-  const at = PAGES[name] ? name : 'overview';
+  const at = Object.hasOwn(PAGES, name) ? name : 'overview';
   left?.leave();
   left = context(at, args);
   const before = page;
-  page = { name: `${at}/${args[0] ?? ''}`, draw: () => waiting() };
-  page.draw = known.enter(left);
+  page = { name: `${at}/${args[0] ?? ''}`, title: PAGES[at].title, draw: () => waiting() };
+  page.draw = PAGES[at].enter(left);
   nav(at);
-  document.title = `${known.title} · ${node.status?.node ?? 'Selvedge'}`;
   draw();
   if (before) {
     scrollTo(0, 0);
     main.focus({ preventScroll: true });
-    document.querySelector('[aria-current=page]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   }
+  document.querySelector('[aria-current=page]').scrollIntoView({ block: 'nearest', inline: 'center' });
+}
+
+/** To what the page says, past the menu. The address stays: what stands behind its # is the page. */
+function skip(event) {
+  event.preventDefault();
+  main.focus();
 }
 
 async function status() {
@@ -113,21 +118,36 @@ async function samples() {
 }
 
 function askForKey(failed) {
+  asked = true;
+  left?.leave();
   page = null;
   nav(null);
-  const input = h('input', { type: 'password', autocomplete: 'off', spellcheck: 'false', required: true });
   const said = failed.status === 403 || key.get() ? trouble('That key does not open the console.', failed.message) : null;
   show(main, h('div', { class: 'page narrow', 'data-key': 'key' },
     h('h1', null, 'This node asks for a key'),
     h('p', null, 'A server key with the scope admin opens the console. It stays in this tab and goes to this node only.'),
     said,
-    h('form', { class: 'stack', onsubmit: (event) => { event.preventDefault(); key.set(input.value.trim()); location.reload(); } },
-      field('Key', input, 'Made on the node\u2019s machine: selvedge keys create NAME --scope admin'),
-      h('button', { class: 'main', type: 'submit' }, 'Open'))));
-  input.focus();
+    h('form', { class: 'stack', onsubmit: (event) => {
+      event.preventDefault();
+      key.set(event.target.querySelector('input').value.trim());
+      begin();
+    } },
+    field('Key', h('input', { id: 'key', type: 'password', autocomplete: 'off', spellcheck: 'false', required: true }),
+      'Made on the node\u2019s machine: selvedge keys create NAME --scope admin'),
+    h('button', { class: 'main', type: 'submit' }, 'Open'))));
+  document.getElementById('key').focus();
 }
 
-whenKeyIsWanted((failed) => { if (!asked) { asked = true; askForKey(failed); } });
+/** From the first question on, or with another key. */
+function begin() {
+  asked = false;
+  go();
+  if (document.hidden) return;
+  start();
+  status();
+}
+
+whenKeyIsWanted((failed) => { if (!asked) askForKey(failed); });
 
 live.on('sample', (sample) => {
   node.samples.push(sample);
@@ -135,15 +155,28 @@ live.on('sample', (sample) => {
   draw();
 });
 live.on('opened', samples);
-live.on('state', (state) => { if (state === 'waiting') say('The node stopped telling; it is asked again.'); });
+live.on('state', (state) => {
+  if (state !== 'waiting') return;
+  say('The node stopped telling; it is asked again.');
+  samples();
+});
 
 addEventListener('hashchange', go);
-document.addEventListener('visibilitychange', () => { if (!document.hidden) status(); });
-go();
-start();
+document.querySelector('.skip').addEventListener('click', skip);
+// Browsers open few connections to one node: a page that nobody sees leaves its own to others.
+document.addEventListener('visibilitychange', () => {
+  if (asked) return;
+  if (document.hidden) return end();
+  status();
+  start();
+});
+begin();
 (async () => {
   for (;;) {
-    if (!document.hidden && !asked) await status();
     await new Promise((done) => setTimeout(done, STATUS_EVERY_MS));
+    if (document.hidden || asked) continue;
+    await status();
+    // Where the node has no place for another stream.
+    if (live.state === 'waiting') await samples();
   }
 })();

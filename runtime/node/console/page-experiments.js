@@ -3,7 +3,7 @@
 import { ask } from './api.js';
 import { h } from './dom.js';
 import { day, int, none, num, pct, plural } from './format.js';
-import { badge, card, head, interval, mono, nothing, table, trouble, waiting } from './parts.js';
+import { badge, card, head, interval, mono, noRelease, nothing, table, trouble, waiting } from './parts.js';
 import { lift, sampleRatio, wilson } from './stats.js';
 
 /** Under this, chance is not the reason: the usual bar of a check that is looked at again and again. */
@@ -51,7 +51,8 @@ function told(of) {
     key: `${of.placement}/${of.experiment}`, actions: ratio(of),
     says: [`In ${of.placement}, by ${of.unit}`, of.since_us ? `, counted here since ${day(of.since_us / 1000)}.` : '.',
       of.overridden ? ` ${plural(of.overridden, 'decision')} by an override ${of.overridden === 1 ? 'is' : 'are'} left out.` : '',
-      of.uncounted ? ` ${plural(of.uncounted, 'decision')} of further ${of.unit}s found no room to be counted.` : ''],
+      of.uncounted ? ` ${plural(of.uncounted, 'decision')} of further ${of.unit}s found no room to be counted.` : '',
+      of.pages > 0 ? ` ${plural(of.pages, 'decision')} made in pages ${of.pages === 1 ? 'is' : 'are'} not counted here.` : ''],
   },
   off && trouble('The arms do not have the units they should, so what follows says nothing.',
     'Look first for what loses or adds units in one arm: a redirect, a crash, a bot, a cache, an event sent twice.'),
@@ -73,8 +74,9 @@ export default {
       try { of = await ask('experiments'); failed = null; } catch (error) { failed = error; }
     });
     return () => {
-      if (failed && !of) return trouble('The experiments cannot be read.', failed.message);
+      if (failed && !of) return [head('Experiments'), trouble('The experiments cannot be read.', failed.message)];
       if (!of) return waiting();
+      if (!of.release) return [head('Experiments'), noRelease(ctx.node.status)];
       return [
         head('Experiments', 'What this node alone has seen since it started: enough to find what is wrong early, not to decide. The lake has what all nodes saw.'),
         of.experiments.length ? of.experiments.map(told)

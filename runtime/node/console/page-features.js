@@ -1,10 +1,10 @@
 // What the node knows: its views with their lag, and what one of them knows of an entity.
 
 import { ask } from './api.js';
-import { h } from './dom.js';
+import { h, say } from './dom.js';
 import { value } from './explain.js';
-import { bytes, day, int, ms, none, words } from './format.js';
-import { badge, card, field, head, mono, nothing, select, table, tile, tiles, trouble, waiting } from './parts.js';
+import { bytes, day, int, ms, none, plural, words } from './format.js';
+import { badge, card, field, head, mono, noRelease, nothing, select, table, tile, tiles, trouble, waiting } from './parts.js';
 
 const ABSENT = {
   no_row: 'There is no row of it. Aggregates of nothing are shown where the view has some.',
@@ -35,17 +35,20 @@ export default {
       } catch (error) { wrong = error; found = null; }
       ctx.draw();
     };
-    (async () => {
-      try { release = await ask('release'); } catch (error) { failed = error; }
+    const tell = () => say(wrong ? `It cannot be looked at. ${wrong.message}` : found.absent ? 'There is no row of it.' : `${plural(found.features.length, 'feature')}.`);
+    if (names.length) look();
+    ctx.every(5000, async () => {
+      // Again and again: another release may have other views.
+      try { release = await ask('release'); failed = null; } catch (error) { failed = error; }
       view ??= release?.views?.[0]?.view;
-      if (names.length) look();
-      ctx.draw();
-    })();
+      if (wrong && (wrong.status === 0 || wrong.status >= 500)) await look();
+    });
     return () => {
       const { status } = ctx.node;
-      if (failed) return trouble('The release cannot be read.', failed.message);
+      if (failed && !release) return [head('Features'), trouble('The release cannot be read.', `${failed.message} It is asked again.`)];
       if (!status || !release) return waiting();
-      const known = release.views?.find((one) => one.view === view) ?? release.views?.[0];
+      if (!release.views) return [head('Features'), noRelease(ctx.node.status)];
+      const known = release.views.find((one) => one.view === view) ?? release.views[0];
       return [
         head('Features', 'What decisions are made on: how late each view is, and what it knows of whom.'),
         card('Views', { key: 'views', says: 'Lag is the time since a view was last proven current; a value can be old in a view that is not late.' }, views(status)),
@@ -57,13 +60,13 @@ export default {
             names = [...form.querySelectorAll('input')].map((input) => input.value.trim());
             if (names.every(Boolean)) {
               history.replaceState(null, '', `#/features/${[view, ...names].map(encodeURIComponent).join('/')}`);
-              look();
+              look().then(tell);
             }
           } },
             field('View', select('view', known.view, release.views.map((one) => one.view), (event) => { view = event.target.value; names = []; found = null; wrong = null; ctx.draw(); })),
             known.by.map((by, at) => h('div', { 'data-key': `${known.view}-${by}` }, field(by, h('input', { id: `of-${known.view}-${at}`, type: 'text', value: names[at] ?? '', required: true, autocomplete: 'off', spellcheck: 'false' })))),
-            h('button', { type: 'submit', class: 'main' }, 'Look')) : nothing('The release has no view.'),
-          h('div', { class: 'found', 'aria-live': 'polite', 'data-key': 'found' },
+            h('button', { type: 'submit', class: 'main' }, 'Look')) : nothing('The release has no view: there is nobody to look at.'),
+          h('div', { class: 'found', 'data-key': 'found' },
             wrong && trouble('It cannot be looked at.', wrong.message),
             found && [
               h('h3', null, found.entity.join(' · ')),

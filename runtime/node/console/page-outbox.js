@@ -1,8 +1,7 @@
 // What goes out: events, rewards and decisions on their way to the core, and events that no release knows.
 
 import { chart } from './chart.js';
-import { h } from './dom.js';
-import { bytes, int, ms, span } from './format.js';
+import { bytes, day, int, ms, span } from './format.js';
 import { badge, bar, card, head, mono, table, tile, tiles, trouble, waiting } from './parts.js';
 
 const LANES = ['rewards', 'decisions', 'events'];
@@ -18,6 +17,7 @@ export default {
       const since = (us) => span((Date.now() - us / 1000) / 1000);
       return [
         head('Events and outbox', 'What this node has to tell: on disk until the core has acknowledged it.'),
+        !status.link.connected && trouble('The core cannot be reached.', `Since ${day(status.link.since)}${status.link.why ? `: ${status.link.why}` : ''}. What there is to tell is kept, and sent when the core is back.`),
         outbox.failing && trouble('Nothing can be stored.', `For ${since(outbox.failing.since_us)}: ${outbox.failing.why}. Senders are told to keep their events.`),
         outbox.stuck && trouble('The core does not take what is sent.', `For ${since(outbox.stuck.since_us)}: ${outbox.stuck.why}. It is kept and sent again.`),
         tiles(outbox.lanes.map((lane) => tile(`Backlog: ${lane.lane}`, bytes(lane.backlog_bytes), lane.oldest_age_ms == null ? 'all acknowledged' : `the oldest waits ${ms(lane.oldest_age_ms)}`,

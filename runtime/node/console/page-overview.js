@@ -3,8 +3,8 @@
 import { ask } from './api.js';
 import { chart } from './chart.js';
 import { h } from './dom.js';
-import { ago, bytes, int, ms, pct, plural, rate, span, us, words } from './format.js';
-import { card, head, reasonColour, tile, tiles, trouble, waiting } from './parts.js';
+import { bytes, int, ms, pct, plural, rate, span, us, words } from './format.js';
+import { card, head, noRelease, nothing, reasonColour, tile, tiles, trouble, waiting } from './parts.js';
 import { nodesTable } from './page-releases.js';
 
 const sum = (list, of) => list.reduce((all, one) => all + of(one), 0);
@@ -49,7 +49,7 @@ function shownTiles({ samples, status, reasons }) {
     tile('Events', h('span', null, rate(events.length ? sum(events, (n) => n) / events.length : 0), h('small', null, '/s')), `${int(samples.at(-1)?.events ?? 0)} since the start`),
     tile('Waiting for the core', bytes(backlog), status.outbox.stuck ? 'stuck' : 'outbox, all lanes', status.outbox.stuck ? 'bad' : null),
     tile(link.kind === 'local' ? 'Link: a folder' : 'Link to the core', link.connected ? 'up' : 'down',
-      `${link.connected ? 'for' : 'since'} ${link.connected ? span((Date.now() - Date.parse(link.since)) / 1000) : ago(Date.parse(link.since))}`, link.connected ? null : 'bad'),
+      `for ${span((Date.now() - Date.parse(link.since)) / 1000)}`, link.connected ? null : 'bad'),
   );
 }
 
@@ -78,7 +78,10 @@ export default {
   title: 'Overview',
   enter(ctx) {
     let nodes = null;
-    ctx.every(5000, async () => { try { nodes = await ask('nodes'); } catch { /* Said above. */ } });
+    let failed = null;
+    ctx.every(5000, async () => {
+      try { nodes = await ask('nodes'); failed = null; } catch (error) { failed = error; }
+    });
     return () => {
       const { node } = ctx;
       if (!node.status) return waiting();
@@ -86,8 +89,10 @@ export default {
       return [
         head('Overview', `${status.node}, version ${status.version}, running for ${span((Date.now() - Date.parse(status.started)) / 1000)}`),
         troubles(status),
+        !status.releases.active ? noRelease(status) : samples.length && !samples.at(-1).reasons.some((n) => n > 0)
+          ? nothing('Nothing was decided since the node started.', h('p', null, 'Ask by POST /v1/decide, or try the ', h('a', { href: '#/playground' }, 'playground'), '.')) : null,
         samples.length ? [shownTiles(node), charts(node)] : waiting(),
-        card('Releases by node', { key: 'nodes' }, nodes ? nodesTable(nodes, status) : waiting()),
+        card('Releases by node', { key: 'nodes' }, nodes ? nodesTable(nodes, status) : failed ? trouble('It cannot be told.', failed.message) : waiting()),
       ];
     };
   },

@@ -1,16 +1,17 @@
 // What would be decided: for a shopper and a context of one's own, by the release that runs and by the others that are here.
 
 import { ask } from './api.js';
-import { h } from './dom.js';
+import { h, say } from './dom.js';
 import { choices, explanation } from './explain.js';
-import { none, num, plural, short } from './format.js';
-import { badge, card, field, head, mono, nothing, reason, select, tile, tiles, trouble, waiting } from './parts.js';
+import { plural, short } from './format.js';
+import { badge, card, field, head, mono, noRelease, nothing, reason, select, tile, tiles, trouble, waiting } from './parts.js';
+import { store } from './store.js';
 
 const ROLES = { running: 'Running', canary: 'Canary', previous: 'The one before' };
 const KEPT = 'selvedge-playground';
 
 const read = () => {
-  try { return JSON.parse(sessionStorage.getItem(KEPT)) ?? {}; } catch { return {}; }
+  try { return JSON.parse(store.get(KEPT)) ?? {}; } catch { return {}; }
 };
 
 function typed(kind, text) {
@@ -49,12 +50,12 @@ export default {
     let busy = false;
     const form = { placement: '', subject: '', session: '', context: {}, candidates: '', slots: '', ...read() };
     if (Array.isArray(form.candidates)) form.candidates = form.candidates.join('\n');
-    const keep = () => sessionStorage.setItem(KEPT, JSON.stringify(form));
+    const keep = () => store.set(KEPT, JSON.stringify(form));
     const placement = () => release.placements?.find((one) => one.placement === form.placement) ?? release.placements?.[0];
-    (async () => {
-      try { release = await ask('release'); } catch (error) { failed = error; }
-      ctx.draw();
-    })();
+    // Again and again: another release may have other placements.
+    ctx.every(5000, async () => {
+      try { release = await ask('release'); failed = null; } catch (error) { failed = error; }
+    });
     const body = () => {
       const of = placement();
       const context = Object.fromEntries(of.context.map(({ name, kind }) => [name, typed(kind, String(form.context[name] ?? ''))]).filter(([, value]) => value !== undefined));
@@ -66,17 +67,27 @@ export default {
     };
     const decide = async (event) => {
       event.preventDefault();
+      if (busy) return;
       busy = true;
       ctx.draw();
-      try { answers = (await ask('decide', { body: body() })).answers; wrong = null; } catch (error) { wrong = error; }
+      try {
+        answers = (await ask('decide', { body: body() })).answers;
+        wrong = null;
+        const made = answers.find((one) => one.answer)?.answer;
+        say(made ? `Decided: ${made.choices.map((choice) => choice.id).join(', ') || 'nothing'}, by ${made.reason}.` : 'It would be refused.');
+      } catch (error) {
+        wrong = error;
+        say(`It cannot be decided. ${error.message}`);
+      }
       busy = false;
       ctx.draw();
     };
     const set = (name) => (event) => { form[name] = event.target.value; keep(); };
     return () => {
-      if (failed) return trouble('The release cannot be read.', failed.message);
+      if (failed && !release) return [head('Playground'), trouble('The release cannot be read.', `${failed.message} It is asked again.`)];
       if (!release) return waiting();
-      if (!release.placements?.length) return [head('Playground'), nothing('No release runs, or it has no placement: there is nothing to ask.')];
+      if (!release.placements) return [head('Playground'), noRelease(ctx.node.status)];
+      if (!release.placements.length) return [head('Playground'), nothing('The running release has no placement: there is nothing to ask.')];
       const of = placement();
       const first = answers?.find((one) => one.answer)?.answer;
       return [
@@ -92,9 +103,9 @@ export default {
           field(of.candidates.from === 'request' ? 'Candidates' : 'Candidates, if not all',
             h('textarea', { id: 'candidates', rows: 3, value: form.candidates, required: of.candidates.from === 'request', spellcheck: 'false', onchange: set('candidates') }),
             of.candidates.from === 'actions' ? `Actions: ${of.actions.slice(0, 8).join(', ')}${of.actions.length > 8 ? ` and ${plural(of.actions.length - 8, 'more')}` : ''}` : 'Ids, one a line or separated by commas'),
-          h('button', { type: 'submit', class: 'main', disabled: busy }, busy ? 'Deciding…' : 'Decide'))),
+          h('button', { type: 'submit', class: 'main', 'aria-disabled': busy && 'true' }, busy ? 'Deciding…' : 'Decide'))),
         wrong && trouble('It cannot be decided.', `${wrong.message}${wrong.field ? ` (${wrong.field})` : ''}`),
-        h('div', { class: 'two', 'aria-live': 'polite', 'data-key': 'answers' }, answers?.map((one) => side(one, first))),
+        h('div', { class: 'two', 'data-key': 'answers' }, answers?.map((one) => side(one, first))),
         answers?.length === 1 && h('p', { class: 'says' }, 'Only one release is here: after the next swap, or beside a canary, the answers stand side by side.'),
       ];
     };

@@ -3,7 +3,7 @@
 import { ask } from './api.js';
 import { h } from './dom.js';
 import { int, none, pct, plural, short } from './format.js';
-import { badge, bar, card, head, mono, nothing, table, trouble, waiting } from './parts.js';
+import { badge, bar, card, head, mono, noRelease, nothing, table, trouble, waiting } from './parts.js';
 
 function rows(of, fired) {
   const most = Math.max(...of.rows.map((_, at) => fired.rows[at] ?? 0), 1);
@@ -24,7 +24,7 @@ function told({ module, kind, placements, tables, fired }) {
   const counted = tables.some((one) => one.is_counted);
   return card(module, {
     key: module, actions: badge(kind ?? 'module'),
-    says: `Asked by ${placements.join(', ')}, for ${plural(fired.asked, 'candidate')} so far; a row fired for ${fired.asked ? pct(known / fired.asked) : 'none'} of them.`,
+    says: `Asked by ${placements.join(', ')}, ${fired.asked ? `for ${plural(fired.asked, 'candidate')} so far; a row fired for ${pct(known / fired.asked)} of them.` : 'for no candidate yet.'}`,
   },
   tables.map((one) => [tables.length > 1 && h('h3', null, one.name), rows(one, fired)]),
   !tables.length && nothing('This module does not carry its tables: it was built from code, or is older than this.'),
@@ -42,10 +42,11 @@ export default {
       try { of = await ask('rules'); failed = null; } catch (error) { failed = error; }
     });
     return () => {
-      if (failed && !of) return trouble('The rules cannot be read.', failed.message);
+      if (failed && !of) return [head('Rules'), trouble('The rules cannot be read.', failed.message)];
       if (!of) return waiting();
+      if (!of.release) return [head('Rules'), noRelease(ctx.node.status)];
       return [
-        head('Rules', of.release ? ['The rules of ', mono(short(of.release), of.release), ' as they were written, and for how many candidates each row fired on this node since it began to run here.'] : null),
+        head('Rules', ['The rules of ', mono(short(of.release), of.release), ' as they were written, and for how many candidates each row fired on this node since it began to run here.']),
         of.modules.length ? of.modules.map(told)
           : nothing('No placement of the running release has rules.', h('p', null, 'Put a table into ', mono('modules/NAME.csv'), ' and name it in a placement: ', mono('rules = ["NAME"]'), '.')),
       ];

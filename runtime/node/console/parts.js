@@ -43,6 +43,13 @@ export function table(caption, columns, rows, empty) {
 /** An empty state: what is not there, and what to do. */
 export const nothing = (text, ...more) => h('div', { class: 'nothing' }, h('p', null, text), more);
 
+/** What every page says that shows a release, where none runs. */
+export function noRelease(status) {
+  const page = h('a', { href: '#/releases' }, 'releases');
+  return nothing('No release runs here yet.', status?.link.kind === 'local' ? h('p', null, 'The folder cannot be packed: the page of ', page, ' says why. What is saved there runs.')
+    : h('p', null, 'Deploy one: ', mono('selvedge deploy FOLDER --to CHANNEL --key FILE'), '. The page of ', page, ' has the command for this node, and says what stands in the way.'));
+}
+
 /** What failed and why. */
 export const trouble = (title, why, ...more) =>
   h('div', { class: 'trouble' }, h('i', { 'aria-hidden': 'true' }, '!'), h('div', null, h('b', null, title), why && h('p', null, why), more));
@@ -80,7 +87,8 @@ export function field(name, control, hint) {
 export const select = (id, value, options, onchange) =>
   h('select', { id, value, onchange }, options.map((option) => {
     const [of, name] = Array.isArray(option) ? option : [option, option];
-    return h('option', { value: of }, name);
+    // By its value: it stays the chosen one when another comes before it.
+    return h('option', { value: of, 'data-key': of }, name);
   }));
 
 /** A share as a bar beside its number. */

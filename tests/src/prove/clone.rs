@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::kill::copy_folder;
 use super::traffic::Traffic;
 use super::{Findings, Scale, state};
 use crate::harness::stream::Stream;
-use crate::harness::{Node, NodeSpec, Rig, until};
+use crate::harness::{Node, NodeSpec, Rig, folder, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -26,7 +25,7 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
     let epoch = node.epoch.clone();
     let spec = node.kill()?;
     let clone = NodeSpec { folder: rig.path("clone"), ..spec.clone() };
-    copy_folder(&spec.data(), &clone.data())?;
+    folder::copy(&spec.data(), &clone.data())?;
 
     let nodes = [Node::start(spec).await?, Node::start(clone).await?];
     let mut findings = Findings::default();

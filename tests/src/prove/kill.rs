@@ -3,7 +3,6 @@
 //! ahead of its rows.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::traffic::{Sent, Traffic};
 use super::{Findings, Scale, state};
 use crate::harness::stream::Stream;
-use crate::harness::{Node, NodeSpec, Random, Rig, until, wait};
+use crate::harness::{Node, NodeSpec, Random, Rig, folder, until, wait};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// For the feature state alone, which is there within a second.
@@ -118,7 +117,7 @@ async fn checkpoint_is_not_ahead(
     let before = state::bucket(rig, items).await?;
     let copy =
         NodeSpec { folder: rig.path(&format!("copy-{kill}")), nats: "nats://127.0.0.1:1".into(), ..spec.clone() };
-    copy_folder(&spec.data(), &copy.data())?;
+    folder::copy(&spec.data(), &copy.data())?;
     let node = Node::start(copy).await?;
     let mut is_complete = false;
     let read = until("a copy of the data to have read its store, without a core", LIMIT, async || {
@@ -194,20 +193,5 @@ async fn state_equals_bucket(rig: &Rig, node: &Node, items: &[String], findings:
         findings.check(found == Some(price), || format!("{item}: the bucket has {price}, the node {found:?}"));
     }
     findings.check(bucket.len() < items.len(), || "no item was deleted".into());
-    Ok(())
-}
-
-/// Copies a folder with all in it.
-pub(super) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), &target)?;
-        }
-    }
     Ok(())
 }

@@ -13,8 +13,9 @@ let refused;
 
 function line({ id, count, product }, redraw) {
   const put = (pieces) => () => {
-    cart.put(id, pieces);
+    // Told first: what the cart changes is asked for behind it.
     if (pieces < count) session.track("remove_from_cart", id, { category: product.category, value: product.price });
+    cart.put(id, pieces);
     redraw();
   };
   return h(

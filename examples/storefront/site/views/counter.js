@@ -1,14 +1,18 @@
 // Behind the counter: who answers, what the policy learned beside the truth, and two switches to try what happens.
 
-import { all } from "../catalogue.js";
-import { fill, h } from "../dom.js";
+import { all, find } from "../catalogue.js";
+import { bring, h } from "../dom.js";
 
 export const title = () => "Behind the counter";
 
 const HEROES = { coats: "The coat room", clay: "From the kiln", knits: "Lambswool season", delivery: "On the house" };
 const EVERY_MS = 1000;
 
+/** What stands behind it, drawn once and then brought up to date: it is read while it changes. */
+const place = h("div", { id: "counter", class: "counter" });
+
 let timer;
+let state;
 
 async function post(path, body) {
   await fetch(path, { method: "POST", body: JSON.stringify(body) });
@@ -19,7 +23,7 @@ const percent = (value, digits = 0) => `${(value * 100).toFixed(digits)}%`;
 function nodes({ nodes: all, apart, core }) {
   const row = (node) =>
     h("tr", {}, h("th", { scope: "row" }, node.name), h("td", {}, node.is_up ? "answers" : "does not answer"), h("td", { class: "mono" }, node.release?.slice(7, 15) ?? "none"), h("td", { class: "mono roomy" }, node.http));
-  const switched = () => void post("/counter/core", { up: !core.up });
+  const switched = () => void post("/counter/core", { up: !state.core.up });
   return h(
     "section",
     { class: "panel", "aria-labelledby": "nodes" },
@@ -85,10 +89,11 @@ function learning({ learning: { heroes, points, visits } }) {
 
 function stock() {
   const products = all().filter((product) => product.stock > 0).slice(0, 12);
-  const sell = (product) => async () => {
-    await post("/counter/stock", { id: product.id, stock: 0 });
-    document.getElementById("said").textContent = `${product.name} is sold out and leaves every page.`;
-    product.stock = 0;
+  const sell = ({ id, name }) => async () => {
+    await post("/counter/stock", { id, stock: 0 });
+    document.getElementById("said").textContent = `${name} is sold out and leaves every page.`;
+    const product = find(id);
+    if (product) product.stock = 0;
     void look();
   };
   return h(
@@ -96,7 +101,7 @@ function stock() {
     { class: "panel", "aria-labelledby": "stock" },
     h("h2", { id: "stock" }, "Sell something out"),
     h("p", {}, "It leaves every page with the next decision."),
-    h("ul", { class: "stock" }, products.map((product) => h("li", {}, h("button", { type: "button", class: "button plain", "data-key": product.id, click: sell(product) }, product.name)))),
+    h("ul", { class: "stock" }, products.map((product) => h("li", { "data-key": product.id }, h("button", { type: "button", class: "button plain", click: sell(product) }, product.name)))),
   );
 }
 
@@ -112,14 +117,14 @@ function table({ shop }) {
 
 async function look() {
   clearTimeout(timer);
-  const place = document.getElementById("counter");
-  if (!place) return;
+  if (!place.isConnected) return;
   try {
-    const state = await (await fetch("/counter.json")).json();
-    fill(place, h("div", { class: "stack" }, nodes(state), table(state)), learning(state), stock());
+    state = await (await fetch("/counter.json")).json();
+    bring(place, h("div", { class: "stack" }, nodes(state), table(state)), learning(state), stock());
   } catch {
-    fill(place, h("p", { class: "empty" }, "The shop does not answer."));
+    bring(place, h("p", { class: "empty" }, "The shop does not answer."));
   }
+  clearTimeout(timer);
   timer = setTimeout(look, EVERY_MS);
 }
 
@@ -127,5 +132,5 @@ export const arrive = () => void look();
 
 export const draw = () => [
   h("header", { class: "shelf-head" }, h("h1", {}, "Behind the counter"), h("p", {}, "Two nodes, a core, and a policy that learns.")),
-  h("div", { id: "counter", class: "counter" }),
+  place,
 ];

@@ -25,8 +25,9 @@ export function draw({ item }, redraw) {
   const gone = product.stock <= 0;
   const said = gone ? "Sold out" : flag(product);
   const add = () => {
-    cart.add(item);
+    // Told first: what the cart changes is asked for behind it.
     session.track("add_to_cart", item, { category: product.category, price: product.price, value: product.price });
+    cart.add(item);
     document.getElementById("said").textContent = `${product.name} is in the cart.`;
     redraw();
   };

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::super::kill::copy_folder;
 use super::{Ground, SOON};
-use crate::harness::{Node, NodeSpec, wait};
+use crate::harness::{Node, NodeSpec, folder, wait};
 
 impl Ground {
     pub(super) async fn kill_node(&mut self) -> Result<()> {
@@ -42,7 +41,7 @@ impl Ground {
         let epoch = self.node()?.epoch.clone();
         let spec = self.take_down()?;
         let clone = NodeSpec { folder: self.rig.path(&format!("clone-{}", self.turn)), ..spec.clone() };
-        copy_folder(&spec.data(), &clone.data())?;
+        folder::copy(&spec.data(), &clone.data())?;
         self.bring_back(spec).await?;
         let clone = Node::start(clone).await?;
         let epochs = BTreeSet::from([epoch, self.node()?.epoch.clone(), clone.epoch.clone()]);

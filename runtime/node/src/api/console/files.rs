@@ -37,6 +37,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "uPlot.LICENSE" "text/plain; charset=utf-8"
     "main.js" "text/javascript; charset=utf-8"
     "api.js" "text/javascript; charset=utf-8"
+    "store.js" "text/javascript; charset=utf-8"
     "live.js" "text/javascript; charset=utf-8"
     "dom.js" "text/javascript; charset=utf-8"
     "confirm.js" "text/javascript; charset=utf-8"
