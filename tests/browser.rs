@@ -126,10 +126,20 @@ fn the_door_says_why_and_to_whom() -> Result<()> {
             ("access-control-request-method", "POST"),
             ("access-control-request-headers", "authorization,content-type"),
         ];
-        for path in ["decide", "events", "stream", "modules/00"] {
+        for path in ["decide", "events", "stream", "release", "features", "records", "modules/00"] {
             let answer = client.send_with(Method::OPTIONS, &format!("/v1/browser/{path}"), &asks, "").await?;
             ensure!(answer.status == StatusCode::NO_CONTENT, "{path}: {}", answer.status);
             ensure!(header(&answer, "access-control-allow-headers") == Some("authorization,content-type"), "{path}");
+            ensure!(header(&answer, "access-control-allow-origin") == Some("*"), "{path}: {:?}", answer.headers);
+        }
+        // Nothing needs a key to be told that it is not there; and every answer says its protocol.
+        for (method, path, status) in
+            [(Method::GET, "nothing", 404), (Method::PUT, "decide", 405), (Method::POST, "modules/00", 405)]
+        {
+            let answer = client.send_with(method, &format!("/v1/browser/{path}"), &[("origin", SHOP)], "").await?;
+            ensure!(answer.status.as_u16() == status, "{path}: {}", answer.status);
+            ensure!(answer.json()?["error"]["code"].is_string(), "{path}: {}", answer.text());
+            ensure!(header(&answer, "x-selvedge-protocol") == Some("1"), "{path}: {:?}", answer.headers);
             ensure!(header(&answer, "access-control-allow-origin") == Some("*"), "{path}: {:?}", answer.headers);
         }
         let metrics = node.metrics().await?;
@@ -307,6 +317,73 @@ fn what_a_decision_brought_needs_the_token_of_its_choice() -> Result<()> {
         let right = told(hero, &choice["id"], &choice["token"]).to_string();
         let foreign = post(&mut other, &events, Some(SHOP), &right).await?.json()?;
         ensure!(foreign["rejected"][0]["code"] == "forged_token", "another node's key: {foreign}");
+        Ok(())
+    })
+}
+
+/// A key's rate counts what requests make a node do, not requests.
+#[test]
+fn a_question_takes_a_token_for_each_placement() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let key = |burst: &'static str| ["--origin", "*", "--rate", "0.01", "--burst", burst];
+        let (node, keys, _) = start(&rig, &[("few", &key("8")), ("least", &key("2")), ("events", &key("3"))]).await?;
+        let mut client = node.client();
+        let mut asks = async |key: &str, count: usize| -> Result<u16> {
+            let path = format!("/v1/browser/decide?key={key}&v=1");
+            let answer = post(&mut client, &path, None, &page(&vec!["home-hero"; count])).await?;
+            ensure!(
+                answer.status == 200 || answer.json()?["error"]["code"] == "too_many_requests",
+                "{}",
+                answer.text()
+            );
+            Ok(answer.status.as_u16())
+        };
+        let few = [asks(&keys[0], 5).await?, asks(&keys[0], 5).await?, asks(&keys[0], 2).await?];
+        ensure!(few == [200, 429, 200], "eight tokens, of which the refused question took one: {few:?}");
+        let least = [asks(&keys[1], 5).await?, asks(&keys[1], 1).await?];
+        ensure!(least == [200, 429], "what costs more than there can be takes all: {least:?}");
+        let batch: Vec<Value> = (0..201)
+            .map(|at| json!({"event": "view_item", "messageId": format!("m-{at}"), "session": "s-1"}))
+            .collect();
+        let path = format!("/v1/browser/events?key={}&v=1", keys[2]);
+        for expected in [202, 429] {
+            let answer = post(&mut node.client(), &path, None, &json!({"batch": batch}).to_string()).await?;
+            ensure!(answer.status.as_u16() == expected, "{}", answer.text());
+        }
+        Ok(())
+    })
+}
+
+/// One page that opens stream after stream takes no other key's places, and a key that is revoked has none.
+#[test]
+fn streams_are_shared_and_end_with_their_key() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let file = rig.path("keys.jsonl");
+        let (_, admin) = create(&rig.cli, &file, "ops", &["admin"]).await?;
+        let (id, web) = publish(&rig.cli, &file, "web", &["--origin", "*"]).await?;
+        let (_, app) = publish(&rig.cli, &file, "app", &["--origin", "*"]).await?;
+        let release = rig.deploy(shop(&rig, 1)?.folder()).await?;
+        let settings = [format!("http.keys={}", file.display()), "http.max_streams=3".to_owned()];
+        let mut spec = settings.into_iter().fold(rig.spec("edge-1"), selvedge_suite::harness::NodeSpec::set);
+        spec.admin_key = Some(admin);
+        let node = Node::start(spec).await?;
+        node.runs(&release, LIMIT).await?;
+        let path = |key: &str| format!("/v1/browser/stream?key={key}&v=1");
+        let _first = Sse::open(node.http, &path(&web), &[]).await?;
+        let _second = Sse::open(node.http, &path(&web), &[]).await?;
+        let refused = node.client().get(&path(&web)).await?;
+        ensure!(refused.status == StatusCode::SERVICE_UNAVAILABLE, "a third of three: {}", refused.status);
+        ensure!(refused.json()?["error"]["code"] == "streams_full", "{}", refused.text());
+        ensure!(header(&refused, "retry-after") == Some("60"), "{:?}", refused.headers);
+        ensure!(node.metrics().await?.sum("selvedge_requests_refused_total", &["code=\"streams_full\""]) == 1.0);
+        let mut other = Sse::open(node.http, &path(&app), &[]).await?;
+        rig.cli.run(["keys", "revoke", &id, "--file", &file.display().to_string()]).await?.ok()?;
+        let open = async || (node.metrics().await.ok()?.sum("selvedge_event_streams", &[]) == 1.0).then_some(());
+        until("the streams of the key that was revoked to end", LIMIT, open).await?;
+        let second = rig.deploy(shop(&rig, 2)?.folder()).await?;
+        other.says(&["event: release", &second]).await?;
         Ok(())
     })
 }

@@ -5,6 +5,7 @@ mod aggregates;
 mod bandits;
 mod browser;
 mod canary;
+mod connections;
 mod console;
 mod examples;
 mod keys;

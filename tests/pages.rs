@@ -1,17 +1,23 @@
 //! Deciding in the page against a real node: what a page gets and what it does not, that it decides as the node does, and that its
 //! records come back to be replayed.
 
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::Method;
 use selvedge_decision::{DecisionId, Record};
 use selvedge_suite::harness::shop::{Shop, number};
 use selvedge_suite::harness::stream::Stream;
-use selvedge_suite::harness::{Node, Rig, binary, process, until};
+use selvedge_suite::harness::wait::pass;
+use selvedge_suite::harness::{Node, NodeSpec, Rig, binary, process, until};
 use serde_json::{Value, json};
+
+use crate::keys::{create, publish};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -84,7 +90,11 @@ ladder = ["margins"]
 fallback = { by = "item.price" }
 "#;
 
-async fn start(rig: &Rig) -> Result<(Node, std::path::PathBuf)> {
+async fn start(rig: &Rig) -> Result<(Node, PathBuf)> {
+    start_as(rig, rig.spec("edge-1")).await
+}
+
+async fn start_as(rig: &Rig, spec: NodeSpec) -> Result<(Node, PathBuf)> {
     let items = (0..12).map(|at| {
         let (price, category) = (f64::from(at) * 7.25 + 0.1, ["shoes", "hats", "socks"][at as usize % 3]);
         json!({"_key": format!("sku-{at}"), "price": price, "category": category, "hidden_margin": 0.123_456})
@@ -116,7 +126,7 @@ async fn start(rig: &Rig) -> Result<(Node, std::path::PathBuf)> {
     let hidden = symbol("user.segment", "shared", "\"hidden-segment\" = 1.0");
     shop.model("hidden-model", &format!("{begin}{hidden}"))?;
     let file = rig.pack(&shop).await?;
-    let node = rig.node("edge-1").await?;
+    let node = Node::start(spec).await?;
     node.runs(&rig.deploy(&file).await?, LIMIT).await?;
     until("the items", LIMIT, async || (node.view("item").await.ok()?["entities"].as_u64()? >= 12).then_some(()))
         .await?;
@@ -185,10 +195,88 @@ fn a_page_gets_what_it_decides_by_and_nothing_else() -> Result<()> {
     })
 }
 
-/// Runs steps in Node.js with the engine of pages; nothing without one.
+/// Everybody's rows say when they were read, and are the same to a page as long as nothing else of them changes.
+#[test]
+fn everybodys_rows_are_sent_again_when_they_are_others() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let (node, _) = start(&rig).await?;
+        let mut client = node.client();
+        let path = "/v1/browser/features?v=1&all=1&subject=u-1";
+        let same = until("rows that stay the same for longer than they are kept unread", LIMIT, async || {
+            let plain = client.get(path).await.ok()?;
+            let tag = plain.headers.get("etag")?.to_str().ok()?.to_owned();
+            pass(Duration::from_millis(1_500)).await;
+            let again = client.send_with(Method::GET, path, &[("if-none-match", &tag)], "").await.ok()?;
+            let packed = client.send_with(Method::GET, path, &[("accept-encoding", "gzip")], "").await.ok()?;
+            (again.status == 304 && again.body.is_empty()).then_some((tag, plain, packed))
+        });
+        let (tag, plain, packed) = same.await?;
+        ensure!(plain.headers["cache-control"] == "no-cache", "{:?}", plain.headers);
+        ensure!(packed.headers["content-encoding"] == "gzip", "{:?}", packed.headers);
+        ensure!(packed.headers["etag"] != tag.as_str(), "other bytes under one tag: {tag}");
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked)?;
+        ensure!(unpacked == plain.body, "packed they are others");
+
+        rig.put("item", "sku-3", &json!({"price": 99.0, "category": "shoes"})).await?;
+        let changed = until("the changed row", LIMIT, async || {
+            let again = client.send_with(Method::GET, path, &[("if-none-match", &tag)], "").await.ok()?;
+            (again.status == 200).then_some(again)
+        });
+        let changed = changed.await?.body;
+        ensure!(changed.windows(8).any(|at| at == 99.0f64.to_le_bytes()), "the price of the row");
+        let own = client.get("/v1/browser/features?v=1&subject=u-1&session=s-1").await?;
+        ensure!(own.headers["cache-control"] == "no-store" && !own.headers.contains_key("etag"), "{:?}", own.headers);
+        Ok(())
+    })
+}
+
+/// Everybody has the key of a shop's pages: with it nobody must learn what a node with keyed ids calls anybody.
+#[test]
+fn where_ids_are_hashed_a_page_decides_nothing_and_learns_no_hash() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let key = rig.path("ids.key");
+        rig.cli.run(["ids".as_ref(), "keygen".as_ref(), key.as_os_str()]).await?.ok()?;
+        let hash = rig.cli.json(["ids", "hash", "u-1", "--key", &key.display().to_string()]).await?;
+        let hash = hash["id"].as_str().context("a hash")?.to_owned();
+        let (node, _) = start_as(&rig, rig.spec("edge-1").set(format!("ids.key={}", key.display()))).await?;
+
+        let body = gets(&node, "/v1/browser/release?v=1&subject=u-1").await?;
+        let release: Value = serde_json::from_slice(&body)?;
+        ensure!(release["remote"] == json!(["home-hero", "plp-rank", "remote-rank"]), "{release}");
+        ensure!(release["placements"] == json!({}) && release["modules"] == json!([]), "{release}");
+        let plan = STANDARD.decode(release["plan"].as_str().context("a plan")?)?;
+        let shared = gets(&node, "/v1/browser/features?v=1").await?;
+        let mut client = node.client();
+        let mut told = vec![body, plan, shared];
+        for who in ["subject=u-1", "session=s-1", "subject=u-1&session=s-1", "subject=u-1&all=1"] {
+            let answer = client.get(&format!("/v1/browser/features?v=1&{who}")).await?;
+            let said = answer.json()?;
+            ensure!(answer.status == 403 && said["error"]["code"] == "keyed_ids", "{who}: {} {said}", answer.status);
+            ensure!(said["error"]["message"].as_str().is_some_and(|why| why.contains("/v1/browser/decide")), "{said}");
+            told.push(answer.body.to_vec());
+        }
+        let asked = json!({"subject": "u-1", "session": "s-1", "placements": [{"placement": "home-hero"}]});
+        let answer = client.post("/v1/browser/decide?v=1", &asked).await?;
+        ensure!(answer.ok()?["decisions"][0]["choices"].is_array(), "{}", answer.text());
+        told.push(answer.body.to_vec());
+        for bytes in told {
+            ensure!(!holds(&bytes, &hash) && !holds(&bytes, "sku-3"), "{}", String::from_utf8_lossy(&bytes));
+        }
+        Ok(())
+    })
+}
+
+/// Runs steps in Node.js with the engine of pages; nothing where that was said to be left out.
 async fn in_a_page(node: &Node, task: Value) -> Result<Option<Value>> {
     let Some((program, engine)) = binary::engine()? else {
-        println!("no engine of pages here: ./x test builds it");
+        let is_left_out = std::env::var_os("SELVEDGE_WITHOUT_ENGINE").is_some();
+        ensure!(
+            is_left_out,
+            "no engine of pages here: `./x test` builds it; SELVEDGE_WITHOUT_ENGINE=1 leaves this out"
+        );
         return Ok(None);
     };
     let mut whole = json!({
@@ -272,6 +360,78 @@ fn a_page_decides_as_its_node_and_its_record_is_replayed() -> Result<()> {
         let said = rig.cli.json(["replay".as_ref(), "nats".as_ref(), "--release".as_ref(), file.as_os_str()]).await?;
         ensure!(said["different"] == 0 && said["replayed"].as_u64() >= Some(6), "{said}");
         Ok(())
+    })
+}
+
+/// Sends one record by a key; what became of it.
+async fn sends(node: &Node, key: &str, record: &str) -> Result<Value> {
+    let path = format!("/v1/browser/records?v=1&key={key}");
+    node.client().post(&path, &json!({"records": [record]})).await?.ok()
+}
+
+/// A page of one key was told less of the release than a page of another; what either may have decided is the same.
+#[test]
+fn a_record_is_checked_by_its_release_and_its_own_key() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let (elsewhere, _) = start(&rig).await?;
+        let rank = json!({"placement": "plp-rank", "candidates": ["sku-1", "sku-2"]});
+        let request = json!({"subject": "u-1", "session": "s-1", "context": {}, "placements": [rank, {"placement": "home-hero"}]});
+        let steps = json!(["decide", "decide", "records"]);
+        let task = json!({"subject": "u-1", "session": "s-1", "request": request, "steps": steps});
+        let Some(told) = in_a_page(&elsewhere, task).await? else { return Ok(()) };
+        let sent: Vec<&str> = told["sent"].as_array().context("records")?.iter().filter_map(Value::as_str).collect();
+        let [rank, hero, later, _] = sent[..] else { anyhow::bail!("{} records", sent.len()) };
+        let first: Value = serde_json::from_slice(&gets(&elsewhere, "/v1/browser/release?v=1").await?)?;
+        let first = first["release"].as_str().context("a release")?;
+
+        let file = rig.path("keys.jsonl");
+        let (_, admin) = create(&rig.cli, &file, "ops", &["admin"]).await?;
+        let (_, wide) = publish(&rig.cli, &file, "wide", &["--origin", "*"]).await?;
+        let (_, narrow) = publish(&rig.cli, &file, "narrow", &["--origin", "*", "--placement", "home-hero"]).await?;
+        let mut spec = rig.spec("edge-2").set(format!("http.keys={}", file.display()));
+        spec.admin_key = Some(admin);
+        let node = Node::start(spec).await?;
+        node.runs(first, LIMIT).await?;
+        let release: Value =
+            serde_json::from_slice(&gets(&node, &format!("/v1/browser/release?v=1&key={narrow}")).await?)?;
+        let placements: Vec<&String> = release["placements"].as_object().context("placements")?.keys().collect();
+        ensure!(placements == ["home-hero"] && release["remote"] == json!([]), "{release}");
+        let taken = json!({"accepted": 1, "duplicates": 0, "rejected": []});
+        let said = sends(&node, &wide, rank).await?;
+        ensure!(said == taken, "of a placement that the other key's page was not told of: {said}");
+        let said = sends(&node, &narrow, rank).await?;
+        ensure!(said["accepted"] == 0 && said["rejected"][0]["code"] == "not_for_browsers", "{said}");
+        ensure!(sends(&node, &narrow, hero).await? == taken);
+        let metrics = node.metrics().await?;
+        let count = |outcome: &str| metrics.sum("selvedge_page_records_total", &[&format!("outcome=\"{outcome}\"")]);
+        ensure!(count("accepted") == 2.0 && count("not_for_browsers") == 1.0 && count("duplicate") == 0.0);
+
+        // Rows, too, are those that the key's placements read.
+        for (key, expected) in [(&wide, true), (&narrow, false)] {
+            let found = until("the rows", LIMIT, async || {
+                let all = gets(&node, &format!("/v1/browser/features?v=1&key={key}")).await.ok()?;
+                let own = gets(&node, &format!("/v1/browser/features?v=1&key={key}&subject=u-1")).await.ok()?;
+                let value = own.windows(8).any(|at| at == 17.5f64.to_le_bytes());
+                (holds(&all, "sku-3") == expected && value == expected).then_some(())
+            });
+            found.await?;
+        }
+
+        // Another release runs, and the node with it is started anew: what pages of the one before decided is taken.
+        std::fs::write(rig.path("pages/placements/home-hero.toml"), HERO.replace("plain.svg", "other.svg"))?;
+        let second = rig.deploy(&rig.path("pages")).await?;
+        node.runs(&second, LIMIT).await?;
+        let (spec, status) = node.terminate().await?;
+        ensure!(status.success(), "{status}");
+        let node = Node::start(spec).await?;
+        node.runs(&second, LIMIT).await?;
+        let mut last = Value::Null;
+        let found = until("the release before to be kept warm", LIMIT, async || {
+            last = sends(&node, &wide, later).await.ok()?;
+            (last == taken).then_some(())
+        });
+        found.await.with_context(|| format!("{last}"))
     })
 }
 

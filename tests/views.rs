@@ -154,6 +154,24 @@ fn a_decision_may_wait_for_whom_it_sees_first() -> Result<()> {
     })
 }
 
+/// How long an answer takes must tell a page nothing of a placement that is not for pages, and nobody else's fetches are made by it.
+#[test]
+fn a_page_makes_a_node_wait_for_no_placement_that_is_not_for_pages() -> Result<()> {
+    crate::alone(async {
+        let (rig, node) = started("on_miss = \"wait\"", "").await?;
+        rig.put("user", "u-7", &json!({"value": 7.0})).await?;
+        live(&node).await?;
+        let page = json!({"subject": "u-7", "placements": [{"placement": "home-hero"}]});
+        let answer = node.client().post("/v1/browser/decide?v=1", &page).await?.ok()?;
+        ensure!(answer["decisions"][0]["error"]["code"] == "not_for_browsers", "{answer}");
+        let fetched = counted(&node, "fetches_total", "").await?;
+        ensure!(fetched == 0.0 && counted(&node, "waits_total", "").await? == 0.0, "{fetched} rows were fetched");
+        let (value, _) = decide(&node, "u-7").await?;
+        ensure!(value == 7.0 && counted(&node, "fetches_total", "").await? == 1.0, "a server's question is waited for");
+        Ok(())
+    })
+}
+
 #[test]
 fn whom_the_core_does_not_know_is_known_the_moment_it_does() -> Result<()> {
     crate::alone(async {

@@ -33,6 +33,7 @@ pub use console::{AtCore, ConsoleApi};
 pub use cors::{BadOrigin, Cors};
 pub use error::{ApiError, Code, Metrics};
 pub use serve::{Listening, ServeConfig, serve};
+pub use stream::Streams;
 pub use tls::{Tls, open as open_tls};
 
 use crate::clock::Clock;
@@ -69,7 +70,7 @@ pub struct Public {
     /// Places for evaluations of all flags at once.
     pub bulk: Semaphore,
     /// Places for clients that are told when another release runs.
-    pub streams: Arc<Semaphore>,
+    pub streams: Arc<Streams>,
     /// The pages that may ask for flags, and where there are no keys, for decisions.
     pub cors: Cors,
     /// Sends spans and events of flags, or not.

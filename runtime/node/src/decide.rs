@@ -40,7 +40,7 @@ pub use lifted::{Lifted, Shelf};
 pub use load::Load;
 pub use look::{Looked, NoView};
 pub use metrics::{Metrics, register_host};
-pub use page::{Allowed, BadRecords, BadRows, Of, PageAnswer, RejectedRecord, TakenRecords};
+pub use page::{Allowed, Asked, BadRecords, BadRows, Forms, PageAnswer, PageBody, RejectedRecord, TakenRecords};
 pub use request::{BadValue, Batch, Context, Text, Value, Wire};
 pub use rows::{Fired, RowCounts};
 pub use what_if::WhatIf;
@@ -61,7 +61,8 @@ pub struct Decider {
     count: AtomicU32,
     load: Load,
     metrics: Metrics,
-    told: page::Told,
+    forms: Forms,
+    everybodys: page::Everybodys,
 }
 
 /// A decision with the release it was made by.
@@ -140,7 +141,8 @@ impl Learned for Known<'_> {
 // === impl Decider ===
 
 impl Decider {
-    /// A decider for the release that is active at each request; `tag` names node and epoch in the ids it mints.
+    /// A decider for the release that is active at each request; `tag` names node and epoch in the ids it mints, `forms` are the releases
+    /// that the stager made ready.
     pub fn new(
         releases: Releases<Active>,
         clock: Clock,
@@ -148,9 +150,10 @@ impl Decider {
         tag: u32,
         load: Load,
         metrics: Metrics,
+        forms: Forms,
     ) -> Self {
-        let (count, told) = (AtomicU32::new(0), page::Told::default());
-        Self { releases, clock, outbox, tag, count, load, metrics, told }
+        let (count, everybodys) = (AtomicU32::new(0), page::Everybodys::default());
+        Self { releases, clock, outbox, tag, count, load, metrics, forms, everybodys }
     }
 
     /// Decides one placement and hands the record to the outbox. Waits for nothing: what is not held gets its default.
@@ -169,7 +172,7 @@ impl Decider {
     /// Decides several placements of one page, on one release and one view of the features, after one wait for all; with
     /// `distinct`, no choice stands twice on the page.
     pub async fn decide_batch(&self, batch: &Batch<'_>) -> Result<Vec<Answer>, (usize, Refused)> {
-        let page = self.page(batch).await.map_err(|refused| (0, refused))?;
+        let page = self.page(batch, |_| Ok(())).await.map_err(|refused| (0, refused))?;
         let parts = self.parts(&page, batch, |_| Ok(())).into_iter().enumerate();
         let decisions: Result<Vec<_>, _> = parts.map(|(at, part)| part.map_err(|refused| (at, refused))).collect();
         // Only now: a page of which one part is refused leaves no records.
@@ -186,20 +189,25 @@ impl Decider {
         tokens: &Tokens,
         lets: impl Fn(&Placement) -> Result<(), Refused>,
     ) -> Result<(String, Vec<Result<Answer, Refused>>), Refused> {
-        let page = self.page(batch).await?;
+        let page = self.page(batch, &lets).await?;
         let parts = self.parts(&page, batch, lets).into_iter();
         let answer = |decided: &Decided| Answer::new(decided, Some(tokens));
         let parts = parts.map(|part| part.map(|decided| self.conclude(decided, answer))).collect();
         Ok((page.active.digest_text.clone(), parts))
     }
 
-    /// What the placements of a batch share, after one wait for all.
-    async fn page(&self, batch: &Batch<'_>) -> Result<Page, Refused> {
+    /// What the placements of a batch share, after one wait for all that `lets` lets: how long a page waits must tell nothing of a
+    /// placement that it may not ask for.
+    async fn page(&self, batch: &Batch<'_>, lets: impl Fn(&Placement) -> Result<(), Refused>) -> Result<Page, Refused> {
         let (active, time_us) = self.begin(batch.unit())?;
-        let waits =
-            batch.placements.iter().any(|part| first_sight::waiting(&active, part.placement.as_str()).is_some());
+        let waits = |key: &str| first_sight::waiting(&active, key).is_some_and(|placement| lets(placement).is_ok());
+        let waiting: Vec<bool> = batch.placements.iter().map(|part| waits(part.placement.as_str())).collect();
         let page = Page { active, time_us, snapshot: Some(Snapshot::default()), waited: Duration::ZERO };
-        Ok(if waits { self.after_wait(page, batch.wires()).await } else { page })
+        if !waiting.contains(&true) {
+            return Ok(page);
+        }
+        let wires = batch.wires().zip(waiting).filter_map(|(wire, waits)| waits.then_some(wire));
+        Ok(self.after_wait(page, wires).await)
     }
 
     fn parts(

@@ -6,13 +6,13 @@ mod line;
 mod metrics;
 mod rate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use selvedge_decision::TimeUs;
 use selvedge_decision::definition::Time;
+use selvedge_decision::{Digest, TimeUs};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -108,8 +108,8 @@ pub enum Denied {
         /// The page's origin.
         origin: String,
     },
-    /// More requests than the key may make.
-    #[error("key {name:?} made more requests than its rate allows on this node: come again")]
+    /// More than the key's rate allows.
+    #[error("key {name:?} asked for more than its rate allows on this node: come again")]
     Rate {
         /// Its name.
         name: String,
@@ -288,7 +288,7 @@ impl Access {
         keys.server(secret?).map(|key| key.line.name.clone())
     }
 
-    /// Whether a page of `origin` may call with this key now, which takes one request of the key's rate. `None` where everybody may.
+    /// Whether a page of `origin` may call with this key now, which takes one token of the key's rate. `None` where everybody may.
     pub fn page(&self, key: Option<&str>, origin: Option<&str>) -> Result<Option<Arc<PublishableKey>>, Denied> {
         let Some(keys) = &self.keys else { return Ok(None) };
         let Some(found) = key.and_then(|key| keys.get().pages.get(key).cloned()) else {
@@ -301,6 +301,30 @@ impl Access {
         };
         found.counts.told(found.check(origin, self.clock.now_us()))?;
         Ok(Some(found))
+    }
+
+    /// How many publishable keys there are, those of one name being one.
+    pub fn page_names(&self) -> usize {
+        let Some(keys) = &self.keys else { return 0 };
+        let (keys, now_us) = (keys.get(), self.clock.now_us());
+        let live = keys.pages.values().filter(|key| expired(key.line.expires, now_us).is_none());
+        live.map(|key| key.name()).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Whether a key that was let in is one still.
+    pub fn has_page(&self, key: &PublishableKey) -> bool {
+        let Some(keys) = &self.keys else { return true };
+        let keys = keys.get();
+        let found = keys.pages.get(&key.line.key);
+        found.is_some_and(|found| expired(found.line.expires, self.clock.now_us()).is_none())
+    }
+
+    /// Whether the key of a server that was let in is one still, by its hash.
+    pub fn has_server(&self, sha256: &Digest) -> bool {
+        let Some(keys) = &self.keys else { return true };
+        let keys = keys.get();
+        let found = keys.servers.iter().find(|key| key.line.sha256 == *sha256);
+        found.is_some_and(|found| expired(found.line.expires, self.clock.now_us()).is_none())
     }
 }
 
@@ -321,6 +345,26 @@ impl PublishableKey {
         }
         let taken = self.bucket.take(Instant::now());
         taken.map_err(|wait| (Outcome::too_many, Denied::Rate { name: name(), wait }))
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.line.name
+    }
+
+    /// How many tokens it gets a second, and how many it has at most.
+    pub fn rate(&self) -> (f64, u32) {
+        (self.line.rate, self.line.burst)
+    }
+
+    /// Takes what a request costs beyond the token that it was let in for.
+    pub fn charge(&self, more: u32) -> Result<(), Denied> {
+        if more == 0 {
+            return Ok(());
+        }
+        self.bucket.take_more(more, Instant::now()).or_else(|wait| {
+            self.counts.told(Err((Outcome::too_many, Denied::Rate { name: self.line.name.clone(), wait })))
+        })
     }
 
     /// Whether pages of every origin may use it.

@@ -14,13 +14,13 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::api::{self, Admin, AtCore, ConsoleApi, Cors, Listening, Public, health::Health};
+use crate::api::{self, Admin, AtCore, ConsoleApi, Cors, Listening, Public, Streams, health::Health};
 use crate::bandits::Bandits;
 use crate::clock::Clock;
 use crate::config::{Config, duration};
 use crate::console::Console;
 use crate::console::samples::{Part, Sample};
-use crate::decide::{self, Active, Decider, Load, ModuleConfig, Shelf, Stager};
+use crate::decide::{self, Active, Decider, Forms, Load, ModuleConfig, Shelf, Stager};
 use crate::features::Features;
 use crate::ids::{Ids, IdsKey};
 use crate::keys::Access;
@@ -215,7 +215,7 @@ impl Node {
             breaker_cool_down: duration(config.modules.breaker_cool_down),
             max_at_once: config.modules.max_at_once,
         };
-        let (running, shelf) = (Arc::new(OnceLock::new()), Shelf::default());
+        let (running, shelf, forms) = (Arc::new(OnceLock::new()), Shelf::default(), Forms::default());
         let stager = Stager {
             host,
             features: features.clone(),
@@ -224,6 +224,9 @@ impl Node {
             symbols: features.symbols().clone(),
             config: module_config,
             shelf: shelf.clone(),
+            forms: forms.clone(),
+            // Rows of people, by which pages decide, would tell them the hash of any id.
+            pages_decide: !ids.is_keyed(),
             running: running.clone(),
         };
         let (releases, follow) =
@@ -258,7 +261,8 @@ impl Node {
         };
         flows.spawn(watched.watch(flows_stop.clone()));
         let tag = config.node.name.tag(epoch);
-        let decider = Decider::new(releases.clone(), clock.clone(), outbox.clone(), tag, load.clone(), decide_metrics);
+        let decider =
+            Decider::new(releases.clone(), clock.clone(), outbox.clone(), tag, load.clone(), decide_metrics, forms);
         let decider = Arc::new(decider);
         let otlp = Otlp::start(&settings::otlp_config(&config), clock.clone(), &mut registry)?;
         let api_metrics = api::Metrics::default();
@@ -277,7 +281,7 @@ impl Node {
             limits: settings::limits(&config),
             bulk: Semaphore::new(config.http.max_bulk),
             // Half of the connections at most: decisions need some, too.
-            streams: Arc::new(Semaphore::new(config.http.max_streams.min(config.http.max_connections / 2))),
+            streams: Arc::new(Streams::new(config.http.max_streams.min(config.http.max_connections / 2))),
             cors,
             otlp: otlp.clone(),
             access: access.clone(),
@@ -352,8 +356,11 @@ impl Node {
     pub async fn stop(mut self) {
         tracing::info!("stopping");
         self.stop_serving.send_replace(true);
-        let end = Instant::now() + self.stop_within;
-        until(end, "requests", async { while self.serving.join_next().await.is_some() {} }).await;
+        let now = Instant::now();
+        let end = now + self.stop_within;
+        // They have half of the time at most: what was answered has yet to come to disk and to the core.
+        let requests = now + self.stop_within / 2;
+        until(requests, "requests", async { while self.serving.join_next().await.is_some() {} }).await;
         until(end, "the outbox", self.outbox.flush()).await;
         if self.link.state().borrow().is_connected() {
             // Nothing waits for the next start that the core can have now; but a slow core must not eat all the time.

@@ -8,7 +8,6 @@ mod stream;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
@@ -17,8 +16,9 @@ use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
-use super::error::{ApiError, Code};
+use super::error::{self, ApiError, Code};
 use super::{Public, access, body, cors, gzip};
 use crate::keys::PublishableKey;
 
@@ -41,26 +41,28 @@ pub(super) struct Caller {
 pub(super) fn routes(api: &Arc<Public>) -> Router<Arc<Public>> {
     let packed = from_fn_with_state(gzip::PAGES, gzip::answers);
     let keyed = Router::new()
-        .route("/v1/browser/decide", post(decide::page).options(cors::preflight))
-        .route("/v1/browser/events", post(events).options(cors::preflight))
-        .route("/v1/browser/stream", get(stream::open).options(cors::preflight))
-        .route("/v1/browser/release", get(local::release).options(cors::preflight))
-        .route("/v1/browser/features", get(local::features).options(cors::preflight))
-        .route("/v1/browser/records", post(local::records).options(cors::preflight))
+        .route("/decide", post(decide::page).options(cors::preflight))
+        .route("/events", post(events).options(cors::preflight))
+        .route("/stream", get(stream::open).options(cors::preflight))
+        .route("/release", get(local::release).options(cors::preflight))
+        .route("/features", get(local::features).options(cors::preflight))
+        .route("/records", post(local::records).options(cors::preflight))
         .layer(packed)
         .layer(from_fn_with_state(Arc::clone(api), door));
-    let modules = Router::new()
-        .route("/v1/browser/modules/{digest}", get(modules::one).options(cors::preflight))
+    let all = keyed
+        .route("/modules/{digest}", get(modules::one).options(cors::preflight))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::wrong_method)
         .layer(from_fn(readable));
-    keyed.merge(modules)
+    Router::new().nest("/v1/browser", all)
 }
 
 /// `POST /v1/browser/events`: as `POST /v1/events`, whatever the content type says.
-async fn events(State(api): State<Arc<Public>>, request: Request) -> Response {
+async fn events(State(api): State<Arc<Public>>, Extension(caller): Extension<Caller>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let limits = api.limits;
     match body::read(&head.headers, body, limits.events.batch_bytes, limits.client_timeout).await {
-        Ok(bytes) => api.take(&head.headers, &bytes, Some(&api.tokens)).await,
+        Ok(bytes) => api.take(&head.headers, &bytes, Some(&caller)).await,
         Err(error) => api.reply(Err(error)),
     }
 }
@@ -68,7 +70,7 @@ async fn events(State(api): State<Arc<Public>>, request: Request) -> Response {
 /// Lets those through that may, and lets the pages that may read what is answered.
 async fn door(State(api): State<Arc<Public>>, mut request: Request, next: Next) -> Response {
     if is_preflight(&request) {
-        return preflight(request, next).await;
+        return next.run(request).await;
     }
     match api.caller(&request) {
         Ok((caller, reader)) => {
@@ -83,13 +85,13 @@ async fn door(State(api): State<Arc<Public>>, mut request: Request, next: Next) 
     }
 }
 
-/// Lets every page read what it stands before.
+/// Lets every page read what it stands before, but for answers of which the door said who may.
 async fn readable(request: Request, next: Next) -> Response {
     if is_preflight(&request) {
-        preflight(request, next).await
-    } else {
-        for_readers(next.run(request).await, Some(ANY))
+        return preflight(request, next).await;
     }
+    let response = next.run(request).await;
+    if response.headers().contains_key(PROTOCOL) { response } else { for_readers(response, Some(ANY)) }
 }
 
 fn is_preflight(request: &Request) -> bool {
@@ -122,6 +124,16 @@ fn for_readers(mut response: Response, reader: Option<HeaderValue>) -> Response 
 fn said<'u>(uri: &'u Uri, name: &str) -> Option<&'u str> {
     let pairs = uri.query().unwrap_or_default().split('&');
     pairs.filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// Takes what a request costs, in tokens of its key's rate. One was taken at the door.
+    pub(super) fn charge(&self, tokens: usize) -> Result<(), ApiError> {
+        let more = u32::try_from(tokens.saturating_sub(1)).unwrap_or(u32::MAX);
+        Ok(self.key.as_ref().map_or(Ok(()), |key| key.charge(more))?)
+    }
 }
 
 // === impl Public ===

@@ -69,10 +69,14 @@ pub enum Code {
     foreign_origin,
     /// Pages may not have it.
     not_for_browsers,
+    /// Where ids are hashed, pages may not have it.
+    keyed_ids,
     /// The page's SDK speaks another protocol.
     protocol,
     /// The node has no release yet.
     not_ready,
+    /// All places for streams are taken, or those of this key.
+    streams_full,
     /// The outbox has no room.
     outbox_full,
     /// The disk refused.
@@ -197,9 +201,11 @@ impl Code {
             Self::method_not_allowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::too_many_requests => StatusCode::TOO_MANY_REQUESTS,
             Self::bad_key => StatusCode::UNAUTHORIZED,
-            Self::wrong_scope | Self::foreign_origin | Self::not_for_browsers => StatusCode::FORBIDDEN,
+            Self::wrong_scope | Self::foreign_origin | Self::not_for_browsers | Self::keyed_ids => {
+                StatusCode::FORBIDDEN
+            }
             Self::protocol => StatusCode::UPGRADE_REQUIRED,
-            Self::not_ready | Self::outbox_full | Self::storage_failed | Self::core_failed => {
+            Self::not_ready | Self::streams_full | Self::outbox_full | Self::storage_failed | Self::core_failed => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::core_refused => StatusCode::BAD_GATEWAY,
@@ -247,10 +253,11 @@ impl ApiError {
             }
             Code::too_many_requests => (StatusCode::TOO_MANY_REQUESTS, FlagCode::General),
             Code::bad_key => (StatusCode::UNAUTHORIZED, FlagCode::General),
-            Code::wrong_scope | Code::foreign_origin | Code::not_for_browsers | Code::protocol => {
+            Code::wrong_scope | Code::foreign_origin | Code::not_for_browsers | Code::keyed_ids | Code::protocol => {
                 (StatusCode::FORBIDDEN, FlagCode::General)
             }
             Code::not_ready
+            | Code::streams_full
             | Code::outbox_full
             | Code::storage_failed
             | Code::no_operator_key

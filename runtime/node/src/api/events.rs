@@ -8,12 +8,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Public;
+use super::browser::Caller;
 use super::error::{ApiError, Code};
 use super::spans::Told;
 use crate::events::{self, BadBatch, BatchCode, Event, Headers, Rejected, names};
 use crate::keys::Scope;
 use crate::outbox::Refused;
-use crate::tokens::Tokens;
+
+/// Events of a page that one token of its key's rate is for.
+const TOKEN_EVENTS: usize = 100;
 
 /// What became of a batch.
 #[derive(Serialize)]
@@ -46,9 +49,9 @@ pub(super) async fn take(State(api): State<Arc<Public>>, request: Request) -> Re
 // === impl Public ===
 
 impl Public {
-    /// Stores what a body holds, and says what became of it. With `tokens`, an event that names a decision must show one.
-    pub(super) async fn take(&self, headers: &HeaderMap, body: &[u8], tokens: Option<&Tokens>) -> Response {
-        match self.taken(headers, body, tokens).await {
+    /// Stores what a body holds, and says what became of it. Of a page, an event that names a decision must show its token.
+    pub(super) async fn take(&self, headers: &HeaderMap, body: &[u8], page: Option<&Caller>) -> Response {
+        match self.taken(headers, body, page).await {
             Ok(taken) => {
                 let status = if taken.error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::ACCEPTED };
                 let json = serde_json::to_vec(&taken).unwrap_or_default();
@@ -63,8 +66,10 @@ impl Public {
         }
     }
 
-    async fn taken(&self, headers: &HeaderMap, body: &[u8], tokens: Option<&Tokens>) -> Result<Taken, ApiError> {
+    async fn taken(&self, headers: &HeaderMap, body: &[u8], page: Option<&Caller>) -> Result<Taken, ApiError> {
+        let tokens = page.map(|_| &self.tokens);
         let parsed = events::parse(body, &said(headers), self.clock.now_us(), &self.limits.events, tokens)?;
+        page.map_or(Ok(()), |page| page.charge(parsed.len().div_ceil(TOKEN_EVENTS)))?;
         let (mut taken, mut rejected) = (Vec::with_capacity(parsed.len()), Vec::new());
         for event in parsed {
             match event {

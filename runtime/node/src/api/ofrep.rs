@@ -131,7 +131,7 @@ impl Public {
             return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
         };
         // A stream is opened without headers, and a server key does not belong into an address: with keys, providers poll.
-        let streams = self.access.is_open() && self.streams.available_permits() > 0;
+        let streams = self.access.is_open() && self.streams.has_room();
         let streams = if streams { stream::told(&flags.release) } else { String::new() };
         let mut json = Vec::with_capacity(list.len() + streams.len() + flags.release.len() + 64);
         json.extend_from_slice(b"{\"flags\":[");

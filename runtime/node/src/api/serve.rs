@@ -1,32 +1,44 @@
-//! A listener: accepts, bounds and drains connections, in the clear or by TLS. Owns the time a client may take and how a stop finishes
-//! them.
+//! A listener: accepts, bounds and drains connections, in the clear or by TLS. Owns how long a client may take for what it sends and for
+//! taking what it is answered, how long an idle connection is kept, and how a stop finishes them.
+
+mod answers;
+mod taken;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 
+use self::answers::{Answer, Answers};
+use self::taken::Taken;
 use super::tls::{H2, Tls};
 
 /// How long a client may take to agree on TLS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Requests of one HTTP/2 connection at once: so many that a page never waits, so few that a connection is not worth a hundred.
+/// Requests of one HTTP/2 connection at once: of a browser's tabs each has a stream open, and fewer the protocol advises against.
 const MAX_STREAMS: u32 = 100;
+/// Bytes of each of them that wait to be sent: what a client that takes nothing makes a connection hold.
+const MAX_UNSENT: usize = 64 << 10;
 
 /// The bounds of a listener.
 #[derive(Debug, Clone, Copy)]
 pub struct ServeConfig {
     /// Connections at once.
     pub max_connections: usize,
-    /// How long a request's head may take, and how long an idle connection is kept.
+    /// How long a request's head may take, how long a client may take nothing of what it is answered, and how long an idle connection is
+    /// kept.
     pub client_timeout: Duration,
     /// How long a stop waits for requests to finish.
     pub stop_within: Duration,
@@ -60,18 +72,19 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(config.max_connections));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        // With all places taken, too, a stop is heard.
         let accepted = tokio::select! {
-            accepted = listening.listener.accept() => accepted,
+            accepted = accept(&listening, &places) => accepted,
             () = told(&mut stop) => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, place)) => {
                 let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
+                let stream = Taken::new(ready(stream), config.client_timeout);
                 tokio::spawn(async move {
                     match tls {
                         Some(tls) => Box::pin(encrypted(stream, &tls, router, config, stop)).await,
-                        None => connection(ready(stream), router, config, stop).await,
+                        None => connection(stream, router, config, stop).await,
                     }
                     drop(place);
                 });
@@ -90,6 +103,12 @@ pub async fn serve(
     }
 }
 
+/// The next connection, once there is a place for it.
+async fn accept(listening: &Listening, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    Ok((listening.listener.accept().await?.0, place))
+}
+
 fn ready(stream: TcpStream) -> TcpStream {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set nodelay");
@@ -98,10 +117,16 @@ fn ready(stream: TcpStream) -> TcpStream {
 }
 
 /// Agrees on TLS, with the certificate as it is now, then on the protocol.
-async fn encrypted(stream: TcpStream, tls: &Tls, router: Router, config: ServeConfig, mut stop: watch::Receiver<bool>) {
+async fn encrypted(
+    stream: Taken<TcpStream>,
+    tls: &Tls,
+    router: Router,
+    config: ServeConfig,
+    mut stop: watch::Receiver<bool>,
+) {
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.get()));
     let agreed = tokio::select! {
-        agreed = tokio::time::timeout(HANDSHAKE.min(config.client_timeout), acceptor.accept(ready(stream))) => agreed,
+        agreed = tokio::time::timeout(HANDSHAKE.min(config.client_timeout), acceptor.accept(stream)) => agreed,
         () = told(&mut stop) => return,
     };
     match agreed {
@@ -138,26 +163,53 @@ async fn connection(
     }
 }
 
-/// The same over HTTP/2. A connection whose other end is gone is found out by a ping.
+/// The same over HTTP/2. A connection whose other end is gone is found out by a ping. One whose client takes nothing of an answer is cut:
+/// its window, not the connection, is what stands still then, and pings come back all the same. One without a request is asked to end.
 async fn connection_2(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     config: ServeConfig,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = TowerToHyperService::new(router);
+    let (answers, within) = (Answers::new(), config.client_timeout);
+    let (service, open) = (TowerToHyperService::new(router), answers.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (place, answered) = (open.begin(), service.call(request));
+        async move { answered.await.map(|response| response.map(|body| Answer::new(body, place))) }
+    });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .keep_alive_interval(config.client_timeout)
-        .keep_alive_timeout(config.client_timeout)
+        .keep_alive_interval(within)
+        .keep_alive_timeout(within)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(MAX_UNSENT)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = told(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut look = tokio::time::interval(within / 4);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut is_stopping, mut asked_to_end) = (false, None);
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = told(&mut stop), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = look.tick() => {
+                if answers.is_stuck(within) {
+                    tracing::debug!("a client took nothing of an answer for too long");
+                    return;
+                }
+                let is_idle = answers.is_idle(within);
+                match asked_to_end {
+                    None if is_idle => {
+                        asked_to_end = Some(Instant::now());
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    Some(since) if is_idle && since.elapsed() >= within => return,
+                    _ => {}
+                }
+            }
         }
     };
     if let Err(error) = ended {
@@ -169,3 +221,6 @@ async fn connection_2(
 async fn told(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! A span for each public request that decides, takes events or evaluates flags, when spans are sent. Owns which routes have one and what a
-//! handler leaves for it in its response.
+//! A span for each public request that decides, takes events or records, evaluates flags or gives a page what it decides by, when spans
+//! are sent. Owns which routes have one and what a handler leaves for it in its response.
 
 use std::sync::Arc;
 
@@ -20,15 +20,15 @@ pub(super) enum Told {
     Decisions(usize),
     /// Events: accepted, duplicates, rejected.
     Events(u64, u64, usize),
+    /// Records of a page, in the same order.
+    Records(u64, u64, usize),
     /// A flag.
     Flag(Evaluation),
 }
 
 /// The span around a request.
 pub(super) async fn span(State(api): State<Arc<Public>>, request: Request, next: Next) -> Response {
-    // The other methods ask nothing: a preflight of a page, or a mistake.
-    let route = route(request.uri().path()).filter(|_| request.method() == Method::POST);
-    let Some((method, route)) = route else { return next.run(request).await };
+    let Some((method, route)) = route(request.method(), request.uri().path()) else { return next.run(request).await };
     let span = api.otlp.request(method, route, caller(request.headers()));
     let mut response = next.run(request).await;
     if let Some(mut span) = span {
@@ -40,18 +40,22 @@ pub(super) async fn span(State(api): State<Arc<Public>>, request: Request, next:
     response
 }
 
-/// The routes that have spans.
-fn route(path: &str) -> Option<(&'static str, &'static str)> {
-    match path {
-        "/v1/decide" => Some(("POST", "/v1/decide")),
-        "/v1/decide/batch" => Some(("POST", "/v1/decide/batch")),
-        "/v1/events" => Some(("POST", "/v1/events")),
-        "/v1/browser/decide" => Some(("POST", "/v1/browser/decide")),
-        "/v1/browser/events" => Some(("POST", "/v1/browser/events")),
-        "/ofrep/v1/evaluate/flags" => Some(("POST", "/ofrep/v1/evaluate/flags")),
-        path if path.starts_with("/ofrep/v1/evaluate/flags/") => Some(("POST", "/ofrep/v1/evaluate/flags/{key}")),
-        _ => None,
-    }
+/// The routes that have spans. Other methods ask nothing: a preflight of a page, or a mistake.
+fn route(method: &Method, path: &str) -> Option<(&'static str, &'static str)> {
+    let post = match path {
+        "/v1/decide" => "/v1/decide",
+        "/v1/decide/batch" => "/v1/decide/batch",
+        "/v1/events" => "/v1/events",
+        "/v1/browser/decide" => "/v1/browser/decide",
+        "/v1/browser/events" => "/v1/browser/events",
+        "/v1/browser/records" => "/v1/browser/records",
+        "/v1/browser/release" if method == Method::GET => return Some(("GET", "/v1/browser/release")),
+        "/v1/browser/features" if method == Method::GET => return Some(("GET", "/v1/browser/features")),
+        "/ofrep/v1/evaluate/flags" => "/ofrep/v1/evaluate/flags",
+        path if path.starts_with("/ofrep/v1/evaluate/flags/") => "/ofrep/v1/evaluate/flags/{key}",
+        _ => return None,
+    };
+    (method == Method::POST).then_some(("POST", post))
 }
 
 fn caller(headers: &HeaderMap) -> Caller<'_> {
@@ -75,6 +79,11 @@ impl Told {
                 span.say("selvedge.events.duplicates", duplicates as i64);
                 span.say("selvedge.events.rejected", rejected as i64);
             }
+            Self::Records(accepted, duplicates, rejected) => {
+                span.say("selvedge.records.accepted", accepted as i64);
+                span.say("selvedge.records.duplicates", duplicates as i64);
+                span.say("selvedge.records.rejected", rejected as i64);
+            }
             Self::Flag(flag) => {
                 span.say("selvedge.placement", flag.key.clone());
                 if let Some(id) = flag.decision_id.clone() {
@@ -83,5 +92,24 @@ impl Told {
                 span.evaluated(flag);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_a_span_by_the_method_that_asks_it() {
+        let check = |method: Method, path: &str, expected: Option<(&str, &str)>| {
+            assert_eq!(route(&method, path), expected, "{method} {path}");
+        };
+        check(Method::POST, "/v1/browser/records", Some(("POST", "/v1/browser/records")));
+        check(Method::GET, "/v1/browser/features", Some(("GET", "/v1/browser/features")));
+        check(Method::POST, "/ofrep/v1/evaluate/flags/hero", Some(("POST", "/ofrep/v1/evaluate/flags/{key}")));
+        check(Method::OPTIONS, "/v1/browser/release", None);
+        check(Method::POST, "/v1/browser/release", None);
+        check(Method::GET, "/v1/browser/decide", None);
+        check(Method::GET, "/v1/browser/stream", None);
     }
 }

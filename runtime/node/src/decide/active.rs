@@ -17,7 +17,7 @@ use selvedge_host::{Host, Module};
 use super::breaker::{Breaker, BreakerConfig};
 use super::flags::Flags;
 use super::lifted::{Lifted, Shelf};
-use super::page::Answers;
+use super::page::{Forms, Pages};
 use super::rows::RowCounts;
 use crate::bandits::{Bandits, Learner};
 use crate::features::{Features, Symbols, View};
@@ -41,7 +41,7 @@ pub struct Active {
     numbers: Vec<f64>,
     flags: OnceLock<Flags>,
     /// What pages get of it.
-    pub(super) pages: Answers,
+    pub(super) pages: Pages,
     /// Its modules that browsers may have, by name.
     pub lifted: BTreeMap<String, Arc<Lifted>>,
     /// What it did, for its guard.
@@ -113,12 +113,16 @@ pub struct Stager {
     pub config: ModuleConfig,
     /// Where browsers find theirs.
     pub shelf: Shelf,
+    /// Where records of pages find what they were decided by.
+    pub forms: Forms,
+    /// Whether pages may decide by themselves.
+    pub pages_decide: bool,
     /// What runs now, once that is known.
     pub running: Arc<OnceLock<Releases<Active>>>,
 }
 
-/// What needs no feature: the plan, its modules, and those of them that browsers may have.
-type Compiled = (Plan, Vec<ModuleSlot>, BTreeMap<String, Arc<Lifted>>);
+/// What needs no feature: the plan, its modules, those of them that browsers may have, and what pages get.
+type Compiled = (Plan, Vec<ModuleSlot>, BTreeMap<String, Arc<Lifted>>, Pages);
 
 /// How long a swap waits for the views of the new release; then it is tried again.
 const SYNC_WITHIN: Duration = Duration::from_secs(60);
@@ -132,7 +136,7 @@ impl Stage for Stager {
         let digest = files.digest;
         let stager = self.clone();
         // Compiling takes tens of milliseconds a module: not on a thread that decides.
-        let (plan, modules, lifted) = tokio::task::spawn_blocking(move || stager.compile(&files))
+        let (plan, modules, lifted, pages) = tokio::task::spawn_blocking(move || stager.compile(&files))
             .await
             .map_err(|error| StageError::NotYet(format!("staging was cut short: {error}")))??;
         // Before any row is read, so that a flood of other texts cannot leave no room for the release's own.
@@ -173,6 +177,7 @@ impl Stage for Stager {
                 }
             }
         }
+        self.forms.add(pages.form());
         Ok(Arc::new(Active {
             digest,
             digest_text: digest.to_string(),
@@ -184,7 +189,7 @@ impl Stage for Stager {
             symbols: Arc::clone(&self.symbols),
             numbers,
             flags: OnceLock::new(),
-            pages: Answers::default(),
+            pages,
             lifted,
             counters: Counters::default(),
         }))
@@ -220,7 +225,8 @@ impl Stager {
             let kind = module.file.manifest.source.as_ref().map(|source| source.kind.clone());
             modules.push(ModuleSlot::new(loaded, Told { kind, tables }, self.config));
         }
-        Ok((plan, modules, lifted))
+        let pages = Pages::new(&plan, files.digest, &lifted, self.pages_decide);
+        Ok((plan, modules, lifted, pages))
     }
 }
 

@@ -14,6 +14,8 @@ use prometheus_client::registry::Registry;
 use selvedge_decision::{Fault, Reason, Record};
 use selvedge_host::Host;
 
+use super::page::TakenRecords;
+
 /// Counters of decisions.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -24,6 +26,7 @@ pub struct Metrics {
     late_views: Counter,
     old_values: Counter,
     seconds: Histogram,
+    page_records: Family<OutcomeLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,6 +37,12 @@ struct ReasonLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FaultLabel {
     fault: &'static str,
+}
+
+/// What became of a record: `accepted`, `duplicate`, or the code of why it was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
 }
 
 // === impl Metrics ===
@@ -52,6 +61,7 @@ impl Default for Metrics {
             late_views: Counter::default(),
             old_values: Counter::default(),
             seconds: Histogram::new(buckets),
+            page_records: Family::default(),
         }
     }
 }
@@ -70,6 +80,8 @@ impl Metrics {
             "Time from a parsed request to its decision",
             self.seconds.clone(),
         );
+        let records = "Records of decisions that pages made, by what became of them";
+        registry.register("selvedge_page_records", records, self.page_records.clone());
     }
 
     /// Decisions so far, in the order of [`Reason::ALL`].
@@ -90,6 +102,13 @@ impl Metrics {
             self.faults[fault.fault as usize].inc();
         }
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn took_page_records(&self, taken: &TakenRecords) {
+        let add = |outcome, count| _ = self.page_records.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
+        add("accepted", taken.accepted);
+        add("duplicate", taken.duplicates);
+        taken.rejected.iter().for_each(|rejected| add(rejected.code, 1));
     }
 }
 

@@ -44,6 +44,7 @@ impl Public {
             let why = "an explanation tells features and scores: ask POST /v1/decide for it, with a server key";
             return Err(ApiError::new(Code::not_for_browsers, why).at("explain"));
         }
+        caller.charge(batch.placements.len())?;
         let (release, parts) =
             self.decider.decide_page(batch, &self.tokens, |placement| caller.may_ask(placement)).await?;
         let parts = parts.into_iter().zip(&batch.placements).map(|(part, asked)| match part {

@@ -5,21 +5,27 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::super::error::{ApiError, Code};
-use super::super::{Public, body, etag};
+use super::super::spans::Told;
+use super::super::{Public, body, etag, gzip};
 use super::{Caller, said};
-use crate::decide::{Allowed, BadRecords, BadRows, Of, TakenRecords};
+use crate::decide::{Allowed, Asked, BadRecords, BadRows, PageBody, TakenRecords};
 use crate::ids::Kind;
 
 /// The release that decides for the page.
 const RELEASE: HeaderName = HeaderName::from_static("x-selvedge-release");
 /// The longest id of a query, in bytes, after decoding.
 const MAX_ID: usize = 512;
+/// Bytes of an answer that one token of a key's rate is for.
+const TOKEN_BYTES: usize = 64 << 10;
+/// How hard everybody's rows are packed, once for all who ask within a second or more.
+const PACKED: u32 = 5;
 
 /// `POST records`, as pages send it.
 #[derive(Deserialize)]
@@ -36,46 +42,54 @@ pub(super) async fn release(
     uri: Uri,
 ) -> Response {
     let answer = match api.who(&uri) {
-        Ok(who) => api.decider.page_release(who.unit(), &caller.allowed()).map_err(ApiError::from),
+        Ok(who) => api.decider.page_release(who.unit(), &caller.allowed()).await.map_err(ApiError::from),
         Err(error) => Err(error),
     };
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => return api.reply(Err(error)),
     };
-    let mut head = HeaderMap::new();
-    head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    for (name, value) in [(ETAG, format!("\"{}\"", answer.etag)), (RELEASE, answer.page.release.to_string())] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            head.insert(name, value);
-        }
+    let mut head = revalidated(&answer.etag);
+    if let Ok(release) = HeaderValue::try_from(answer.page.release.to_string()) {
+        head.insert(RELEASE, release);
     }
     if etag::knows(&headers, &answer.etag) {
         return (StatusCode::NOT_MODIFIED, head).into_response();
     }
     head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    (head, answer.json.clone()).into_response()
+    api.sent(&caller, head, answer.json.clone())
 }
 
 /// `GET features`: everybody's rows, or with a subject or a session, theirs.
 pub(super) async fn features(
     State(api): State<Arc<Public>>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    let rows = match api.who(&uri) {
-        Ok(who) => {
-            let rows = api.decider.page_rows(who.unit(), &caller.allowed(), who.rows(&uri), api.limits.page_rows).await;
-            rows.map_err(ApiError::from)
-        }
-        Err(error) => Err(error),
+    let who = match api.who(&uri) {
+        Ok(who) => who,
+        Err(error) => return api.reply(Err(error)),
     };
-    match rows {
-        Ok(bytes) => {
-            let head = [(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-store")];
-            (head, bytes).into_response()
-        }
-        Err(error) => api.reply(Err(error)),
+    if who.unit().is_some() && api.ids.is_keyed() {
+        // The rows of somebody say how the node knows them.
+        let why = "this node hashes the ids of people (ids.key), and a page that got rows of theirs would get the hash: it decides \
+                   nothing by itself; ask POST /v1/browser/decide";
+        let field = if who.subject.is_some() { "subject" } else { "session" };
+        return api.reply(Err(ApiError::new(Code::keyed_ids, why).at(field)));
+    }
+    let (allowed, limit) = (caller.allowed(), api.limits.page_rows);
+    // `all` beside somebody means everybody's, of the release that they have.
+    if who.unit().is_none() || said(&uri, "all").is_some() {
+        let asked = Asked { unit: who.unit(), allowed: &allowed, limit };
+        return match api.decider.page_rows(asked, |bytes| gzip::pack(bytes, PACKED)).await {
+            Ok(rows) => api.everybodys(&caller, &headers, &rows),
+            Err(bad) => api.reply(Err(bad.into())),
+        };
+    }
+    match api.decider.page_rows_of((who.subject.as_deref(), who.session.as_deref()), &allowed, limit).await {
+        Ok(rows) => api.sent(&caller, rows_head("no-store"), rows.into()),
+        Err(bad) => api.reply(Err(bad.into())),
     }
 }
 
@@ -94,7 +108,12 @@ pub(super) async fn records(
     match taken {
         Ok(taken) => {
             let json = serde_json::to_vec(&taken).unwrap_or_default();
-            (StatusCode::ACCEPTED, [(CONTENT_TYPE, "application/json")], json).into_response()
+            let mut response = (StatusCode::ACCEPTED, [(CONTENT_TYPE, "application/json")], json).into_response();
+            if api.otlp.is_on() {
+                let told = Told::Records(taken.accepted, taken.duplicates, taken.rejected.len());
+                response.extensions_mut().insert(told);
+            }
+            response
         }
         Err(error) => api.reply(Err(error)),
     }
@@ -113,14 +132,6 @@ impl Who {
     fn unit(&self) -> Option<&str> {
         self.subject.as_deref().or(self.session.as_deref())
     }
-
-    /// Whose rows are asked for: `all` in the query names somebody, and means everybody's of the release that they have.
-    fn rows(&self, uri: &Uri) -> Of<'_> {
-        if self.unit().is_none() || said(uri, "all").is_some() {
-            return Of::All;
-        }
-        Of::One { subject: self.subject.as_deref(), session: self.session.as_deref() }
-    }
 }
 
 // === impl Public ===
@@ -136,6 +147,29 @@ impl Public {
             Some(id) => Ok(Some(self.ids.known_as(kind, &id).into_owned())),
         };
         Ok(Who { subject: id("subject", Kind::Subject)?, session: id("session", Kind::Session)? })
+    }
+
+    /// Everybody's rows, in the form that the page takes. Either form has a tag of its own: they are other bytes.
+    fn everybodys(&self, caller: &Caller, headers: &HeaderMap, rows: &PageBody) -> Response {
+        let packed = rows.packed.as_ref().filter(|_| gzip::takes(headers));
+        let tag = if packed.is_some() { format!("{}-gzip", rows.etag) } else { rows.etag.clone() };
+        let mut head = revalidated(&tag);
+        if etag::knows(headers, &tag) {
+            return (StatusCode::NOT_MODIFIED, head).into_response();
+        }
+        head.extend(rows_head("no-cache"));
+        if packed.is_some() {
+            head.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        self.sent(caller, head, packed.unwrap_or(&rows.bytes).clone())
+    }
+
+    /// A whole answer, for which the page's key has to have enough left.
+    fn sent(&self, caller: &Caller, head: HeaderMap, bytes: Bytes) -> Response {
+        match caller.charge(bytes.len().div_ceil(TOKEN_BYTES)) {
+            Ok(()) => (head, bytes).into_response(),
+            Err(error) => self.reply(Err(error)),
+        }
     }
 
     async fn take_records(&self, bytes: &[u8], caller: &Caller) -> Result<TakenRecords, ApiError> {
@@ -173,6 +207,21 @@ impl From<BadRecords> for ApiError {
             BadRecords::Outbox(refused) => refused.into(),
         }
     }
+}
+
+/// The head of an answer that caches keep, and ask for again.
+fn revalidated(tag: &str) -> HeaderMap {
+    let mut head = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-cache"))]);
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{tag}\"")) {
+        head.insert(ETAG, tag);
+    }
+    head
+}
+
+/// The head of rows that may be kept so.
+fn rows_head(keep: &'static str) -> HeaderMap {
+    let kind = HeaderValue::from_static("application/octet-stream");
+    HeaderMap::from_iter([(CONTENT_TYPE, kind), (CACHE_CONTROL, HeaderValue::from_static(keep))])
 }
 
 /// A query's value as it was before it was encoded, by a form's rules: `+` is a blank.

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::response::Response;
 use axum::response::sse::Event;
-use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
+use selvedge_decision::Digest;
 
 use super::super::Public;
 use super::super::access;
-use super::super::error::ApiError;
-use super::super::stream::{Client, DIGEST, answer, full};
+use super::super::stream::{Client, DIGEST, Holder, answer};
 use crate::keys::Scope;
 
 /// Where it is.
@@ -24,12 +24,18 @@ pub(super) fn told(release: &str) -> String {
 }
 
 pub(in super::super) async fn open(State(api): State<Arc<Public>>, request: Request) -> Response {
-    if let Err(denied) = api.access.server(access::key(request.headers()), Scope::Decide) {
-        let error = ApiError::from(denied);
-        api.metrics.refused(error.code);
-        return error.into_response();
+    let key = access::key(request.headers());
+    if let Err(denied) = api.access.server(key, Scope::Decide) {
+        return api.reply(Err(denied.into()));
     }
-    let Some(mut client) = Client::new(&api) else { return full() };
+    let holder = match key {
+        Some(key) if !api.access.is_open() => Holder::Server(Digest::of(key.as_bytes())),
+        _ => Holder::Anybody,
+    };
+    let mut client = match Client::new(&api, holder) {
+        Ok(client) => client,
+        Err(full) => return api.reply(Err(full)),
+    };
     // A browser sends what it was told last when it comes back; before, it is what its flags were evaluated with.
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let asked = request.uri().query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("release=")));

@@ -1,15 +1,13 @@
 //! Records of decisions that pages made: checked, then appended beside the node's own. Owns what is refused and why; a record is
 //! taken as its page sent it, so that a replay gives the same bytes.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use selvedge_decision::Record;
 use selvedge_decision::page::BadRecord;
-use selvedge_decision::{Digest, Record};
 use serde::Serialize;
 
-use super::{Allowed, PageAnswer};
+use super::Allowed;
 use crate::decide::Decider;
 use crate::ids::{Ids, Kind};
 use crate::outbox;
@@ -91,18 +89,9 @@ impl Decider {
         }
         let count = records.len() as u64;
         let duplicates = self.outbox.append_page_records(records).await?;
-        Ok(TakenRecords { accepted: count - duplicates, duplicates, rejected })
-    }
-
-    /// What pages know of a release: what they were told here, or if that was elsewhere, what they would be.
-    fn answers_of(&self, release: Digest, allowed: &Allowed) -> Vec<Arc<PageAnswer>> {
-        let told = self.told.of(release);
-        if !told.is_empty() {
-            return told;
-        }
-        let running = Option::as_ref(&self.releases.active()).map(Arc::clone);
-        let known = running.into_iter().chain(self.releases.canary()).find(|active| active.digest == release);
-        known.map(|active| self.page_of(&active, allowed)).into_iter().collect()
+        let taken = TakenRecords { accepted: count - duplicates, duplicates, rejected };
+        self.metrics.took_page_records(&taken);
+        Ok(taken)
     }
 
     fn page_record(
@@ -129,21 +118,16 @@ impl Decider {
         if people.iter().any(|(id, kind)| id.as_ref().is_some_and(|id| ids.known_as(*kind, id) != id.as_str())) {
             return refuse("bad_record", "its subject or session is not as this node's pages know them".into());
         }
-        let told = self.answers_of(record.release, allowed);
-        if told.is_empty() {
-            let why = "its release does not run here, and no page of this node was told of it lately";
-            return refuse("unknown_release", why.into());
-        }
+        let Some(form) = self.form(record.release) else {
+            return refuse("unknown_release", "its release neither runs here nor did lately".into());
+        };
         if allowed.as_ref().is_some_and(|allowed| !allowed.contains(&*record.placement)) {
             return refuse("not_for_browsers", "its placement is none of this key's".into());
         }
-        let checked = told.iter().map(|answer| answer.page.check(&record));
-        // One of them at least; keys with other placements were told others.
-        let fits = checked.reduce(|best, next| if best.is_ok() { best } else { next });
-        match fits {
-            Some(Err(bad @ BadRecord::Core(_))) => refuse("other_core", bad.to_string()),
-            Some(Err(bad)) => refuse("bad_record", bad.to_string()),
-            Some(Ok(())) | None => Ok(record),
+        match form.check(&record) {
+            Ok(()) => Ok(record),
+            Err(bad @ BadRecord::Core(_)) => refuse("other_core", bad.to_string()),
+            Err(bad) => refuse("bad_record", bad.to_string()),
         }
     }
 }

@@ -35,7 +35,7 @@ struct Body<'a> {
     modules: Vec<Module<'a>>,
     placements: BTreeMap<&'a str, Shown<'a>>,
     /// Those for browsers that a page cannot decide. Why not is not for pages: `selvedge check -v` tells it.
-    remote: Vec<String>,
+    remote: Vec<&'a str>,
     /// [`PageRelease`], in base64.
     plan: String,
 }
@@ -77,9 +77,14 @@ impl PageAnswer {
     pub(super) fn new(active: &Active, allowed: &Allowed) -> Self {
         let plan = &active.plan;
         let is_allowed = |key: &str| allowed.as_ref().is_none_or(|allowed| allowed.contains(key));
-        let (page, remote) = plan.page(active.digest, is_allowed, |module| {
-            plan.modules.get(module).is_some_and(|name| active.lifted.contains_key(name))
-        });
+        let decides = |key: &str| active.pages.form().placements.contains_key(key);
+        let (page, _) = plan.page(
+            active.digest,
+            |key| is_allowed(key) && decides(key),
+            |module| plan.modules.get(module).is_some_and(|name| active.lifted.contains_key(name)),
+        );
+        let is_remote = |key: &str, placement: &Placement| placement.browser && is_allowed(key) && !decides(key);
+        let remote = plan.placements.iter().filter(|(key, placement)| is_remote(key, placement));
         let modules = page.modules.keys().filter_map(|index| {
             let name = plan.modules.get(*index as usize)?;
             Some(Module { index: *index, name, digest: active.lifted.get(name)?.digest.to_string() })
@@ -91,7 +96,7 @@ impl PageAnswer {
             core: CORE_VERSION,
             modules: modules.collect(),
             placements: placements.map(|(key, placement)| (key.as_str(), Shown::new(placement))).collect(),
-            remote: remote.into_keys().collect(),
+            remote: remote.map(|(key, _)| key.as_str()).collect(),
             plan: STANDARD.encode(page.to_bytes()),
         };
         // Keys are texts: nothing in it can fail to be written.

@@ -1,5 +1,5 @@
-//! The rows a page decides by: those that are everybody's, or those of who looks at it. Owns how much of them there may be, and
-//! that no cell goes out which no placement of the page reads.
+//! The rows a page decides by, as they are read and written: everybody's, or those of who looks at it. Owns how much of them there may
+//! be, and that no cell goes out which no placement of the page reads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,26 +13,15 @@ use selvedge_decision::page::{PAGE_VERSION, PageRelease, PageRows, PageTable, Pa
 use selvedge_decision::plan::Placement;
 use selvedge_decision::policy::Contests;
 
-use super::Allowed;
+use super::{Allowed, page_of};
 use crate::decide::active::{Active, Bound};
 use crate::decide::{Decider, Refused};
 
 /// How long rows of who looks at a page are waited for, where the core has to be asked.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// Whose rows.
-#[derive(Debug, Clone, Copy)]
-pub enum Of<'a> {
-    /// Everybody's: those that are the same for every page.
-    All,
-    /// Those of a person and a session, as the node knows them.
-    One {
-        /// The person.
-        subject: Option<&'a str>,
-        /// The session.
-        session: Option<&'a str>,
-    },
-}
+/// A person and a session, as the node knows them.
+type One<'a> = (Option<&'a str>, Option<&'a str>);
 
 /// Why there are no rows.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +40,14 @@ pub enum BadRows {
     },
 }
 
-/// Rows of one view, as they were read.
+/// Rows as they were read.
+pub(super) struct Rows {
+    time_us: TimeUs,
+    texts: Vec<Arc<str>>,
+    views: Vec<Read>,
+}
+
+/// Rows of one view.
 struct Read {
     view: u32,
     lag_us: i64,
@@ -75,64 +71,31 @@ struct Reader<'a> {
 // === impl Decider ===
 
 impl Decider {
-    /// The rows by which a page decides, in the form of [`PageRows`]; at most `limit` bytes of them. `unit` says whose release it is.
+    /// The rows of somebody by which a page decides, in the form of [`PageRows`]; at most `limit` bytes of them.
     ///
     /// # Errors
     ///
     /// When the node has no release, or when there are more.
-    pub async fn page_rows(
+    pub async fn page_rows_of(
         &self,
-        unit: Option<&str>,
+        (subject, session): (Option<&str>, Option<&str>),
         allowed: &Allowed,
-        of: Of<'_>,
         limit: usize,
     ) -> Result<Vec<u8>, BadRows> {
-        let active = self.releases.of(unit).ok_or(Refused::NotReady)?;
-        let answer = self.page_of(&active, allowed);
-        let views = || answer.page.views.iter().map(|(at, view)| (*at, view));
-        if let Of::One { subject, session } = of {
-            let now_us = self.clock.now_us();
-            fetch(&active, views(), (subject, session), now_us).await;
-        }
-        let now_us = self.clock.now_us();
-        let mut reader = Reader {
-            active: &active,
-            now_us,
-            left: limit,
-            limit,
-            texts: Vec::new(),
-            numbers: HashMap::default(),
-            row: Vec::new(),
-        };
-        let mut read = Vec::new();
-        for (at, view) in views() {
-            match (of, view.whose) {
-                (Of::All, Whose::All) => read.push(reader.all(at, view)?),
-                (Of::One { subject: Some(one), .. }, Whose::Subject)
-                | (Of::One { session: Some(one), .. }, Whose::Session) => read.push(reader.one(at, view, one)?),
-                _ => {}
-            }
-        }
-        let Reader { texts, .. } = reader;
-        Ok(whole(&active, &answer.page, of, now_us, &texts, &read).to_bytes())
+        let active = self.releases.of(subject.or(session)).ok_or(Refused::NotReady)?;
+        let answer = page_of(&active, allowed).await?;
+        let one = (subject, session);
+        fetch(&active, &answer.page, one, self.clock.now_us()).await;
+        let rows = Rows::of_one(&active, &answer.page, one, self.clock.now_us(), limit)?;
+        Ok(rows.whole(&active, &answer.page, Some(one)).to_bytes())
     }
 }
 
 /// Has what the core alone has of somebody fetched, and waits for it.
-async fn fetch(
-    active: &Active,
-    views: impl Iterator<Item = (u32, &PageView)>,
-    (subject, session): (Option<&str>, Option<&str>),
-    now_us: TimeUs,
-) {
+async fn fetch(active: &Active, page: &PageRelease, one: One<'_>, now_us: TimeUs) {
     let mut fetching = Vec::new();
-    for (at, view) in views {
-        let one = match view.whose {
-            Whose::All => None,
-            Whose::Subject => subject,
-            Whose::Session => session,
-        };
-        if let (Some(Bound::Table(table)), Some(one)) = (active.view(at as usize), one) {
+    for (at, view) in &page.views {
+        if let (Some(Bound::Table(table)), Some(one)) = (active.view(*at as usize), whom(view, one)) {
             fetching.extend(table.fetch(one, now_us));
         }
     }
@@ -145,65 +108,86 @@ async fn fetch(
     drop(tokio::time::timeout(WAIT, all).await);
 }
 
-fn whole<'a>(
-    active: &'a Active,
-    page: &'a PageRelease,
-    of: Of<'a>,
-    time_us: TimeUs,
-    texts: &'a [Arc<str>],
-    read: &'a [Read],
-) -> PageRows<'a> {
-    let (subject, session) = match of {
-        Of::All => (None, None),
-        Of::One { subject, session } => (subject, session),
-    };
-    let placements = || active.plan.placements.iter().filter(|(key, _)| page.placements.contains_key(*key));
-    let mut learned = Vec::new();
-    for (_, placement) in placements() {
-        let ids: Vec<Arc<str>> = placement.actions.iter().map(|action| action.id.clone()).collect();
-        for bandit in placement.ways.iter().filter_map(|way| way.policy.bandit) {
-            let counts = active.learned(bandit, &ids, &[], &mut Contests::default());
-            let known = placement.actions.iter().zip(counts).map(|(action, counts)| (&*action.id, counts));
-            learned.push((bandit as u32, known.collect()));
-        }
+/// Whose row of a view is one's own.
+fn whom<'a>(view: &PageView, (subject, session): One<'a>) -> Option<&'a str> {
+    match view.whose {
+        Whose::All => None,
+        Whose::Subject => subject,
+        Whose::Session => session,
     }
-    let overridden = |(key, placement): (&'a String, &'a Placement)| {
-        let arms = placement.experiments.iter().zip(0..).filter_map(move |(experiment, at)| {
-            let unit = match experiment.unit {
-                Unit::Subject => subject,
-                Unit::Session => session,
-            };
-            Some((key.as_str(), at, *experiment.overrides.get(unit?)? as u32))
-        });
-        arms.collect::<Vec<_>>()
-    };
-    PageRows {
-        version: PAGE_VERSION,
-        release: page.release.0,
-        time_us,
-        own: matches!(of, Of::One { .. }),
-        subject,
-        session,
-        texts: texts.iter().map(|text| &**text).collect(),
-        tables: read
-            .iter()
-            .map(|read| PageTable {
-                view: read.view,
-                lag_us: read.lag_us,
-                entities: read.rows.iter().map(|(entity, _)| &**entity).collect(),
-                times_us: read.rows.iter().map(|(_, time_us)| *time_us).collect(),
-                cells: &read.cells,
-            })
-            .collect(),
-        learned,
-        frozen: placements().map(|(key, _)| key.as_str()).filter(|key| !active.explores(key)).collect(),
-        overrides: placements().flat_map(overridden).collect(),
+}
+
+// === impl Rows ===
+
+impl Rows {
+    /// Everybody's, those that are the same for every page.
+    pub(super) fn of_all(active: &Active, page: &PageRelease, now_us: TimeUs, limit: usize) -> Result<Self, BadRows> {
+        let mut reader = Reader::new(active, now_us, limit);
+        let views = page.views.iter().filter(|(_, view)| view.whose == Whose::All);
+        let views = views.map(|(at, view)| reader.all(*at, view)).collect::<Result<_, _>>()?;
+        Ok(Self { time_us: now_us, texts: reader.texts, views })
+    }
+
+    fn of_one(
+        active: &Active,
+        page: &PageRelease,
+        one: One<'_>,
+        now_us: TimeUs,
+        limit: usize,
+    ) -> Result<Self, BadRows> {
+        let mut reader = Reader::new(active, now_us, limit);
+        let views = page.views.iter().filter_map(|(at, view)| Some((*at, view, whom(view, one)?)));
+        let views = views.map(|(at, view, one)| reader.one(at, view, one)).collect::<Result<_, _>>()?;
+        Ok(Self { time_us: now_us, texts: reader.texts, views })
+    }
+
+    /// The answer, with what else changes while a release runs; `of` says whose rows they are, if not everybody's.
+    pub(super) fn whole<'a>(&'a self, active: &'a Active, page: &'a PageRelease, of: Option<One<'a>>) -> PageRows<'a> {
+        let (subject, session) = of.unwrap_or_default();
+        let placements = || active.plan.placements.iter().filter(|(key, _)| page.placements.contains_key(*key));
+        let mut learned = Vec::new();
+        for (_, placement) in placements() {
+            let ids: Vec<Arc<str>> = placement.actions.iter().map(|action| action.id.clone()).collect();
+            for bandit in placement.ways.iter().filter_map(|way| way.policy.bandit) {
+                let counts = active.learned(bandit, &ids, &[], &mut Contests::default());
+                let known = placement.actions.iter().zip(counts).map(|(action, counts)| (&*action.id, counts));
+                learned.push((bandit as u32, known.collect()));
+            }
+        }
+        let overridden = |(key, placement): (&'a String, &'a Placement)| {
+            let arms = placement.experiments.iter().zip(0..).filter_map(move |(experiment, at)| {
+                let unit = match experiment.unit {
+                    Unit::Subject => subject,
+                    Unit::Session => session,
+                };
+                Some((key.as_str(), at, *experiment.overrides.get(unit?)? as u32))
+            });
+            arms.collect::<Vec<_>>()
+        };
+        PageRows {
+            version: PAGE_VERSION,
+            release: page.release.0,
+            time_us: self.time_us,
+            own: of.is_some(),
+            subject,
+            session,
+            texts: self.texts.iter().map(|text| &**text).collect(),
+            tables: self.views.iter().map(Read::table).collect(),
+            learned,
+            frozen: placements().map(|(key, _)| key.as_str()).filter(|key| !active.explores(key)).collect(),
+            overrides: placements().flat_map(overridden).collect(),
+        }
     }
 }
 
 // === impl Reader ===
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(active: &'a Active, now_us: TimeUs, limit: usize) -> Self {
+        let (texts, numbers, row) = (Vec::new(), HashMap::default(), Vec::new());
+        Self { active, now_us, left: limit, limit, texts, numbers, row }
+    }
+
     /// The rows of all entities.
     fn all(&mut self, at: u32, view: &PageView) -> Result<Read, BadRows> {
         let Some(Bound::Table(table)) = self.active.view(at as usize) else { return Ok(Read::empty(at, 0)) };
@@ -279,5 +263,15 @@ impl Reader<'_> {
 impl Read {
     fn empty(view: u32, lag_us: i64) -> Self {
         Self { view, lag_us, rows: Vec::new(), cells: Vec::new() }
+    }
+
+    fn table(&self) -> PageTable<'_> {
+        PageTable {
+            view: self.view,
+            lag_us: self.lag_us,
+            entities: self.rows.iter().map(|(entity, _)| &**entity).collect(),
+            times_us: self.rows.iter().map(|(_, time_us)| *time_us).collect(),
+            cells: &self.cells,
+        }
     }
 }
