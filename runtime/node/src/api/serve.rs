@@ -185,7 +185,7 @@ async fn connection_2(
         .max_send_buf_size(MAX_UNSENT)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let mut look = tokio::time::interval(within / 4);
+    let mut look = tokio::time::interval((within / 4).max(Duration::from_millis(1)));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut is_stopping, mut asked_to_end) = (false, None);
     let ended = loop {
