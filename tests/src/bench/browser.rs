@@ -1,7 +1,8 @@
-//! Deciding in the page: the engine, its JavaScript and the modules as a page has them, in Node.js, whose V8 is Chromium's. From the
-//! question as an object to the answer as an object, with the record that goes back.
+//! Deciding in the page. The engine, its JavaScript and the modules as a page has them, in Node.js: from the question as an object to the
+//! answer as an object, with the record that goes back. And the same by the SDK in Chromium, with the time until a page's first decision.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::measure::median;
 use super::{Effort, Line};
+use crate::harness::page::Pages;
 use crate::harness::shop::Shop;
 use crate::harness::{Random, Rig, binary, process, until, xgboost};
 
@@ -18,6 +20,10 @@ const FEATURES: usize = 100;
 const RULES: usize = 20;
 /// Decisions of a round.
 const DECISIONS: usize = 20_000;
+const IN_CHROMIUM: usize = 2_000;
+/// What a decision may take, and the first one of a page, in microseconds.
+const DECIDE_US: f64 = 60.0;
+const FIRST_US: f64 = 50_000.0;
 
 const HERO: &str = r#"
 browser = true
@@ -62,7 +68,41 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
     }
     let (p50, p99) = (median(p50), median(p99));
     let what = "p50, in Node.js, record included";
-    Ok(vec![Line::time("decide in a page: 20 rules, 100 trees over 100 features", (p50, p99), p50, 60.0, what)])
+    let mut lines =
+        vec![Line::time("decide in a page: 20 rules, 100 trees over 100 features", (p50, p99), p50, DECIDE_US, what)];
+    lines.extend(in_chromium(node.http, effort).await?);
+    Ok(lines)
+}
+
+async fn in_chromium(node: SocketAddr, effort: Effort) -> Result<Vec<Line>> {
+    let pages = Pages::find()?.context("no SDK and no browser's driver here: `./x bench browser` installs them")?;
+    let counts = [effort.rounds.to_string(), effort.scale(IN_CHROMIUM).to_string()];
+    let told = pages.run("local_speed.mjs", "chromium", node, &counts, 5 * LIMIT).await?;
+    let told = told.context("no Chromium here: `./x bench browser` installs it")?;
+    let quantiles = |key: &str| -> Result<(f64, f64)> {
+        let list = told[key].as_array().with_context(|| format!("no {key:?} in {told}"))?;
+        let mut list: Vec<f64> = list.iter().filter_map(Value::as_f64).collect();
+        list.sort_by(f64::total_cmp);
+        let at = |q: f64| list.get((list.len() as f64 * q) as usize).or(list.last()).copied();
+        at(0.5).zip(at(0.99)).with_context(|| format!("nothing was measured: {told}"))
+    };
+    let (each, first) = (quantiles("each")?, quantiles("first")?);
+    Ok(vec![
+        Line::time(
+            "decide in a page, by the SDK in Chromium",
+            each,
+            each.0,
+            DECIDE_US,
+            "p50 of decideAsync, 50 together, record included",
+        ),
+        Line::time(
+            "first decision of a page in Chromium",
+            first,
+            first.0,
+            FIRST_US,
+            "p50, from createClient on; release and rows fetched, modules in the browser's cache",
+        ),
+    ])
 }
 
 fn shop(rig: &Rig) -> Result<Shop> {

@@ -1,0 +1,49 @@
+// What deciding in the page costs: `local_speed.mjs BROWSER EXECUTABLE DIST NODE KEY ROUNDS DECISIONS`. Prints, as its last line, in
+// microseconds: the time of a decision, and from the client's making to the first decision on a page whose modules the browser has.
+
+import assert from "node:assert/strict";
+import { BLANK, BLANK_JS, chromium, shop, until } from "./browsers.mjs";
+
+const [, , , executable, dist, node, key, rounds, decisions] = process.argv;
+/** Decisions between two looks at the clock, which is coarse in a page. */
+const TOGETHER = 50;
+const site = await shop({ connect: node, pages: { "/": BLANK, "/blank.js": BLANK_JS }, folders: { "/sdk/": dist }, wasm: true });
+const browser = await chromium(executable);
+const options = { baseUrl: node, key, subject: "u-1", placements: ["hero"], timeoutMs: 10_000, streaming: false, engine: "local", wasm: "/sdk/engine.wasm" };
+const first = [];
+const each = [];
+for (let round = 0; round <= Number(rounds); round++) {
+  const page = await browser.page();
+  await page.goto(`${site.origin}/`);
+  await until("the SDK to be loaded", () => page.evaluate(() => document.documentElement.dataset.loaded === "yes"));
+  const begun = await page.evaluate(async (options) => {
+    const start = performance.now();
+    const client = (window.client = sdk.createClient(options));
+    const state = await client.ready();
+    const { reason, source } = client.decide("hero", null);
+    return { us: (performance.now() - start) * 1000, state, reason, source };
+  }, options);
+  assert.deepEqual([begun.state, begun.reason, begun.source], ["fresh", "SCORED", "fresh"]);
+  // The first page of all fetched the modules, and its engine was not compiled before.
+  if (round > 0) {
+    first.push(begun.us);
+    const times = await page.evaluate(
+      async ([count, together]) => {
+        const times = [];
+        for (let at = 0; at < count; at += together) {
+          const start = performance.now();
+          for (let one = 0; one < together; one++) await client.decideAsync("hero", null);
+          times.push(((performance.now() - start) * 1000) / together);
+        }
+        return times;
+      },
+      [Number(decisions), TOGETHER],
+    );
+    each.push(...times);
+  }
+  await page.evaluate(() => client.close());
+  await page.close();
+}
+await browser.close();
+await site.close();
+console.log(JSON.stringify({ first, each }));
