@@ -1,17 +1,15 @@
 // What is held of the page's placements: asked for, asked for again after changes and failures, kept for the next page. Owns which
 // answer counts when several are under way; reading and counting are the client's.
 
-import { isDecision, isEntry, seen, type Held } from "./decision.js";
+import { ASK_MOST, isDecision, isEntry, seen, type Held } from "./decision.js";
 import type { DecideAnswer, Failure, WireEntry } from "./engine.js";
 import { parse, type Store } from "./store.js";
 import { backoff } from "./transport.js";
 import type { Ask, Happenings, Problem, Ready } from "./types.js";
-import { within, type Warn } from "./manners.js";
+import { timer, within, type Warn } from "./manners.js";
 
 /** How old decisions may be that stand in for a node that does not answer. */
 const CACHE_MS = 86_400_000;
-/** The most placements of one question: a node's `http.max_batch`. */
-const ASK_MOST = 32;
 
 /** What it needs of the client. */
 export interface Surroundings {
@@ -28,10 +26,9 @@ export interface Surroundings {
   emit<K extends keyof Happenings>(what: K, told: Happenings[K]): void;
   /** Where answers may be kept now; nowhere without consent. */
   keep(): Store | undefined;
-  /** In the key of what is kept. */
-  scope: string;
+  /** The key of what is kept. */
+  cache: string;
   timeoutMs: number;
-  now(): number;
   warn: Warn;
 }
 
@@ -45,6 +42,8 @@ export interface Answers {
   begin(asks: Ask[], withinMs: number): Promise<Ready>;
   /** Asks for one that is read and was not asked for: at once where the engine can, else with others of the same moment. */
   want(ask: Ask): void;
+  /** The same, and waits for the answer as long as a page waits. */
+  wait(ask: Ask): Promise<boolean>;
   /** Asks now; whether it was answered within the time. */
   ask(asks: Ask[]): Promise<boolean>;
   /** Asks for one that is not held, because each question is another. */
@@ -55,8 +54,6 @@ export interface Answers {
   runs(release: string, canary?: string): void;
   /** There may be a way to a node again. */
   online(): void;
-  /** Forgets what was kept. */
-  forget(): void;
   close(): void;
 }
 
@@ -64,21 +61,44 @@ export function answers(around: Surroundings): Answers {
   const held = new Map<string, Held>();
   /** What the page shows, and what is asked for again. */
   let shown = new Map<string, Ask>();
-  let wanted: Ask[] = [];
+  /** Asked for and not answered yet: the question that is under way, or none where it failed. Who wants the same waits for it. */
+  const open = new Map<string, Promise<boolean> | undefined>();
+  /** The question that what is wanted in this moment becomes. */
+  let moment: Promise<boolean> | undefined;
   let problem: Problem | undefined;
   let release: string | undefined;
-  /** What the stream told last. */
+  /** What the stream told last, and of it the release that is not taken over yet. */
   let heard: string | undefined;
+  let due: string | undefined;
   /** Answers to questions of before are let go; whoever asked them waits for the latest. */
   let turn = 0;
-  let latest: Promise<boolean> = Promise.resolve(false);
+  let latest: Promise<boolean>;
   let failures = 0;
-  let retry: ReturnType<typeof setTimeout> | undefined;
   let begun = false;
   let closed = false;
+  const retry = timer(() => {
+    failures++;
+    void again();
+  });
 
   /** Asks and takes over what is answered; whether it was. Never rejects. */
-  async function ask(placements: Ask[], mine: number): Promise<boolean> {
+  function ask(placements: Ask[], mine = turn): Promise<boolean> {
+    const work: Promise<boolean> = answered(placements, mine).then((done) => {
+      for (const { placement } of placements) {
+        if (open.get(placement) !== work) continue;
+        open.set(placement, undefined);
+        if (done) open.delete(placement);
+      }
+      if (done && placements.length) well();
+      return done;
+    });
+    for (const { placement } of placements) open.set(placement, work);
+    return work;
+  }
+
+  async function answered(placements: Ask[], mine: number): Promise<boolean> {
+    if (closed) return false;
+    if (!placements.length) return !problem;
     try {
       for (let from = 0; from < placements.length; from += ASK_MOST) {
         const answer = around.decide(placements.slice(from, from + ASK_MOST));
@@ -88,18 +108,28 @@ export function answers(around: Surroundings): Answers {
         if (closed) return false;
         take(known);
       }
-      failures = 0;
-      clearTimeout(retry);
-      retry = undefined;
-      if (problem) {
-        problem = undefined;
-        if (begun) around.emit("ready", "fresh");
-      }
       return true;
     } catch (error) {
-      if (mine === turn && !closed) failed(error as Failure);
+      if (mine !== turn) return latest;
+      failed(error as Failure);
       return false;
     }
+  }
+
+  /** A node answers: what failed before is asked for at once, and all is well when nothing is left to be asked or taken over. */
+  function well(): void {
+    if (open.size) return void ask(those((name) => open.has(name) && !open.get(name)));
+    if (due) return;
+    failures = 0;
+    retry.stop();
+    if (!problem) return;
+    problem = undefined;
+    if (begun) around.emit("ready", "fresh");
+  }
+
+  /** What is shown of these. */
+  function those(are: (placement: string) => boolean): Ask[] {
+    return [...shown.values()].filter(({ placement }) => are(placement));
   }
 
   function take(answer: DecideAnswer): void {
@@ -117,24 +147,56 @@ export function answers(around: Surroundings): Answers {
   }
 
   function failed(failure: Failure): void {
+    if (closed) return;
     const { code = "unexpected", message, passing } = failure;
-    const first = !problem;
+    const told = problem && passing;
     problem = { code, message };
-    around.warn(code, `decisions are not a node's: ${message}`);
-    if (first) around.emit(passing ? "stale" : "error", problem);
-    if (passing && !retry) {
-      retry = setTimeout(() => {
-        retry = undefined;
-        void again();
-      }, backoff(failure, failures++));
-    }
+    around.warn(code, `no new decisions: ${message}`);
+    if (!told) around.emit(passing ? "stale" : "error", problem);
+    if (passing) retry.start(backoff(failure, failures));
+  }
+
+  /** What is asked for within the time that a page waits. That nobody answers in it is told. */
+  async function inTime(ms: number, work: Promise<boolean>): Promise<boolean> {
+    const fresh = await within(ms, work, false);
+    if (!fresh && !problem && !closed) around.emit("stale", (problem = { code: "timeout", message: "no node answered in time" }));
+    return fresh;
   }
 
   function again(): Promise<boolean> {
     const mine = ++turn;
-    wanted = [];
-    latest = around.settled().then(() => (mine === turn ? ask([...shown.values()], mine) : latest));
+    open.clear();
+    for (const name of shown.keys()) open.set(name, undefined);
+    latest = renewed(mine);
     return latest;
+  }
+
+  async function renewed(mine: number): Promise<boolean> {
+    await around.settled();
+    const digest = due;
+    due = undefined;
+    try {
+      if (digest) await around.update(digest);
+    } catch (error) {
+      due ??= digest;
+      failed(error as Failure);
+    }
+    return mine === turn ? ask([...shown.values()], mine) : latest;
+  }
+
+  function want(one: Ask): Promise<boolean> | undefined {
+    const { placement } = one;
+    if (shown.has(placement)) return open.get(placement);
+    shown.set(placement, one);
+    if (around.instant()) return ask([one]);
+    const mine: Promise<boolean> = (moment ??= new Promise((done) => setTimeout(done)).then(() => {
+      moment = undefined;
+      const wanted = those((name) => open.get(name) === mine);
+      // Or all is asked for again meanwhile.
+      return wanted.length ? ask(wanted) : latest;
+    }));
+    open.set(placement, mine);
+    return mine;
   }
 
   function show(asks: Ask[]): void {
@@ -143,17 +205,15 @@ export function answers(around: Surroundings): Answers {
 
   // === Kept for the next page ===
 
-  const cache = `selvedge:cache:${around.scope}`;
-
   function remember(): void {
     const decided = [...held.values()].filter((each) => each.source === "fresh" && isDecision(each.entry));
-    const kept = { subject: around.subject(), at: around.now(), decisions: decided.map((each) => each.entry) };
-    if (decided.length) around.keep()?.set(cache, JSON.stringify(kept));
+    const kept = { subject: around.subject(), at: Date.now(), decisions: decided.map((each) => each.entry) };
+    if (decided.length) around.keep()?.set(around.cache, JSON.stringify(kept));
   }
 
   function recall(): void {
-    const kept = parse(around.keep()?.get(cache) ?? null);
-    const age = Math.abs(around.now() - kept?.at);
+    const kept = parse(around.keep()?.get(around.cache) ?? null);
+    const age = Math.abs(Date.now() - kept?.at);
     if (!(age < CACHE_MS) || kept.subject !== around.subject() || !Array.isArray(kept.decisions)) return;
     for (const entry of kept.decisions.filter(isEntry)) {
       const { placement } = entry;
@@ -167,37 +227,36 @@ export function answers(around: Surroundings): Answers {
     problem: () => problem,
     start(entries) {
       for (const entry of entries) held.set(entry.placement, { entry, source: "bootstrap" });
-      release = entries.filter(isDecision)[0]?.release;
+      release = entries.find(isDecision)?.release;
     },
     async begin(asks, withinMs) {
-      const started = held.size > 0;
       show(asks);
-      const missing = asks.filter((each) => !held.has(each.placement));
-      const answer = missing.length ? ask(missing, turn) : undefined;
-      const fresh = !started && answer !== undefined && (await within(withinMs, answer, false));
-      if (!started && !fresh) recall();
+      const missing = those((name) => !held.has(name));
+      const rendered = missing.length < shown.size;
+      let fresh = false;
+      if (missing.length) {
+        void ask(missing.filter(({ placement }) => !open.get(placement)));
+        const all = Promise.all(missing.map(({ placement }) => open.get(placement)));
+        fresh = await inTime(withinMs, all.then((each) => each.every(Boolean)));
+        if (!fresh) recall();
+      }
       begun = true;
-      return started ? "bootstrap" : fresh ? "fresh" : held.size ? "cached" : "defaults";
+      return fresh ? "fresh" : rendered ? "bootstrap" : held.size ? "cached" : "defaults";
     },
-    want(one) {
-      if (shown.has(one.placement)) return;
-      shown.set(one.placement, one);
-      if (around.instant()) return void ask([one], turn);
-      wanted.push(one);
-      if (wanted.length > 1) return;
-      const mine = turn;
-      setTimeout(() => {
-        if (mine === turn && !closed) void ask(wanted.splice(0), mine);
-      });
+    want,
+    wait(one) {
+      return within(around.timeoutMs, want(one) ?? ask([shown.get(one.placement) ?? one]), false);
     },
     ask(asks) {
       show(asks);
-      return within(around.timeoutMs, ask(asks, turn), false);
+      return within(around.timeoutMs, ask(asks), false);
     },
     async once(one) {
       await around.settled();
+      if (closed) return undefined;
       try {
         const answer = await within(around.timeoutMs, Promise.resolve<DecideAnswer | undefined>(around.decide([one])), undefined);
+        if (answer) well();
         const entry = answer?.decisions.find(isEntry);
         return entry && { entry, source: "fresh" };
       } catch (error) {
@@ -208,7 +267,9 @@ export function answers(around: Surroundings): Answers {
     async renew(asks, forget) {
       if (asks) shown = new Map();
       show(asks ?? []);
-      const fresh = await within(around.timeoutMs, again(), false);
+      // Somebody else's is not kept as this one's.
+      if (forget) for (const each of held.values()) each.source = "cached";
+      const fresh = await inTime(around.timeoutMs, again());
       if (!fresh && forget) held.clear();
       return fresh ? "fresh" : held.size ? "cached" : "defaults";
     },
@@ -217,15 +278,16 @@ export function answers(around: Surroundings): Answers {
       // The first time it counts what the answers are of, then whether it is another.
       const known = heard === undefined ? release === undefined || release === digest || release === canary : heard === told;
       heard = told;
-      if (!known) void around.update(digest).then(again, () => {});
+      if (known) return;
+      due = digest;
+      void again();
     },
     online() {
       if (problem) void again();
     },
-    forget: () => around.keep()?.remove(cache),
     close() {
       closed = true;
-      clearTimeout(retry);
+      retry.stop();
     },
   };
 }

@@ -3,21 +3,24 @@
 
 import { answers } from "./answers.js";
 import { asks, isDecision, read, type Held } from "./decision.js";
-import type { Engine, EngineRequest, WireDecision } from "./engine.js";
+import type { Engine, EngineRequest, EngineSetup, WireDecision } from "./engine.js";
 import { identity, mint } from "./identity.js";
-import { meant } from "./options.js";
+import { CONSENTS, meant } from "./options.js";
 import { queue } from "./queue.js";
 import { remote } from "./remote.js";
 import { openStore } from "./store.js";
 import { stream } from "./stream.js";
-import { transport } from "./transport.js";
-import type { Cause, Client, Decision, Happenings, Json, Options, Ready } from "./types.js";
+import { transport, whole } from "./transport.js";
+import type { Cause, Client, Consent, Decision, Happenings, Json, Options, Ready } from "./types.js";
 import { call, warner, within } from "./manners.js";
 
 /** How long a question waits for the events before it to be taken, so that the answer knows them. */
 const SETTLE_MS = 250;
 /** How many decisions that were read are remembered, for what they bring. */
 const READ_MOST = 500;
+
+/** The id of a decision that a page made: no node has a token for it. */
+const BY_A_PAGE = /[2367abef].{7}$/;
 
 /** What of an event is not said by its name and properties. */
 interface Told {
@@ -32,16 +35,16 @@ export function createClient(options: Options): Client {
   const warn = warner();
   const set = meant(options, warn);
   const start = set.bootstrap;
-  const now = () => Date.now();
-  const scope = set.key ?? "";
+  // What waits belongs to a node's address: keys are rotated.
+  const scope = `${set.baseUrls[0]}`;
+  const cache = `selvedge:cache:${scope}`;
   const store = openStore(set.storage, warn);
   const net = transport(set);
-  const who = identity(set, start ?? {}, store, now, set.consent);
-  const lane = (name: string, path: string, member: string, most: number, what: string, hint = "") =>
-    queue({ name, path, member, most, what, hint }, scope, store, net, set.consent, mint, warn);
-  const blocked = ". If decisions arrive, something blocks this path: set eventsPath";
-  const events = lane("e", set.eventsPath, "batch", 10_000, "events", blocked);
-  const records = lane("r", set.beside("records"), "records", 60_000, "records of decisions");
+  const who = identity(set, start ?? {}, store, set.consent, (gone) => (gone ? setConsent("denied") : void anew()));
+  const lane = (what: string, path: string, member: string, most: number) =>
+    queue({ what, path, member, most }, scope, store, net, set.consent, mint, warn);
+  const events = lane("events", set.eventsPath, "batch", 10_000);
+  const records = lane("records", set.beside("records"), "records", 60_000);
   const lanes = [events, records];
   const listeners = new Map<string, Set<(told: any) => void>>();
   /** What was read, by decision and, the last one, by placement. */
@@ -50,8 +53,6 @@ export function createClient(options: Options): Client {
   /** Names the page in the ids of its messages. */
   const page = mint();
   let count = 0;
-  let moment = 0;
-  let iso = "";
   let engine: Engine = remote(net, set.decidePath);
   let instant = false;
   /** Whether something was tracked since the last question. */
@@ -61,15 +62,17 @@ export function createClient(options: Options): Client {
   let closed = false;
 
   const held = answers({
-    decide(placements) {
-      const ids = { subject: who.subject(), session: who.session() };
-      const answer = engine.decide({ ...ids, context, placements, distinct: set.distinct, tz_offset_min: -new Date().getTimezoneOffset() });
-      for (const record of engine.takeRecords()) records.push(JSON.stringify(record));
-      return answer;
-    },
+    decide: (placements) =>
+      engine.decide({
+        ...who.whom(),
+        context,
+        placements,
+        distinct: set.distinct,
+        tz_offset_min: -new Date().getTimezoneOffset(),
+      }),
     instant: () => instant,
     update: (release) => engine.update(release),
-    subject: who.subject,
+    subject: () => who.whom().subject,
     async settled() {
       if (!news) return;
       news = false;
@@ -78,9 +81,8 @@ export function createClient(options: Options): Client {
     },
     emit,
     keep: () => (consent === "granted" ? store : undefined),
-    scope,
+    cache,
     timeoutMs: set.timeoutMs,
-    now,
     warn,
   });
 
@@ -92,20 +94,13 @@ export function createClient(options: Options): Client {
 
   function tell(event: string, properties: Record<string, unknown>, more?: Told): void {
     if (consent === "denied" || closed) return;
-    const [subject, session, timestamp] = [who.subject(), who.session(), now()];
     let line;
     try {
-      // What is the same for many events is made once: a page may track thousands in a moment.
-      if (timestamp !== moment) {
-        moment = timestamp;
-        iso = new Date(moment).toISOString();
-      }
-      line = JSON.stringify({ event, messageId: `${page}-${(count++).toString(36)}`, timestamp: iso, subject, session, ...more, properties });
+      line = JSON.stringify({ event, messageId: `${page}-${count++}`, timestamp: new Date(), ...who.whom(), ...more, properties });
     } catch (error) {
       return warn("event_not_json", `event ${event} is no JSON: ${(error as Error).message}`);
     }
     events.push(line);
-    engine.observe({ event, subject, session, timestamp, properties });
   }
 
   /** Somebody sees it: told once, whoever reads it how often. */
@@ -119,14 +114,17 @@ export function createClient(options: Options): Client {
     tell("$exposure", { placement, experiment, arm, choice: choices[0]?.id }, { messageId: `x-${decision_id}`, decision_id });
   }
 
-  /** The decision and the choice that an event follows from. */
+  /** The decision and the choice that an event follows from, as far as a node believes it. */
   function follows({ decision, placement, decisionId, item, token }: Cause): Told {
-    const id = decisionId ?? decision?.decisionId;
-    const entry = id === undefined ? last.get(placement as string) : exposed.get(id);
+    const said = decisionId ?? decision?.decisionId;
+    const entry = said === undefined ? last.get(placement as string) : exposed.get(said);
+    const id = said ?? entry?.decision_id;
     const choices = decision?.choices ?? entry?.choices ?? [];
     const chosen = item ?? choices[0]?.id;
     const word = token ?? choices.find((choice) => choice.id === chosen)?.token;
-    return { decision_id: id ?? entry?.decision_id, item: chosen, token: word };
+    if (!id || word || BY_A_PAGE.test(id)) return { decision_id: id, item: chosen, token: word };
+    warn("no_token", `an event is told without its decision, which did not choose ${chosen}`);
+    return { item };
   }
 
   // === Reading ===
@@ -146,9 +144,9 @@ export function createClient(options: Options): Client {
     for (const entry of entries) if (isDecision(entry) && start?.read.includes(entry.decision_id)) expose(entry);
     let left = set.timeoutMs;
     if (set.engine === "local") {
-      const before = now();
+      const before = Date.now();
       await within(left, local(), undefined);
-      left -= now() - before;
+      left -= Date.now() - before;
     }
     const state = await held.begin([...(start?.placements ?? []), ...set.placements], left);
     emit("ready", state);
@@ -159,16 +157,17 @@ export function createClient(options: Options): Client {
   /** Decides in the page from now on; if it cannot, the node goes on deciding. */
   async function local(): Promise<void> {
     try {
-      if (!set.wasm) throw new Error("option wasm is missing");
       // @ts-ignore: a build without the engine has no such source.
       const { createEngine } = await import("./local.js");
-      engine = await createEngine({
-        request: (name: string, init: EngineRequest = {}) => net.send(set.beside(name), { method: "GET", ...init }, async (response) => response),
+      const setup: EngineSetup = {
+        ...who.whom(),
+        request: (name: string, init: EngineRequest = {}) => net.send(set.beside(name), init, whole),
         wasm: set.wasm,
-        subject: who.subject(),
-        session: who.session(),
-        now,
-      });
+        record: records.push,
+      };
+      const made: Engine = await createEngine(setup);
+      if (closed) return made.close();
+      engine = made;
       instant = true;
     } catch (error) {
       warn("local_engine", `the node decides, not the page: ${(error as Error).message}`);
@@ -179,7 +178,7 @@ export function createClient(options: Options): Client {
   const releases = stream(net, set.beside, held.runs);
 
   function listen(): void {
-    if (set.streaming !== false && !closed && set.baseUrls[0]) releases.open();
+    if (set.streaming && !closed && set.baseUrls[0]) releases.open();
   }
 
   function happened({ type, persisted }: Event & { persisted?: boolean }): void {
@@ -198,6 +197,27 @@ export function createClient(options: Options): Client {
     else releases.close();
   }
 
+  /** Somebody else looks at the page. */
+  function anew(): Promise<Ready> {
+    exposed.clear();
+    last.clear();
+    return held.renew(undefined, true);
+  }
+
+  function setConsent(to: Consent): void {
+    if (!CONSENTS.includes(to)) return warn("option_consent", `option consent is none of ${CONSENTS}`);
+    if (to === consent) return;
+    const before = who.whom();
+    consent = to;
+    who.consent(to);
+    if (to !== "granted") store.remove(cache);
+    const after = who.whom();
+    // What waited for the answer was told by whom it turns out to be.
+    const as = (line: string) => line.split(before.subject).join(after.subject).split(before.session).join(after.session);
+    for (const each of lanes) each.consent(to, as);
+    if (after.subject !== before.subject) void anew();
+  }
+
   async function flush(): Promise<boolean> {
     return (await Promise.all(lanes.map((each) => each.drain()))).every(Boolean);
   }
@@ -205,10 +225,8 @@ export function createClient(options: Options): Client {
   const marks = globalThis.document ? ["online", "pageshow", "pagehide", "visibilitychange"] : [];
   for (const name of marks) addEventListener(name, happened);
   for (const each of lanes) each.arrive();
-  const ready = begin().catch((error): Ready => {
-    warn("unexpected", `nothing is decided: ${error.message}`);
-    return "defaults";
-  });
+  if (consent === "denied") store.remove(cache);
+  const ready = begin().catch((): Ready => "defaults");
 
   return {
     ready: () => ready,
@@ -220,7 +238,7 @@ export function createClient(options: Options): Client {
     async decideAsync(placement, fallback) {
       const name = String(placement);
       await ready;
-      if (!held.of(name)) await held.ask([{ placement: name }]);
+      if (!held.of(name)) await held.wait({ placement: name });
       return show(name, fallback, held.of(name));
     },
     async decideAll(placements) {
@@ -240,27 +258,22 @@ export function createClient(options: Options): Client {
     },
     refresh: (placements) => held.renew(placements && asks(placements)),
     track(event, properties = {}, cause?: Cause) {
-      if (typeof event !== "string" || !event) return warn("event_name", "track() without the name of an event");
+      if (typeof event !== "string" || !event) return warn("event_name", "track() without a name");
       tell(event, properties, cause ? follows(cause) : undefined);
       news = true;
     },
     identify(subject, traits = {}) {
-      const before = who.subject();
-      const next = subject === null || subject === undefined ? undefined : String(subject);
+      const before = who.whom().subject;
+      const next = String(subject ?? "");
       // Said again on every page, it is no news.
       if (next === before) return ready;
       who.become(next);
-      if (next) tell("identify", { ...traits, anonymous_id: before });
+      if (!next) return anew();
+      tell("identify", { ...traits, anonymous_id: before });
       return held.renew(undefined, true);
     },
-    setConsent(to) {
-      if (to === consent) return;
-      if (to === "denied") held.forget();
-      consent = to;
-      who.consent(to);
-      for (const each of lanes) each.consent(to);
-    },
-    visitor: () => ({ subject: who.subject(), session: who.session(), context: { ...context } }),
+    setConsent,
+    visitor: () => ({ ...who.whom(), context: { ...context } }),
     on(what, listener) {
       const of = listeners.get(what) ?? new Set();
       listeners.set(what, of.add(listener));
@@ -273,8 +286,9 @@ export function createClient(options: Options): Client {
       closed = true;
       releases.close();
       held.close();
-      for (const name of marks) removeEventListener(name, happened);
+      // What waits is written down by now; the page may end before it is sent.
       await flush();
+      for (const name of marks) removeEventListener(name, happened);
       for (const each of lanes) each.leave();
       engine.close();
     },

@@ -15,8 +15,8 @@ export function isDecision(entry: WireEntry): entry is WireDecision {
 
 /** Whether it has the shape of an entry; what was stored or handed on may be anything. */
 export function isEntry(entry: any): entry is WireEntry {
-  if (!entry || typeof entry.placement !== "string") return false;
-  return typeof entry.error?.code === "string" || (typeof entry.decision_id === "string" && Array.isArray(entry.choices));
+  const answers = typeof entry?.error?.code === "string" || (typeof entry?.decision_id === "string" && Array.isArray(entry.choices));
+  return answers && typeof entry.placement === "string";
 }
 
 /** The answer as the page reads it: the default wherever there is no other of its type. */
@@ -27,7 +27,7 @@ export function read<T>(placement: string, fallback: T, held: Held | undefined, 
   let error = entry && !decided ? (entry as WireError).error : decided ? undefined : why;
   let value = (choices[0]?.payload ?? choices[0]?.id ?? fallback) as T;
   if (fallback !== undefined && fallback !== null && kind(fallback) !== kind(value)) {
-    error = { code: "type_mismatch", message: `the answer for ${placement} is no ${kind(fallback)} as the default is` };
+    error = { code: "type_mismatch", message: `${placement} is no ${kind(fallback)} as the default is` };
     value = fallback;
   }
   return {
@@ -52,6 +52,9 @@ function kind(value: unknown): string {
 export function seen(entry: WireEntry): string {
   return isDecision(entry) ? JSON.stringify([entry.choices.map(({ id, payload }) => [id, payload]), entry.arm, entry.values]) : entry.error.code;
 }
+
+/** The most placements of one question: a node's `http.max_batch`. */
+export const ASK_MOST = 32;
 
 /** Placements by name or in full, as the node takes them; what is neither is left out. */
 export function asks(placements: readonly (string | Ask)[] | undefined): Ask[] {

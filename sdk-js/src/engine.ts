@@ -41,41 +41,28 @@ export interface DecideAnswer {
   release?: string;
 }
 
-/** An event that the page tracked, for engines that count in the page. */
-export interface TrackedEvent {
-  event: string;
-  subject?: string;
-  session?: string;
-  /** Milliseconds since 1970. */
-  timestamp: number;
-  properties: Record<string, unknown>;
-}
-
 /** What decides. The client owns everything else: ids, exposures, the queue, retries. */
 export interface Engine {
   /** Decides, at once where it can. Throws, or rejects with, a `Failure` when it cannot decide at all. */
   decide(request: DecideRequest): DecideAnswer | Promise<DecideAnswer>;
-  /** Another release runs, or the person's rows may have changed: the next `decide` after it resolves uses them. */
+  /** The release of that digest runs, or without one, the person's rows may have changed: the next `decide` after it resolves uses them. */
   update(release?: string): Promise<void>;
-  /** The page tracked an event. */
-  observe(event: TrackedEvent): void;
-  /** The records of the decisions since the last call, each binary and as base64. */
-  takeRecords(): string[];
   close(): void;
 }
 
 /** What the local engine is made with. */
 export interface EngineSetup {
-  /** Requests a neighbour of the path that decides, such as `release`, with key, version, failover and timeout. */
+  /** Requests a neighbour of the path that decides, such as `release`, with key, version, failover and timeout; rejects with a `Failure`. */
   request(name: string, init?: EngineRequest): Promise<Response>;
-  wasm: string | URL | BufferSource | WebAssembly.Module;
+  wasm?: string | URL | BufferSource | WebAssembly.Module;
   subject?: string;
   session?: string;
-  now(): number;
+  /** Takes the record of each decision that the page made: binary, as a JSON text of base64. */
+  record(record: string): void;
 }
 
+/** Posted when there is a body, else got. */
 export interface EngineRequest {
-  method?: "GET" | "POST";
   query?: Record<string, string>;
   body?: BodyInit;
 }

@@ -6,7 +6,9 @@ import { Engine as Core, initSync } from "../engine/pkg/engine.js";
 import { Failure, type DecideAnswer, type DecideRequest, type Engine, type EngineSetup, type WireEntry } from "./engine.js";
 import { Runner, compile } from "./local/runner.js";
 import { decodeRecord, encodeAsk, type Kind } from "./local/postcard.js";
-import type { Ask, Choice, Context, Json } from "./types.js";
+import type { Ids } from "./identity.js";
+import { json } from "./transport.js";
+import type { Ask, Choice, Context, ContextValue, Json } from "./types.js";
 
 /** What `GET release` answers. */
 interface Release {
@@ -25,69 +27,78 @@ interface Shown {
 }
 
 /** A release that can decide, and whose rows it holds. */
-interface Ready {
+interface Ready extends Ids {
   release: Release;
   etag: string | null;
   core: Core;
-  subject?: string;
-  session?: string;
+  /** Rows were asked for so many times, and those of this time are the newest that came. */
+  asked: number;
+  taken: number;
 }
 
-/** The most slots that one may ask for, as a node has it. */
+/** The most slots that one may ask for, the longest id and the longest text of a context in bytes, as a node has them. */
 const MOST_SLOTS = 1000;
+const MOST_ID = 512;
+const MOST_TEXT = 4096;
+const MOST_OFFSET_MIN = 1440;
+/** The largest record that reaches a node, in bytes: it is a line of its lane, as text. */
+const MOST_RECORD = 44_000;
 
 /** Fetches all that a decision needs; then the engine decides without a network. */
 export async function createEngine(setup: EngineSetup): Promise<Engine> {
   // A page without WebAssembly, or whose policy forbids it, finds out here and not at a decision.
   initSync({ module: await engineModule(setup.wasm) });
   const compiled = new Map<string, Promise<WebAssembly.Module>>();
-  let ready = await stage(setup, compiled, setup.subject, setup.session, null);
-  let records: string[] = [];
+  let ready = await stage(setup, compiled, setup, null);
+  let staging = 0;
 
   async function update(release?: string): Promise<void> {
-    const { subject, session } = ready;
-    if (release !== undefined && release !== ready.release.release) {
-      ready = await stage(setup, compiled, subject, session, ready);
-    } else {
-      await takeRows(setup, ready.core, subject, session, true);
+    if (release === undefined) return rows(ready);
+    const mine = ++staging;
+    if (release === ready.release.release) return takeRows(setup, ready, ready, true);
+    const next = await stage(setup, compiled, ready, ready);
+    // Meanwhile another one was told of.
+    if (mine === staging) ready = next;
+    else if (next !== ready) next.core.free();
+  }
+
+  /** The rows of somebody, by the release that their node runs now. */
+  async function rows(whose: Ids): Promise<void> {
+    try {
+      await takeRows(setup, ready, whose, false);
+    } catch (error) {
+      if ((error as Failure).code !== OTHER_RELEASE) throw error;
+      await update("");
     }
   }
 
-  function decideNow(request: DecideRequest): DecideAnswer {
+  function decide(request: DecideRequest): DecideAnswer | Promise<DecideAnswer> {
+    // As soon as one placement is a node's, a node decides the page: on one view of the features, and distinct.
+    if (request.placements.some((ask) => ready.release.remote.includes(ask.placement))) return remote(request);
+    if (request.subject !== ready.subject || request.session !== ready.session) return rows(request).then(() => decide(request));
+    return here(request) ?? remote(request);
+  }
+
+  /** Decided in the page; nothing when a record of it would not reach a node. */
+  function here(request: DecideRequest): DecideAnswer | undefined {
     const taken: string[] = [];
+    const records: Uint8Array[] = [];
     const decisions = request.placements.map((ask) => {
       const { entry, record } = one(ready, ask, request, request.distinct ? taken : []);
-      if (record) {
-        records.push(base64(record));
-        if ("choices" in entry) taken.push(...entry.choices.map((choice) => choice.id));
-      }
+      if (record) records.push(record);
+      if ("choices" in entry) taken.push(...entry.choices.map((choice) => choice.id));
       return entry;
     });
+    if (records.some((record) => record.length > MOST_RECORD)) return undefined;
+    for (const record of records) setup.record(`"${base64(record)}"`);
     return { decisions, release: ready.release.release };
   }
 
-  return {
-    decide(request) {
-      // As soon as one placement is a node's, a node decides the page: on one view of the features, and distinct.
-      if (request.placements.some((ask) => ready.release.remote.includes(ask.placement))) {
-        return setup.request("decide", { method: "POST", body: JSON.stringify(request) }).then((response) => response.json());
-      }
-      if (request.subject === ready.subject && request.session === ready.session) return decideNow(request);
-      return takeRows(setup, ready.core, request.subject, request.session, false).then(() => {
-        ready = { ...ready, subject: request.subject, session: request.session };
-        return decideNow(request);
-      });
-    },
-    update,
-    // What a session's events come to is counted by the node that stores them: `update` brings it back.
-    observe: () => {},
-    takeRecords() {
-      const taken = records;
-      records = [];
-      return taken;
-    },
-    close: () => ready.core.free(),
-  };
+  async function remote(request: DecideRequest): Promise<DecideAnswer> {
+    return json("decisions")(await setup.request("decide", { body: JSON.stringify(request) }));
+  }
+
+  return { decide, update, close: () => ready.core.free() };
 }
 
 /** Decides one placement: an entry as a node answers, and the record that goes back to it. */
@@ -101,15 +112,16 @@ function one(
   const shown = release.placements[placement];
   const refuse = (code: string, message: string) => ({ entry: { placement, error: { code, message } } });
   if (!shown) return refuse("unknown_placement", `there is no placement ${JSON.stringify(placement)} for this page`);
-  const wrong = mistake(ask, shown, request.context ?? {});
+  const context = given(shown, request.context ?? {});
+  const offset = request.tz_offset_min ?? 0;
+  const wrong = mistake(ask, shown, context, offset);
   if (wrong) return refuse(...wrong);
   let record: Uint8Array;
   try {
-    const bytes = encodeAsk(ask, shown.context, request.context ?? {}, taken, request.tz_offset_min ?? 0);
-    record = core.decide(bytes, now());
+    record = core.decide(encodeAsk(ask, shown.context, context, taken, offset), now());
   } catch (error) {
     // The engine tells a code and why.
-    const [, code = "bad_field", message = ""] = /^(\w+): ([^]*)$/.exec(String(error)) ?? [];
+    const [, code = "bad_field", message = String(error)] = /^(\w+): ([^]*)$/.exec(String(error)) ?? [];
     return refuse(code, message);
   }
   const { decisionId, candidates, choices, values, reason, experiment, arm, fault, maxLagMs } = decodeRecord(record);
@@ -134,20 +146,42 @@ function one(
   return { entry, record };
 }
 
+/** What of the context a placement declares, as JSON would say it to a node. */
+function given({ context: declared }: Shown, context: Context): Context {
+  const plain = (value: ContextValue) => (typeof value === "number" && !Number.isFinite(value) ? null : value);
+  return Object.fromEntries(declared.map(([name]) => [name, plain(context[name] ?? null)]));
+}
+
 /** What a node would refuse before it decides. */
-function mistake(ask: Ask, shown: Shown, context: Context): [string, string] | undefined {
+function mistake(ask: Ask, shown: Shown, context: Context, offsetMin: number): [string, string] | undefined {
+  const bad = (what: string): [string, string] => ["out_of_bounds", what];
   if (ask.slots !== undefined && !(Number.isInteger(ask.slots) && ask.slots >= 1 && ask.slots <= MOST_SLOTS)) {
-    return ["out_of_bounds", `slots is ${ask.slots}, expected 1 to ${MOST_SLOTS}`];
+    return bad(`slots is ${ask.slots}, expected 1 to ${MOST_SLOTS}`);
+  }
+  if (Math.abs(offsetMin) > MOST_OFFSET_MIN) return bad(`tz_offset_min is ${offsetMin}, expected -${MOST_OFFSET_MIN} to ${MOST_OFFSET_MIN}`);
+  for (const [at, id] of (ask.candidates ?? []).entries()) {
+    if (!id || isLonger(id, MOST_ID)) return bad(`candidates[${at}]: expected 1 to ${MOST_ID} bytes`);
+    if (id.includes("\0")) return bad(`candidates[${at}]: holds U+0000, which no id may`);
   }
   const types = { number: "number", flag: "boolean", symbol: "string" };
   for (const [name, kind] of shown.context) {
     const value = context[name];
-    if (value !== undefined && value !== null && typeof value !== types[kind]) {
-      return ["bad_field", `context.${name}: is a ${typeof value}, but the placement declares a ${kind}`];
-    }
+    if (value === null) continue;
+    if (typeof value !== types[kind]) return ["bad_field", `context.${name}: is a ${typeof value}, but the placement declares a ${kind}`];
+    if (typeof value !== "string") continue;
+    if (isLonger(value, MOST_TEXT)) return bad(`context.${name}: at most ${MOST_TEXT} bytes`);
+    if (value.includes("\0")) return bad(`context.${name}: holds U+0000, which no id may`);
   }
   return undefined;
 }
+
+/** Whether a text is more bytes than that. */
+function isLonger(text: string, bytes: number): boolean {
+  // A character is one to three bytes.
+  return text.length > bytes || (3 * text.length > bytes && encoder.encode(text).length > bytes);
+}
+
+const encoder = new TextEncoder();
 
 /** The values of rules and models by name; those without a value are left out. */
 function named({ values }: Shown, numbers: number[]): Record<string, Json> {
@@ -162,19 +196,18 @@ function named({ values }: Shown, numbers: number[]): Record<string, Json> {
 
 // === what is fetched ===
 
-/** The release, its modules and its rows, made ready. Nothing of what decides until then is touched. */
+/** The release that a node runs, its modules and its rows, made ready. Nothing of what decides until then is touched. */
 async function stage(
   setup: EngineSetup,
   compiled: Map<string, Promise<WebAssembly.Module>>,
-  subject: string | undefined,
-  session: string | undefined,
+  { subject, session }: Ids,
   before: Ready | null,
 ): Promise<Ready> {
-  const response = await setup.request("release", { query: whose(subject, session) });
+  const response = await setup.request("release", { query: whose({ subject, session }) });
   const etag = response.headers.get("ETag");
-  const release = (await response.json()) as Release;
+  const release = (await json("plan")(response)) as Release;
   if (before && etag !== null && etag === before.etag) {
-    await takeRows(setup, before.core, subject, session, true);
+    await takeRows(setup, before, { subject, session }, true);
     return before;
   }
   const runner = new Runner();
@@ -189,28 +222,39 @@ async function stage(
     await runner.add(index, await module);
   });
   const [tag, count] = crypto.getRandomValues(new Uint32Array(2));
-  const core = new Core(bytesOf(release.plan), runner, tag!, count!);
-  await Promise.all([...modules, takeRows(setup, core, subject, session, true)]);
+  let core: Core;
+  try {
+    core = new Core(bytesOf(release.plan), runner, tag!, count!);
+  } catch (error) {
+    throw new Failure("other_core", `this engine cannot decide by the node's release: ${String(error)}`, false);
+  }
+  const ready: Ready = { release, etag, core, asked: 0, taken: 0 };
+  await Promise.all([...modules, takeRows(setup, ready, { subject, session }, true)]);
   // The one before is left to the collector: a decision may be under way with it.
-  return { release, etag, core, ...(subject === undefined ? {} : { subject }), ...(session === undefined ? {} : { session }) };
+  return ready;
 }
 
+/** The code of the failure when the node runs another release by now. */
+const OTHER_RELEASE = "other_release";
+
 /** Rows: of who looks at the page, and everybody's where `all` says so. */
-async function takeRows(
-  setup: EngineSetup,
-  core: Core,
-  subject: string | undefined,
-  session: string | undefined,
-  all: boolean,
-): Promise<void> {
-  const own = subject !== undefined || session !== undefined;
-  const who = whose(subject, session);
-  // Everybody's rows, too, are those of the release that decides for this one.
-  const queries = [...(all ? [{ ...who, all: "1" }] : []), ...(own ? [who] : [])];
+async function takeRows(setup: EngineSetup, of: Ready, { subject, session }: Ids, all: boolean): Promise<void> {
+  const mine = ++of.asked;
+  const own = whose({ subject, session });
+  // Everybody's rows, too, are those of the release that decides for this one; the browser keeps them by their ETag.
+  const everybodys = { ...(subject === undefined ? own : { subject }), all: "1" };
+  const queries = [...(all ? [everybodys] : []), ...(Object.keys(own).length ? [own] : [])];
   const answers = await Promise.all(
     queries.map(async (query) => new Uint8Array(await (await setup.request("features", { query })).arrayBuffer())),
   );
-  for (const rows of answers) core.take(rows, now());
+  // What was asked for before newer ones that are here is old.
+  if (mine < of.taken) return;
+  try {
+    for (const rows of answers) of.core.take(rows, now());
+  } catch (error) {
+    throw new Failure(OTHER_RELEASE, String(error), true);
+  }
+  Object.assign(of, { subject, session, taken: mine });
 }
 
 async function fetchModule(setup: EngineSetup, digest: string): Promise<WebAssembly.Module> {
@@ -222,6 +266,7 @@ async function fetchModule(setup: EngineSetup, digest: string): Promise<WebAssem
 
 /** The engine's own file: where it lies only the caller knows. */
 async function engineModule(wasm: EngineSetup["wasm"]): Promise<WebAssembly.Module> {
+  if (!wasm) throw new Failure("not_wasm", "option wasm is missing", false);
   if (wasm instanceof WebAssembly.Module) return wasm;
   let bytes: ArrayBuffer;
   if (typeof wasm === "string" || wasm instanceof URL) {
@@ -238,7 +283,7 @@ async function engineModule(wasm: EngineSetup["wasm"]): Promise<WebAssembly.Modu
 
 // === small things ===
 
-function whose(subject: string | undefined, session: string | undefined): Record<string, string> {
+function whose({ subject, session }: Ids): Record<string, string> {
   return { ...(subject === undefined ? {} : { subject }), ...(session === undefined ? {} : { session }) };
 }
 

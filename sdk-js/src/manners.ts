@@ -1,4 +1,4 @@
-// Between us and the page: what a developer is told, once; what the page gave us to call; how long it waits.
+// Between us and the page: what a developer is told, once; what the page gave us to call; how long it waits, and what waits for it.
 
 /** Says `message` unless something with this code was said before. */
 export type Warn = (code: string, message: string) => void;
@@ -9,7 +9,7 @@ export function warner(): Warn {
     if (said.has(code)) return;
     said.add(code);
     // A page may have taken the console away.
-    if (typeof console !== "undefined") console.warn(`[selvedge] ${message} [${code}]`);
+    globalThis.console?.warn(`[selvedge] ${message} [${code}]`);
   };
 }
 
@@ -27,4 +27,28 @@ export function call<A>(listener: (argument: A) => void, argument: A): void {
 /** What `work` comes to, or `otherwise` after `ms`. */
 export function within<T>(ms: number, work: Promise<T>, otherwise: T): Promise<T> {
   return Promise.race([work, new Promise<T>((done) => setTimeout(done, ms, otherwise))]);
+}
+
+export interface Timer {
+  /** Has it done in so many milliseconds, unless that is arranged already. */
+  start(ms: number): void;
+  stop(): void;
+}
+
+/** Does something later, once for each time it was started. */
+export function timer(act: () => unknown): Timer {
+  let waiting: ReturnType<typeof setTimeout> | undefined;
+  function stop(): void {
+    clearTimeout(waiting);
+    waiting = undefined;
+  }
+  return {
+    start(ms) {
+      waiting ??= setTimeout(() => {
+        stop();
+        act();
+      }, ms);
+    },
+    stop,
+  };
 }

@@ -11,7 +11,7 @@ import {
   StandardResolutionReasons as Reasons,
   type TrackingEventDetails,
 } from "@openfeature/web-sdk";
-import type { Cause, Client, Context, Decision, Problem } from "./types.js";
+import type { Cause, Client, Context, Decision, Problem, Ready } from "./types.js";
 
 const REASONS: Record<string, string> = {
   ASSIGNED: Reasons.SPLIT,
@@ -37,18 +37,23 @@ export class SelvedgeProvider implements Provider {
   readonly events = new OpenFeatureEventEmitter();
   private problem: Problem | undefined;
   private started = false;
+  /** Whether there are decisions to go on with. */
+  private holds = true;
   private readonly ends: (() => void)[];
 
   /** The provider owns `client` from now on and closes it. */
   constructor(private readonly client: Client) {
-    const failed = (event: ProviderEvents.Stale | ProviderEvents.Error) => (problem: Problem) => {
+    const failed = (problem: Problem, event: ProviderEvents.Stale | ProviderEvents.Error) => {
       this.problem = problem;
       if (this.started) this.events.emit(event, { message: problem.message });
     };
     this.ends = [
-      client.on("stale", failed(ProviderEvents.Stale)),
-      client.on("error", failed(ProviderEvents.Error)),
-      client.on("change", (flagsChanged) => this.events.emit(ProviderEvents.ConfigurationChanged, { flagsChanged })),
+      client.on("stale", (problem) => failed(problem, this.holds ? ProviderEvents.Stale : ProviderEvents.Error)),
+      client.on("error", (problem) => failed(problem, ProviderEvents.Error)),
+      client.on("change", (flagsChanged) => {
+        this.holds = true;
+        this.events.emit(ProviderEvents.ConfigurationChanged, { flagsChanged });
+      }),
       client.on("ready", (state) => {
         if (state !== "fresh" && state !== "bootstrap") return;
         this.problem = undefined;
@@ -62,23 +67,31 @@ export class SelvedgeProvider implements Provider {
     // Without any context of OpenFeature's, the one that the client was made with counts.
     if (Object.keys(context).length) state = (await this.take(context)) ?? state;
     this.started = true;
-    const { problem } = this;
-    if (problem && state === "defaults") throw new Error(problem.message);
-    // After OpenFeature has taken note that we are ready.
-    if (problem) setTimeout(() => this.events.emit(ProviderEvents.Stale, { message: problem.message }));
+    this.tell(state);
   }
 
-  async onContextChange(_: EvaluationContext, context: EvaluationContext): Promise<void> {
-    await this.take(context);
+  async onContextChange(before: EvaluationContext, context: EvaluationContext): Promise<void> {
+    this.tell(await this.take(context, before));
   }
 
   /** Asks again where somebody else is meant, or another context; once for both. */
-  private async take({ targetingKey, session: _, ...rest }: EvaluationContext) {
+  private async take({ targetingKey, session: _, ...rest }: EvaluationContext, before?: EvaluationContext): Promise<Ready | undefined> {
     const { subject, context } = this.client.visitor();
-    const identified = targetingKey && targetingKey !== subject ? this.client.identify(targetingKey) : undefined;
+    // Who was named and is not any more has left.
+    const meant = targetingKey || (before?.targetingKey ? null : subject);
+    const identified = meant === subject ? undefined : this.client.identify(meant);
     const changed = same(rest, context) ? undefined : this.client.setContext(rest as Context);
     await identified;
     return (await changed) ?? identified;
+  }
+
+  /** That no node answered, after OpenFeature has taken note that we are ready; throws where there is nothing to go on with. */
+  private tell(state: Ready | undefined): void {
+    const { problem } = this;
+    if (state) this.holds = state !== "defaults";
+    if (!problem) return;
+    if (state === "defaults") throw new Error(problem.message);
+    setTimeout(() => this.events.emit(ProviderEvents.Stale, { message: problem.message }));
   }
 
   resolveBooleanEvaluation(key: string, fallback: boolean): ResolutionDetails<boolean> {

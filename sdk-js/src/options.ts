@@ -6,6 +6,9 @@ import type { Ask, Bootstrap, Consent, Context, Options } from "./types.js";
 import { parse } from "./store.js";
 import type { Warn } from "./manners.js";
 
+/** The last is what is meant by whatever else is said: nothing is kept or told until it is clear. */
+export const CONSENTS: readonly Consent[] = ["granted", "denied", "pending"];
+
 export interface Meant extends Omit<Options, "bootstrap" | "placements"> {
   baseUrls: string[];
   context: Context;
@@ -22,17 +25,24 @@ export interface Meant extends Omit<Options, "bootstrap" | "placements"> {
 export function meant(options: Options, warn: Warn): Meant {
   const wrong = (name: string, why: string) => warn(`option_${name}`, `option ${name} ${why}`);
   const said = { ...options };
+  /** What was said, or the first; the last where it is none of them. */
+  function one<T>(name: keyof Options, ...known: T[]): T {
+    const value = (said[name] as T | undefined) ?? known[0];
+    if (known.includes(value)) return value;
+    wrong(name, `is none of ${known.slice(1)}`);
+    return known[known.length - 1];
+  }
 
   const baseUrls = [said.baseUrl]
     .flat()
     .map(String)
     .filter((base) => /^https?:\/\/./.test(base))
     .map((base) => base.replace(/\/$/, ""));
-  if (!baseUrls.length) wrong("baseUrl", `is ${String(said.baseUrl)}, expected an address such as "https://edge.shop.example"`);
+  if (!baseUrls.length) wrong("baseUrl", `is ${String(said.baseUrl)}, expected https://…`);
 
   const text = (value: unknown) => (value ? String(value) : undefined);
   const key = text(said.key);
-  if (key && !key.startsWith("pk_")) wrong("key", "is no publishable key (pk_…)");
+  if (key && !key.startsWith("pk_")) wrong("key", "is no pk_…");
   const subject = text(said.subject);
   const start = bootstrap(said.bootstrap, subject);
   // A page that a cache kept for everybody has somebody else's.
@@ -50,10 +60,13 @@ export function meant(options: Options, warn: Warn): Meant {
     bootstrap: start,
     timeoutMs: Number(said.timeoutMs) > 0 ? Number(said.timeoutMs) : 1000,
     // What the person said to this page counts for more than what the browser says to all.
-    consent: said.consent ?? (privacy ? "denied" : "granted"),
+    consent: one("consent", privacy ? "denied" : "granted", ...CONSENTS),
+    storage: one("storage", "local", "memory", "local"),
+    engine: one("engine", "remote", "local", "remote"),
+    streaming: one("streaming", true, false, true),
     decidePath,
     eventsPath,
-    beside: (name) => (name === "decide" ? decidePath : decidePath.slice(0, decidePath.lastIndexOf("/") + 1) + name),
+    beside: (name) => (name === "decide" ? decidePath : decidePath.replace(/[^/]*$/, name)),
   };
 }
 

@@ -8,8 +8,6 @@ export function remote(transport: Transport, path: string): Engine {
     decide: (request) => transport.send(path, { body: JSON.stringify(request) }, json("decisions")) as Promise<DecideAnswer>,
     // A node knows by itself.
     update: async () => {},
-    observe: () => {},
-    takeRecords: () => [],
     close: () => {},
   };
 }

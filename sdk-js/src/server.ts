@@ -1,7 +1,7 @@
 // For Node.js: the same decisions while a page is rendered, and what the page starts from. Holds nothing between two pages; the page, not
 // the server, tells what was seen.
 
-import { asks, isDecision, isEntry, read, type Held } from "./decision.js";
+import { ASK_MOST, asks, isDecision, isEntry, read, type Held } from "./decision.js";
 import type { DecideAnswer, Failure, WireEntry } from "./engine.js";
 import { mint } from "./identity.js";
 import { json, transport } from "./transport.js";
@@ -12,8 +12,10 @@ export type { Ask, Bootstrap, Choice, Context, ContextValue, Decision, Json, Pro
 
 const VISITOR = "selvedge_visitor";
 const SESSION = "selvedge_session";
+/** How long an id lasts at most, and how long without another page, in seconds: a visitor's, a session's. */
 const SUBJECT_S = 395 * 86_400;
-const SESSION_S = 1_800;
+const SESSION_S = 86_400;
+const IDLE_S = 1_800;
 
 export interface ServerOptions {
   /** Where a node answers. Of several, the next is tried when one does not answer. */
@@ -32,6 +34,7 @@ export interface PageRequest {
   session?: string;
   context?: Context;
   placements: readonly (string | Ask)[];
+  /** Whether no choice may stand twice among the first 32 placements, the next 32, and so on. */
   distinct?: boolean;
   /** The visitor's offset from UTC in minutes, where it is known. */
   tzOffsetMin?: number;
@@ -58,8 +61,11 @@ export interface Visitor {
 export interface Server {
   /** Decides for a page. Never rejects: where no node answers, every answer is the default. */
   page(request: PageRequest): Promise<Page>;
-  /** Who asks, by two cookies of ours; somebody new has new ids. Only for those who agreed to it. */
-  visitor(cookies: string | undefined): Visitor;
+  /**
+   * Who asks, by two cookies of ours; somebody new has new ids, and `anew` makes them new: the visitor logged out. Only for those who
+   * agreed to it.
+   */
+  visitor(cookies: string | undefined, options?: { anew?: boolean }): Visitor;
 }
 
 export function createServer(options: ServerOptions): Server {
@@ -70,9 +76,13 @@ export function createServer(options: ServerOptions): Server {
 
   async function ask(request: PageRequest, placements: Ask[]): Promise<WireEntry[]> {
     const { subject, session, context, distinct, tzOffsetMin } = request;
-    const body = JSON.stringify({ subject, session, context, distinct, tz_offset_min: tzOffsetMin, placements });
-    const answer: DecideAnswer = await net.send(decidePath, { body }, json("decisions"));
-    return answer.decisions.filter(isEntry);
+    const parts: Promise<DecideAnswer>[] = [];
+    for (let from = 0; from < placements.length; from += ASK_MOST) {
+      const part = placements.slice(from, from + ASK_MOST);
+      const body = JSON.stringify({ subject, session, context, distinct, tz_offset_min: tzOffsetMin, placements: part });
+      parts.push(net.send(decidePath, { body }, json("decisions")));
+    }
+    return (await Promise.all(parts)).flatMap((answer) => answer.decisions.filter(isEntry));
   }
 
   return {
@@ -106,12 +116,18 @@ export function createServer(options: ServerOptions): Server {
         script: (id = "selvedge") => `<script type="application/json" id="${id}">${serialize(bootstrap() as unknown as Json)}</script>`,
       };
     },
-    visitor(cookies) {
-      const found = (name: string) => new RegExp(`(?:^|;\\s*)${name}=([\\w-]{8,64})(?:;|$)`).exec(cookies ?? "")?.[1];
-      const cookie = (name: string, id: string, age: number) => `${name}=${id}; Path=/; Max-Age=${age}; SameSite=Lax; Secure; HttpOnly`;
-      const subject = found(VISITOR) ?? mint();
-      const session = found(SESSION) ?? mint();
-      return { subject, session, cookies: [cookie(VISITOR, subject, SUBJECT_S), cookie(SESSION, session, SESSION_S)] };
+    visitor(cookies, { anew } = {}) {
+      const now = Math.floor(Date.now() / 1000);
+      const one = (name: string, mostS: number, idleS: number) => {
+        // The id, and since when it is, in seconds since 1970.
+        const [, found, since = now] = new RegExp(`(?:^|;\\s*)${name}=([\\w-]{8,64})(?:\\.(\\d{1,12}))?(?:;|$)`).exec(cookies ?? "") ?? [];
+        const age = now - Number(since);
+        const lasts = !anew && found !== undefined && age >= 0 && age < mostS;
+        const [id, begun, left] = lasts ? [found, since, mostS - age] : [mint(), now, mostS];
+        return { id, cookie: `${name}=${id}.${begun}; Path=/; Max-Age=${Math.min(left, idleS)}; SameSite=Lax; Secure; HttpOnly` };
+      };
+      const [subject, session] = [one(VISITOR, SUBJECT_S, SUBJECT_S), one(SESSION, SESSION_S, IDLE_S)];
+      return { subject: subject.id, session: session.id, cookies: [subject.cookie, session.cookie] };
     },
   };
 }

@@ -18,7 +18,7 @@ export function hide(selectors: string | readonly string[], timeoutMs = 800): Re
   };
   // First of all: whatever goes wrong after this line, the page is seen.
   setTimeout(reveal, timeoutMs, undefined);
-  for (const selector of typeof selectors === "string" ? [selectors] : selectors) {
+  for (const selector of new Set(typeof selectors === "string" ? [selectors] : selectors)) {
     try {
       document.querySelector(selector);
       hidden.set(selector, style(`${selector}{opacity:0!important}`));

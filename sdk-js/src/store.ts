@@ -16,18 +16,15 @@ export function openStore(kind: string | undefined, warn: Warn): Store {
   /** Even reading the global throws where a browser forbids storage. */
   function attempt<T>(act: (local: Storage) => T, otherwise: T): T {
     try {
-      return forbidden ? otherwise : act(localStorage);
+      if (!forbidden) return act(localStorage);
     } catch {
-      return otherwise;
+      warn("storage", "localStorage is full or forbidden");
     }
+    return otherwise;
   }
   return {
     get: (key) => attempt((local) => local.getItem(key), null),
-    set(key, value) {
-      const done = attempt((local) => (local.setItem(key, value), true), false);
-      if (!done && !forbidden) warn("storage", "localStorage is full or forbidden: unsent events end with the page");
-      return done;
-    },
+    set: (key, value) => attempt((local) => (local.setItem(key, value), true), false),
     remove: (key) => attempt((local) => local.removeItem(key), undefined),
     keys: (prefix) => attempt((local) => Object.keys(local).filter((key) => key.startsWith(prefix)), []),
   };

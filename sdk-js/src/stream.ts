@@ -2,6 +2,7 @@
 // what is done about it, nor the jitter, which is the node's.
 
 import { json, type Transport } from "./transport.js";
+import { timer } from "./manners.js";
 import { parse } from "./store.js";
 
 /** The node says hello at once; a proxy that keeps answers back does not let it through. */
@@ -17,67 +18,70 @@ export interface Stream {
 /** Calls `told` with the digest of the release that runs, and of the canary beside it: at once, and whenever they are others. */
 export function stream(transport: Transport, beside: (name: string) => string, told: (release: string, canary?: string) => void): Stream {
   let source: EventSource | undefined;
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let open = false;
+  const address = () => transport.url(beside("stream"));
+  const silence = timer(instead);
+  const polling = timer(async () => {
+    try {
+      // The browser keeps the answer and asks by its ETag: a release that did not change costs a 304, which we see as 200.
+      const { release } = await transport.send(beside("release"), {}, json("release"));
+      if (open && release) told(release);
+    } catch {
+      // The next question may be answered.
+    }
+    if (open && !source) poll();
+  });
 
   function listen(): void {
+    const used = address();
     try {
-      source = new EventSource(transport.url(beside("stream")));
+      source = new EventSource(used);
     } catch {
       // There is none here, or the address is no address.
       return poll();
     }
-    timer = setTimeout(instead, HELLO_MS);
-    const heard = (event: MessageEvent) => {
-      clearTimeout(timer);
-      const { release, canary } = parse(event.data) ?? {};
-      if (typeof release === "string") told(release, canary);
+    silence.start(HELLO_MS);
+    const heard = ({ data }: MessageEvent) => {
+      silence.stop();
+      const { release, canary } = parse(data) ?? {};
+      if (release) told(release, canary);
     };
-    source.addEventListener("hello", heard);
-    source.addEventListener("release", heard);
-    source.addEventListener("error", () => {
+    for (const name of ["hello", "release"]) source.addEventListener(name, heard);
+    source.onerror = () => {
       // A connection that broke is opened again by the browser; one that was refused is not.
       if (source?.readyState === EventSource.CLOSED) return instead();
       // Nor does it know that requests went on to another address.
-      if (source?.url !== transport.url(beside("stream"))) {
-        close();
+      if (used !== address()) {
+        stop();
         listen();
       }
-    });
+    };
   }
 
   function instead(): void {
-    close();
+    stop();
     poll();
   }
 
   function poll(): void {
-    timer = setTimeout(
-      async () => {
-        const mine = timer;
-        try {
-          // The browser keeps the answer and asks by its ETag: a release that did not change costs a 304, which we see as 200.
-          const { release } = await transport.send(beside("release"), { method: "GET" }, json("release"));
-          if (release && timer === mine) told(release);
-        } catch {
-          // The next question may be answered.
-        }
-        if (timer === mine) poll();
-      },
-      POLL_MS * (0.9 + Math.random() / 5),
-    );
+    polling.start(POLL_MS * (0.9 + Math.random() / 5));
   }
 
-  function close(): void {
+  function stop(): void {
     source?.close();
     source = undefined;
-    clearTimeout(timer);
-    timer = undefined;
+    silence.stop();
+    polling.stop();
   }
 
   return {
     open() {
-      if (!source && !timer) listen();
+      if (!open) listen();
+      open = true;
     },
-    close,
+    close() {
+      open = false;
+      stop();
+    },
   };
 }

@@ -9,7 +9,7 @@ export const PROTOCOL = 1;
 
 const RETRY_MS = 1_000;
 const RETRY_MOST_MS = 60_000;
-/** No node keeps a page silent for longer. */
+/** A node that asks to wait for longer is not heard. */
 const RETRY_AFTER_MOST_MS = 3_600_000;
 
 export interface Transport {
@@ -19,15 +19,15 @@ export interface Transport {
   url(path: string, query?: Record<string, string>): string;
 }
 
+/** Posted when there is a body, else got. */
 export interface Sent {
-  method?: "GET" | "POST";
   body?: BodyInit;
   query?: Record<string, string>;
 }
 
-/** How long to wait after so many failures in a row: as the node says, else longer and longer, and never all pages at once. */
+/** How long to wait after so many failures in a row: as the node says, else longer and longer; up to half more, never all pages at once. */
 export function backoff({ retryAfterMs }: Failure, failures: number): number {
-  return retryAfterMs ?? Math.min(RETRY_MOST_MS, RETRY_MS * 2 ** failures) * (0.5 + Math.random() / 2);
+  return (retryAfterMs ?? Math.min(RETRY_MOST_MS, RETRY_MS * 2 ** failures)) * (1 + Math.random() / 2);
 }
 
 /** How long a request may take where there is no other address: longer than a page waits, because a late answer is one. */
@@ -51,22 +51,16 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses, patienceMs = 
 
   async function attempt<T>(address: string, init: Sent, read: (response: Response) => Promise<T>, ms: number): Promise<T> {
     const stop = new AbortController();
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      stop.abort();
-    }, ms);
+    const timer = setTimeout(() => stop.abort(), ms);
     try {
-      const { method = "POST", body } = init;
-      const response = await fetch(address, { method, body, signal: stop.signal, credentials: "omit" });
-      if (!response.ok && response.status !== 304) throw await refusal(response);
-      return await read(response);
+      const { body } = init;
+      return await read(await fetch(address, { method: body ? "POST" : "GET", body, signal: stop.signal, credentials: "omit" }));
     } catch (error) {
       if (error instanceof Failure) throw error;
       const where = address.split("?")[0];
-      throw late
+      throw stop.signal.aborted
         ? new Failure("timeout", `${where} did not answer in time`, true)
-        : new Failure("unreachable", `${where} cannot be reached: it is down, offline, blocked, or does not allow this origin`, true);
+        : new Failure("unreachable", `${where} cannot be reached, or does not allow this origin`, true);
     } finally {
       clearTimeout(timer);
     }
@@ -94,29 +88,23 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses, patienceMs = 
   };
 }
 
-/** Reads JSON in which `member` stands; anything else is somebody else's answer. */
+/** Reads JSON in which `member` stands, whatever its status; anything else is a refusal, or somebody else's answer. */
 export function json(member: string): (response: Response) => Promise<any> {
   return async (response) => {
-    const text = await response.text();
-    const found = parse(text);
+    const found = parse(await response.text());
     if (found && typeof found === "object" && member in found) return found;
-    throw foreign(response);
+    const { status, url, headers } = response;
+    const { code, message } = found?.error ?? {};
+    if (!code) throw new Failure("not_a_node", `${url.split("?")[0]} answered ${status} (${headers.get("content-type")}), not as a node does`, status >= 500);
+    // The handshake: a node that does not speak this protocol says which ones it speaks.
+    const hint = status === 426 ? `; this SDK speaks protocol ${PROTOCOL}` : "";
+    const passing = status >= 500 || status === 429 || status === 408;
+    const retryAfterMs = Math.min(Number(headers.get("retry-after")) * 1000, RETRY_AFTER_MOST_MS) || undefined;
+    throw new Failure(code, message + hint, passing, retryAfterMs);
   };
 }
 
-function foreign(response: Response): Failure {
-  const { status, url, headers } = response;
-  const message = `${url.split("?")[0]} answered ${status} (${headers.get("content-type")}), not as a node does: check baseUrl and paths`;
-  return new Failure("not_a_node", message, status >= 500);
-}
-
-async function refusal(response: Response): Promise<Failure> {
-  const { status, headers } = response;
-  const { code, message } = parse(await response.text())?.error ?? {};
-  if (!code) return foreign(response);
-  // The handshake: a node that does not speak this protocol says which ones it speaks.
-  const hint = status === 426 ? `: this SDK is for protocol ${PROTOCOL}, take the one that goes with the node` : "";
-  const passing = status >= 500 || status === 429 || status === 408;
-  const retryAfterMs = Math.min(Number(headers.get("retry-after")) * 1000, RETRY_AFTER_MOST_MS) || undefined;
-  return new Failure(code, `${message}${hint}`, passing, retryAfterMs);
+/** The answer as it is, when it is one. */
+export async function whole(response: Response): Promise<Response> {
+  return response.ok ? response : json("")(response);
 }

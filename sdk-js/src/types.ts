@@ -12,7 +12,8 @@ export type Context = Record<string, ContextValue>;
 /**
  * What the visitor has agreed to.
  * - `granted`: ids and unsent events are kept in localStorage, events are sent.
- * - `pending`: all is kept in memory, nothing is sent but the question itself; `setConsent` releases or forgets it.
+ * - `pending`: all is kept in memory, nothing is sent but the question itself; `setConsent` releases or forgets it. Who agrees then goes
+ *   on as who they were on an earlier page.
  * - `denied`: decisions are asked for under an id that lives as long as the page, nothing is tracked or kept.
  */
 export type Consent = "granted" | "pending" | "denied";
@@ -41,7 +42,7 @@ export interface Options {
   context?: Context;
   /** What `ready()` waits for: the placements of this page. Others are asked for when they are first read. */
   placements?: readonly (string | Ask)[];
-  /** Whether no choice may stand twice on the page. */
+  /** Whether no choice may stand twice among what is asked in one question: what `ready()` waits for, what one `decideAll` names; 32 at most. */
   distinct?: boolean;
   /** What the server decided for this page: `page.bootstrap()` of `@selvedge/sdk/server`, or the text of its script element. */
   bootstrap?: Bootstrap | string | null;
@@ -116,7 +117,7 @@ export type Ready = "fresh" | "cached" | "bootstrap" | "defaults";
 /** What the server decided, for the page to start from. Plain JSON; any server can write it, and only `decisions` has to be there. */
 export interface Bootstrap {
   v?: 1;
-  /** Whom it was decided for: the visitor's ids in the page. */
+  /** Whom it was decided for: the visitor's ids in the page. `subject` is not kept for the next one. */
   subject?: string;
   session?: string;
   context?: Context;
@@ -146,7 +147,7 @@ export interface Happenings {
   ready: Ready;
   /** Decisions changed after that; the placements whose answer is another now. */
   change: string[];
-  /** No node answers; what is held goes on. */
+  /** No node answers, or not in time; what is held goes on. */
   stale: Problem;
   /** Something is wrong that a retry does not mend. */
   error: Problem;

@@ -25,6 +25,16 @@ test("whatever is said, there are options", () => {
   check({ baseUrl, subject: 42, placements: "hero" }, { subject: "42", placements: [] });
 });
 
+test("what is said of a closed set is one of it", () => {
+  const baseUrl = "https://a.example";
+  check({ baseUrl }, { consent: "granted", storage: "local", engine: "remote", streaming: true });
+  check({ baseUrl, consent: "denied", storage: "memory", engine: "local", streaming: false }, { consent: "denied", storage: "memory", engine: "local", streaming: false });
+  // Nothing is kept or told until it is clear.
+  for (const consent of ["Granted", true, 1, Symbol("x")]) check({ baseUrl, consent }, { consent: "pending" }, ["option_consent"]);
+  check({ baseUrl, storage: "session", engine: "wasm", streaming: "no" }, { storage: "local", engine: "remote", streaming: true }, ["option_storage", "option_engine", "option_streaming"]);
+  check({ baseUrl, consent: null, storage: undefined }, { consent: "granted", storage: "local" });
+});
+
 test("stream, release and records are neighbours of the path that decides", () => {
   const { beside, eventsPath } = meant({ baseUrl: "https://a.example", decidePath: "/s/d", eventsPath: "/e" }, () => {});
   assert.deepEqual([beside("stream"), beside("decide"), eventsPath], ["/s/stream", "/s/d", "/e"]);

@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import test, { after } from "node:test";
-import { json, transport } from "../dist/modules/transport.js";
+import { Failure } from "../dist/modules/engine.js";
+import { backoff, json, transport, whole } from "../dist/modules/transport.js";
 
 const servers = [];
 after(() => servers.forEach((server) => server.close().closeAllConnections()));
@@ -45,6 +46,25 @@ test("what went wrong has a code, and says whether it may pass", async () => {
       assert.ok(failure.message.length >= 7, failure.message);
       return true;
     });
+  }
+});
+
+test("what a node did with a batch is an answer, also where it took none of it", async () => {
+  const { base } = await server(say(400, { accepted: 0, rejected: [{ code: "too_deep" }], ...error("bad_batch") }));
+  const net = transport({ baseUrls: [base], timeoutMs: 2000 });
+  assert.deepEqual((await net.send("/e", { body: "{}" }, json("rejected"))).rejected, [{ code: "too_deep" }]);
+  await assert.rejects(net.send("/m", {}, whole), { code: "bad_batch", passing: false });
+});
+
+test("pages do not all come back at once, and none before it was asked to", () => {
+  for (const [failure, failures, least] of [
+    [new Failure("outbox_full", "", true, 5_000), 0, 5_000],
+    [new Failure("unreachable", "", true), 0, 1_000],
+    [new Failure("unreachable", "", true), 40, 60_000],
+  ]) {
+    const waits = Array.from({ length: 100 }, () => backoff(failure, failures));
+    assert.ok(waits.every((wait) => wait >= least && wait <= 1.5 * least), `${waits}`);
+    assert.ok(new Set(waits).size > 50);
   }
 });
 

@@ -1,5 +1,5 @@
 // Everything goes wrong while a visitor tracks: `lost.mjs chromium EXECUTABLE DIST NODE KEY SEED PAGES`. Requests fail, are answered with errors, or
-// are taken and their answer lost; the line is cut; tabs are closed at any moment, reloaded, left, crashed. Prints, as its last line, which
+// are taken and their answer lost; the line is cut; tabs are closed at any moment, reloaded, left, left while the client closes, crashed. Prints, as its last line, which
 // events must be at the core once, and which may.
 
 import { BLANK, BLANK_JS, chromium, shop, until } from "./browsers.mjs";
@@ -38,7 +38,7 @@ await context.route(/\/v1\/browser\/events/, (route) => {
 
 const must = [];
 const may = [];
-const ends = { close: 0, clean: 0, crash: 0, reload: 0, leave: 0 };
+const ends = { close: 0, clean: 0, crash: 0, reload: 0, leave: 0, assign: 0 };
 
 async function visit(path = "/") {
   const page = await context.newPage();
@@ -86,6 +86,19 @@ for (let at = 0; at < Number(pages); at++) {
     await page.reload();
   } else if (end === "leave" && !offline) {
     await page.goto(`${site.origin}/other`);
+  } else if (end === "assign" && !offline) {
+    // Tracked, closed and left before anything of it was awaited.
+    const last = from + 40_000;
+    const left = page.waitForURL("**/other");
+    const act = (last) => {
+      clearInterval(ticking);
+      client.track("click", { n: last });
+      client.close();
+      location.assign("/other");
+    };
+    await page.evaluate(act, last).catch(() => {});
+    await left;
+    returned.set(last, Date.now());
   }
   await page.close();
   await second?.close();
@@ -100,7 +113,7 @@ for (let at = 0; at < Number(pages); at++) {
 fate = "pass";
 const last = await visit();
 await last.evaluate((options) => void (window.client = sdk.createClient(options)), { baseUrl: node, key });
-const waiting = () => last.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith("selvedge:e:")).length);
+const waiting = () => last.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith("selvedge:events:")).length);
 await until("all that was left to be sent", async () => (await last.evaluate(() => client.flush())) && (await waiting()) === 0, 60_000);
 await close();
 await site.close();

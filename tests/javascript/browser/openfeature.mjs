@@ -1,6 +1,7 @@
 // OpenFeature's SDK for pages over our provider: `openfeature.mjs BROWSER EXECUTABLE DIST NODE KEY`. Exits 1 with what is wrong.
 
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { BLANK, chromium, shop, until } from "./browsers.mjs";
@@ -17,7 +18,12 @@ const contents = `
   document.documentElement.dataset.loaded = "yes";
 `;
 const bundled = await build({ stdin: { contents, resolveDir: sdk }, bundle: true, format: "esm", write: false });
-const site = await shop({ connect: `${node} http://127.0.0.1:9`, pages: { "/": BLANK, "/blank.js": bundled.outputFiles[0].text }, folders: {} });
+// Takes what is asked, and answers when it is told to.
+const asked = [];
+const silent = createServer((request, response) => asked.push(response));
+await new Promise((done) => silent.listen(0, "127.0.0.1", done));
+const nobody = `http://127.0.0.1:${silent.address().port}`;
+const site = await shop({ connect: `${node} http://127.0.0.1:9 ${nobody}`, pages: { "/": BLANK, "/blank.js": bundled.outputFiles[0].text }, folders: {} });
 const browser = await chromium(executable);
 const page = await browser.page();
 const errors = [];
@@ -35,7 +41,8 @@ const first = await page.evaluate(
     window.seen = [];
     for (const event of Object.values(ProviderEvents)) OpenFeature.addHandler(event, (details) => seen.push([event, details?.flagsChanged]));
     await OpenFeature.setContext({ targetingKey: "u-1", country: "DE", cart_value: 120 });
-    const provider = new SelvedgeProvider(createClient({ baseUrl: node, key, placements: ["hero", "theme", "nothing", "inside", "split"], timeoutMs: 5_000 }));
+    window.shopper = createClient({ baseUrl: node, key, placements: ["hero", "theme", "nothing", "inside", "split"], timeoutMs: 5_000 });
+    const provider = new SelvedgeProvider(shopper);
     await OpenFeature.setProviderAndWait(provider);
     window.client = OpenFeature.getClient();
     const of = ({ value, reason, variant, errorCode }) => ({ value, reason, variant, errorCode });
@@ -73,6 +80,22 @@ const purchase = told.find((event) => event.event === "purchase");
 assert.deepEqual([purchase.subject, purchase.decision_id, purchase.properties.value], ["u-1", first.metadata.decision_id, 59.9]);
 assert.ok(told.some((event) => event.event === "$exposure" && event.decision_id === first.metadata.decision_id));
 
+// === Who logs out is somebody else ===
+
+const gone = await page.evaluate(async () => {
+  const { OpenFeature } = openfeature;
+  await OpenFeature.setContext({ country: "DE", cart_value: 0 });
+  const after = shopper.visitor().subject;
+  const { decision_id } = client.getObjectDetails("hero", {}).flagMetadata;
+  client.track("logged_out");
+  await OpenFeature.setContext({ country: "FR", cart_value: 0 });
+  return { after, later: shopper.visitor().subject, decision_id };
+});
+assert.ok(!["u-1", "u-9"].includes(gone.after) && gone.later === gone.after, JSON.stringify(gone));
+assert.notEqual(gone.decision_id, second.hero);
+await until("the event after it", () => told.some((event) => event.event === "logged_out"));
+assert.equal(told.find((event) => event.event === "logged_out").subject, gone.after);
+
 // === A flag that nobody named before is there a moment later, and OpenFeature is told ===
 
 const third = await page.evaluate(async ({ node, key }) => {
@@ -95,7 +118,32 @@ const fourth = await page.evaluate(async () => {
 });
 assert.match(fourth.failed, /cannot be reached/);
 assert.deepEqual([fourth.value, fourth.status], ["code", "ERROR"]);
+
+// === A node that takes the question and does not answer, then does ===
+
+const fifth = await page.evaluate(async (baseUrl) => {
+  const { OpenFeature } = openfeature;
+  const provider = new SelvedgeProvider(createClient({ baseUrl, storage: "memory", placements: ["theme"], timeoutMs: 300, streaming: false }));
+  const failed = await OpenFeature.setProviderAndWait(provider).then(() => "", (error) => error.message);
+  seen.length = 0;
+  return { failed, value: client.getStringValue("theme", "code"), status: client.providerStatus };
+}, nobody);
+assert.match(fifth.failed, /in time/);
+assert.deepEqual([fifth.value, fifth.status], ["code", "ERROR"]);
+const late = { decision_id: "d-1", placement: "theme", release: "r", reason: "RULED", choices: [{ id: "light", score: null, propensity: 1 }] };
+// The page's own question, and that for OpenFeature's context.
+for (const each of asked) each.writeHead(200, { "access-control-allow-origin": "*" }).end(JSON.stringify({ decisions: [late] }));
+await until("the provider to be ready", () => page.evaluate(() => client.providerStatus === "READY" && client.getStringValue("theme", "code") === "light"));
+// From here on there are decisions to go on with.
+const sixth = await page.evaluate(async () => {
+  const { OpenFeature } = openfeature;
+  await OpenFeature.setContext({ country: "DE" });
+  await new Promise((done) => setTimeout(done));
+  return { value: client.getStringValue("theme", "code"), status: client.providerStatus };
+});
+assert.deepEqual(sixth, { value: "light", status: "STALE" });
 await page.evaluate(() => openfeature.OpenFeature.close());
+silent.close().closeAllConnections();
 await browser.close();
 await site.close();
 assert.deepEqual(errors, []);

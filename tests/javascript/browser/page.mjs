@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { BLANK, BLANK_JS, chromium, firefox, shop, until } from "./browsers.mjs";
 
 const [, , which, executable, dist, node, key] = process.argv;
-const site = await shop({ connect: `${node} http://127.0.0.1:9`, pages: { "/": BLANK, "/blank.js": BLANK_JS }, folders: { "/sdk/": dist } });
+const site = await shop({ connect: node, pages: { "/": BLANK, "/blank.js": BLANK_JS }, folders: { "/sdk/": dist } });
 const browser = await { chromium, firefox }[which](executable);
 const failures = [];
 
@@ -73,7 +73,7 @@ if (browser.context) {
 // === The next page of the same visitor knows what was decided, also without a node ===
 
 const cached = await inside(page, async (options) => {
-  const cut = sdk.createClient({ ...options, baseUrl: "http://127.0.0.1:9", timeoutMs: 300, streaming: false });
+  const cut = sdk.createClient({ ...options, decidePath: "/nowhere/decide", timeoutMs: 300, streaming: false });
   const state = await cut.ready();
   const decision = cut.decide("hero", { banner: "code.svg" });
   await cut.close();

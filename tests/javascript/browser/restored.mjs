@@ -25,7 +25,7 @@ await page.evaluate((options) => {
   return client.ready();
 }, { baseUrl: node, key, placements: ["theme"], timeoutMs: 5_000 });
 await page.goto(`${site.origin}/other`);
-const kept = () => page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith("selvedge:e:")).length);
+const kept = () => page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith("selvedge:events:")).length);
 assert.ok((await kept()) > 0);
 // The driver waits for a load that a page out of the cache does not have.
 await page.goBack({ waitUntil: "commit", timeout: 2_000 }).catch(() => {});

@@ -28,7 +28,7 @@ const impostors = {
   busy: await server(503, "application/json", error("not_ready", "no release yet")),
   odd: await server(200, "application/json", '{"decisions":[null,{"placement":"hero"},7]}'),
 };
-const SNIPPET = `<!doctype html><html lang="en"><title>Shop</title><script src="/sdk/iife/snippet.js" data-hide="#hero" data-hide-2="p" data-hide-3="::bad(" data-timeout="1500"></script><h1 id="hero">Hero</h1><p>List</p><em>All else</em></html>`;
+const SNIPPET = `<!doctype html><html lang="en"><title>Shop</title><script src="/sdk/iife/snippet.js" data-hide="#hero" data-hide-2="p" data-hide-3="::bad(" data-hide-4="p" data-timeout="1500"></script><h1 id="hero">Hero</h1><p>List</p><em>All else</em></html>`;
 const connect = [node, "http://127.0.0.1:9", ...Object.values(impostors).map((each) => each.base)].join(" ");
 const site = await shop({
   connect,
@@ -69,7 +69,7 @@ await check("all is well", { ...memory, baseUrl: node }, { ready: "fresh", value
 await check("wrong key", { ...memory, baseUrl: impostors.key.base }, { warning: /no such key \[bad_key\]$/ });
 await check("foreign origin", { ...memory, baseUrl: impostors.origin.base }, { warning: /does not allow this origin \[unreachable\]$/ });
 await check("HTML", { ...memory, baseUrl: impostors.html.base }, { warning: /answered 200 \(text\/html\).*\[not_a_node\]$/ });
-await check("a newer node", { ...memory, baseUrl: impostors.newer.base }, { warning: /speaks protocol 2.*for protocol 1.*\[protocol\]$/ });
+await check("a newer node", { ...memory, baseUrl: impostors.newer.base }, { warning: /speaks protocol 2; this SDK speaks protocol 1 \[protocol\]$/ });
 await check("an older node", { ...memory, baseUrl: impostors.older.base }, { warning: /no such path.*\[not_found\]$/ });
 await check("a node without a release", { ...memory, baseUrl: impostors.busy.base }, { warning: /no release yet \[not_ready\]$/ });
 await check("nonsense", { ...memory, baseUrl: impostors.odd.base }, { ready: "fresh", warning: /events are not sent.*\[not_a_node\]$/ });
@@ -78,6 +78,7 @@ await check("an address that fails before one that answers", { ...memory, baseUr
 await check("an address that is none", { ...memory, baseUrl: "https://a b", streaming: true }, { warning: /cannot be reached.*\[unreachable\]$/ });
 await check("no address at all", { ...memory, baseUrl: "edge.shop.example", streaming: true }, { warning: /edge.shop.example, expected.*\[option_baseUrl\]$/ });
 await check("HTML where Wasm was expected", { ...memory, baseUrl: node, engine: "local", wasm: `${site.origin}/` }, { ready: "fresh", value: "dark", warning: /the node decides.*\[local_engine\]$/ });
+await check("an option that is none of its set", { ...memory, baseUrl: node, storage: "session" }, { ready: "fresh", value: "dark", warning: /none of memory,local \[option_storage\]$/ });
 await check("no placement of that name", { ...memory, baseUrl: node, placements: ["them"] }, { ready: "fresh", warning: /them is not decided.*unknown_placement\]$/ });
 
 // === What blocks trackers: one path fails, another does not ===

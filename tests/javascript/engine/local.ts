@@ -22,8 +22,9 @@ const requests: string[] = [];
 async function request(name: string, init: EngineRequest = {}): Promise<Response> {
   const url = new URL(`/v1/browser/${name}`, task.base);
   for (const [key, value] of Object.entries({ v: "1", ...init.query })) url.searchParams.set(key, value);
-  requests.push(`${init.method ?? "GET"} ${url.pathname}`);
-  const response = await fetch(url, { method: init.method ?? "GET", ...(init.body === undefined ? {} : { body: init.body }) });
+  const method = init.body === undefined ? "GET" : "POST";
+  requests.push(`${method} ${url.pathname}`);
+  const response = await fetch(url, { method, ...(init.body === undefined ? {} : { body: init.body }) });
   if (!response.ok) throw new Error(`${url.pathname}: ${response.status} ${await response.text()}`);
   return response;
 }
@@ -31,7 +32,9 @@ async function request(name: string, init: EngineRequest = {}): Promise<Response
 const { subject, session } = task;
 const who = { ...(subject === undefined ? {} : { subject }), ...(session === undefined ? {} : { session }) };
 const started = performance.now();
-const engine = await createEngine({ request, wasm: readFileSync(task.wasm), now: Date.now, ...who });
+let made: string[] = [];
+const record = (text: string) => void made.push(JSON.parse(text));
+const engine = await createEngine({ request, wasm: readFileSync(task.wasm), record, ...who });
 const told: unknown[] = [];
 let sent: string[] = [];
 for (const step of task.steps) {
@@ -41,9 +44,9 @@ for (const step of task.steps) {
   } else if (step === "update") {
     await engine.update();
   } else {
-    if (step === "records") sent = engine.takeRecords();
+    if (step === "records") [sent, made] = [made, []];
     const body = JSON.stringify({ records: sent, sentAt: new Date().toISOString() });
-    told.push({ records: await (await request("records", { method: "POST", body })).json() });
+    told.push({ records: await (await request("records", { body })).json() });
   }
 }
 const times: number[] = [];
@@ -52,7 +55,7 @@ for (let at = 0; at < (task.repeat ?? 0); at++) {
   const answer = engine.decide(task.request);
   times.push((performance.now() - before) * 1000);
   if (answer instanceof Promise) throw new Error("not decided at once");
-  engine.takeRecords();
+  made = [];
 }
 times.sort((a, b) => a - b);
 const quantile = (q: number) => times[Math.floor(times.length * q)] ?? null;

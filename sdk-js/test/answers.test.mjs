@@ -1,0 +1,146 @@
+// What is held of a page's placements when some are answered and some are not.
+
+import assert from "node:assert/strict";
+import test, { beforeEach } from "node:test";
+import { answers } from "../dist/modules/answers.js";
+import { Failure } from "../dist/modules/engine.js";
+import { chosen, client, fresh, refuse, sleep, until, world } from "./page.mjs";
+
+beforeEach(fresh);
+const names = ({ placements }) => placements.map(({ placement }) => placement);
+
+/** Answers over an engine of the test's own; what it told is in `told`. */
+function over(decide, more = {}) {
+  const told = [];
+  const around = {
+    decide,
+    instant: () => false,
+    update: async () => {},
+    subject: () => "u",
+    settled: async () => {},
+    emit: (what, said) => told.push([what, said]),
+    keep: () => undefined,
+    cache: "c",
+    timeoutMs: 200,
+    warn: () => {},
+    ...more,
+  };
+  return { held: answers(around), told };
+}
+const down = new Failure("unreachable", "down", true, 1);
+
+test("one placement's answer does not end the wait for another's", async () => {
+  let up = false;
+  const { held, told } = over(async (placements) => {
+    // What the page itself asks for fails once more than the other.
+    if (!up && placements.some(({ placement }) => placement === "hero")) throw new Failure("unreachable", "down", true, 60_000);
+    return chosen({ placements });
+  });
+  assert.equal(await held.begin([{ placement: "hero" }], 100), "defaults");
+  held.want({ placement: "theme" });
+  await until("the other", () => held.of("theme"));
+  assert.deepEqual([held.of("hero"), held.problem()?.code, told.filter(([what]) => what === "ready")], [undefined, "unreachable", []]);
+  up = true;
+  held.want({ placement: "list" });
+  // Long before the next try is due.
+  await until("what failed", () => held.of("hero"));
+  assert.equal(held.problem(), undefined);
+  assert.deepEqual(told.filter(([what]) => what === "ready"), [["ready", "fresh"]]);
+  held.close();
+});
+
+test("what is wanted at once by many is asked for once", async () => {
+  const page = client({ placements: ["theme", { placement: "theme" }] });
+  page.decide("hero", "code");
+  const [one, other] = await Promise.all([page.decideAsync("hero", "code"), page.decideAsync("hero", "code")]);
+  const late = page.decideAsync("list", "code");
+  page.decide("list", "code");
+  await late;
+  assert.deepEqual(world.asked.flatMap(names).sort(), ["hero", "list", "theme"]);
+  assert.equal(one.decisionId, other.decisionId);
+  await page.flush();
+  assert.deepEqual(world.told.map(({ properties }) => properties.placement).sort(), ["hero", "list"]);
+  await page.close();
+});
+
+test("a page is ready when all of it is there, whoever decided it", async () => {
+  const { decisions } = chosen({ placements: [{ placement: "hero" }] });
+  const whole = client({ bootstrap: { decisions }, placements: ["hero"] });
+  assert.equal(await whole.ready(), "bootstrap");
+  assert.deepEqual(world.asked, []);
+
+  let answer;
+  world.decide = () => new Promise((done) => (answer = done));
+  const part = client({ bootstrap: { decisions }, placements: ["hero", "theme"] });
+  let state;
+  void part.ready().then((found) => (state = found));
+  await until("the question for the rest", () => answer);
+  assert.deepEqual([names(world.asked[0]), state], [["theme"], undefined]);
+  answer(chosen(world.asked[0]));
+  assert.equal(await part.ready(), "fresh");
+
+  const none = client({ bootstrap: { decisions: [], placements: [{ placement: "hero" }] }, storage: "memory", timeoutMs: 50 });
+  assert.equal(await none.ready(), "defaults");
+  await Promise.all([whole.close(), part.close(), none.close()]);
+});
+
+test("that nobody answers in time is told, and so is the late answer", async () => {
+  let answer;
+  world.decide = () => new Promise((done) => (answer = done));
+  const page = client({ placements: ["theme"], timeoutMs: 50 });
+  const told = [];
+  for (const what of ["ready", "stale", "error", "change"]) page.on(what, (said) => told.push([what, said.code ?? said]));
+  assert.equal(await page.ready(), "defaults");
+  assert.equal(page.decide("theme", "code").error.code, "timeout");
+  answer(chosen(world.asked[0]));
+  await until("the answer", () => page.decide("theme", "code").source === "fresh");
+  assert.deepEqual(told, [["stale", "timeout"], ["ready", "defaults"], ["change", ["theme"]], ["ready", "fresh"]]);
+  await page.close();
+});
+
+test("a release that could not be taken over is tried again", async () => {
+  const tried = [];
+  const { held, told } = over(async (placements) => chosen({ placements }), {
+    update: async (release) => {
+      tried.push(release);
+      if (tried.length === 1) throw down;
+    },
+  });
+  await held.begin([{ placement: "theme" }], 100);
+  const before = held.of("theme").entry.decision_id;
+  held.runs("sha256:2");
+  await until("the second try", () => tried.length === 2);
+  await until("an answer by it", () => held.problem() === undefined);
+  assert.deepEqual(tried, ["sha256:2", "sha256:2"]);
+  assert.notEqual(held.of("theme").entry.decision_id, before);
+  assert.deepEqual(told.map(([what]) => what).filter((what) => what !== "change"), ["stale", "ready"]);
+  held.close();
+});
+
+test("nothing that was asked is no answer, and after the end nothing is asked", async () => {
+  let asked = 0;
+  const { held } = over(async () => {
+    asked++;
+    throw down;
+  });
+  await held.begin([], 100);
+  assert.equal(await held.once({ placement: "list" }), undefined);
+  assert.equal(held.problem().code, "unreachable");
+  assert.equal(await held.ask([]), false);
+  assert.equal(held.problem().code, "unreachable");
+  held.close();
+  const before = asked;
+  assert.equal(await held.once({ placement: "list" }), undefined);
+  assert.equal(await held.ask([{ placement: "list" }]), false);
+  await sleep(20);
+  assert.equal(asked, before);
+});
+
+test("a page asks again by itself", async () => {
+  world.decide = () => refuse(503, "not_ready");
+  const page = client({ placements: ["theme"] });
+  assert.equal(await page.ready(), "defaults");
+  world.decide = chosen;
+  await until("the next question", () => page.decide("theme", "code").value === "dark");
+  await page.close();
+});
