@@ -189,7 +189,7 @@ fn a_page_gets_what_it_decides_by_and_nothing_else() -> Result<()> {
         let tag = first.headers.get("etag").context("a tag")?.to_str()?.to_owned();
         ensure!(first.headers["x-selvedge-release"] == release["release"].as_str().unwrap_or_default());
         let headers = [("if-none-match", tag.as_str())];
-        let again = client.send_with(hyper::Method::GET, "/v1/browser/release?v=1", &headers, "").await?;
+        let again = client.send_with(Method::GET, "/v1/browser/release?v=1", &headers, "").await?;
         ensure!(again.status == 304 && again.body.is_empty(), "{}", again.status);
         Ok(())
     })

@@ -143,7 +143,7 @@ pub fn admin(api: Arc<Admin>) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/version", get(admin::version))
         .route("/v1/status", get(admin::status))
-        .merge(console::api(&api))
+        .merge(console::api())
         .layer(from_fn_with_state(gzip::SERVERS, gzip::answers))
         .layer(from_fn_with_state(api.clone(), access::admin));
     let named = keyed.merge(console::page()).layer(from_fn_with_state(api.clone(), admin::named));

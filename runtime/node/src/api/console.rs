@@ -84,7 +84,7 @@ pub(super) fn page() -> Router<Arc<Admin>> {
 }
 
 /// What the page reads, and what it moves; that also under a path of its own, for who is no page.
-pub(super) fn api(api: &Arc<Admin>) -> Router<Arc<Admin>> {
+pub(super) fn api() -> Router<Arc<Admin>> {
     Router::new()
         .route("/console/api/status", get(super::admin::status))
         .route("/console/api/samples", get(live::samples))

@@ -188,15 +188,16 @@ impl Client {
     /// Waits until something runs that the client does not know; `None` when the node stops, or the client's key is none any more.
     pub(super) async fn other(&mut self) -> Option<Runs> {
         loop {
-            tokio::select! {
-                changed = self.changes.changed() => changed.ok()?,
+            let is_look = tokio::select! {
+                changed = self.changes.changed() => changed.ok().map(|()| false)?,
                 _ = self.stop.wait_for(|stop| *stop) => return None,
-                _ = self.look.tick() => {
-                    if !self.may_stay() {
-                        return None;
-                    }
-                    continue;
+                _ = self.look.tick() => true,
+            };
+            if is_look {
+                if !self.may_stay() {
+                    return None;
                 }
+                continue;
             }
             if let Some(runs) = Runs::of(&self.status()).filter(|runs| runs.id != self.knows) {
                 return Some(runs);

@@ -7,7 +7,7 @@ const HOUR_US: i64 = 3_600_000_000;
 fn server(name: &str, scopes: &[Scope]) -> (Line, String) {
     let line = ServerLine {
         name: name.into(),
-        sha256: selvedge_decision::Digest([0; 32]),
+        sha256: Digest([0; 32]),
         scopes: scopes.to_vec(),
         created: None,
         expires: None,
@@ -124,7 +124,8 @@ fn a_key_keeps_its_rate_when_the_file_is_read_again() {
     assert!(take(&again).is_err(), "reading the file again fills no bucket");
     // The file was without the key for a moment, and for another.
     let other = page("other", &["*"], 1.0, 1);
-    let without = read(&other, Some(&read(&other, Some(&again))));
+    let gone = read(&other, Some(&again));
+    let without = read(&other, Some(&gone));
     assert!(take(&read(&line, Some(&without))).is_err(), "a key that comes back has what it had left");
     if let Line::Publishable(line) = &mut line {
         line.burst = 3;

@@ -92,7 +92,7 @@ async fn two(window: u32) -> (SendRequest<Empty<Bytes>>, JoinHandle<()>, watch::
     (sender, served, stop)
 }
 
-async fn get_2(sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> Response<hyper::body::Incoming> {
+async fn get_2(sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> Response<Incoming> {
     let request = Request::get(format!("http://here{path}")).body(Empty::new()).unwrap();
     let response = tokio::time::timeout(LIMIT, sender.send_request(request)).await.unwrap().unwrap();
     assert_eq!(response.status(), StatusCode::OK);
