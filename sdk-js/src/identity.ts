@@ -76,11 +76,14 @@ export function identity(said: Ids, adopted: Ids, store: Store, agreed: Consent,
     const before = minted.subject;
     if (text === kept) return false;
     kept = text;
-    if (text === null) elsewhere(true);
+    if (text === null) {
+      elsewhere(true);
+      return false;
+    }
     const { subject, session, since, begun, at }: Minted = parse(text) ?? {};
     if (near(since, SUBJECT_MS)) minted = { ...minted, subject, since };
     if (near(begun, SESSION_MS) && near(at, IDLE_MS)) minted = { ...minted, session, begun, at };
-    return text !== null && before !== undefined && before !== minted.subject;
+    return !known.subject && before !== undefined && before !== minted.subject;
   }
 
   function write(): void {

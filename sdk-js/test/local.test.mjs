@@ -1,0 +1,182 @@
+// What the local engine fetches when, and by whose rows it decides. The decision core is a stand-in, which says whose rows it has; that
+// the real one decides as a node does is tested against a node (tests/javascript/browser/local.mjs).
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import test, { beforeEach } from "node:test";
+import { build } from "esbuild";
+
+const STAND_INS = {
+  "engine.js": `
+    const text = (bytes) => new TextDecoder().decode(bytes);
+    export const initSync = () => {};
+    export class Engine {
+      constructor(plan) { this.release = text(plan); }
+      take(bytes) {
+        const { release, subject } = JSON.parse(text(bytes));
+        if (release !== this.release) throw "rows of another release";
+        if (subject) this.subject = subject;
+      }
+      decide({ placement, candidates = [], context }) {
+        const record = new Uint8Array(candidates.join("").length);
+        return Object.assign(record, { outcome: { decisionId: this.release + this.subject, candidates: [this.subject], choices: [{ candidate: 0, score: 1, propensity: 1 }], values: [], reason: "RULED", arm: null, fault: null, maxLagMs: 0 }, context });
+      }
+      free() { globalThis.freed.push(this.release); }
+    }`,
+  "postcard.js": `
+    export const FAULTS = [];
+    export const encodeAsk = (ask, declared, context) => ({ ...ask, context });
+    export const decodeRecord = ({ outcome }) => outcome;`,
+};
+const plugin = {
+  name: "stand-ins",
+  setup: (on) => {
+    on.onResolve({ filter: /(engine\/pkg\/engine|local\/postcard|\.\/postcard)\.js$/ }, ({ path }) => ({ path: path.split("/").pop(), namespace: "stand-in" }));
+    on.onLoad({ filter: /.*/, namespace: "stand-in" }, ({ path }) => ({ contents: STAND_INS[path] }));
+  },
+};
+const source = fileURLToPath(new URL("../src/local.ts", import.meta.url));
+const { outputFiles } = await build({ entryPoints: [source], bundle: true, format: "esm", write: false, plugins: [plugin] });
+const { createEngine } = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
+
+/** What was asked, each with how to answer it; what was recorded. */
+let asked;
+let recorded;
+let running;
+let waits;
+beforeEach(() => {
+  Object.assign(globalThis, { freed: [] });
+  [asked, recorded, running, waits] = [[], [], "r1", false];
+});
+
+function answer(name, query, release = running) {
+  if (name === "features") return JSON.stringify({ release, ...(query.all ? {} : { subject: query.subject }) });
+  const placements = { hero: { context: [["country", "symbol"], ["cart", "number"]], values: [] } };
+  if (name === "release") return JSON.stringify({ release, modules: [], remote: ["far"], placements, plan: btoa(release) });
+  return '{"decisions":[],"release":"r9"}';
+}
+
+async function request(name, { query = {}, body } = {}) {
+  const of = { name, query, body };
+  asked.push(of);
+  if (waits) await new Promise((go) => (of.go = go));
+  if (of.failure) throw of.failure;
+  const text = of.text ?? answer(name, query, of.release);
+  return new Response(text, { headers: { ETag: `${running}` } });
+}
+
+const engine = () => createEngine({ request, wasm: new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])), subject: "u-1", session: "s", record: (text) => recorded.push(text) });
+const of = (subject, more = {}) => ({ subject, session: "s", context: {}, placements: [{ placement: "hero", ...more }] });
+const who = ({ decisions }) => decisions.map(({ choices, error }) => error?.code ?? choices[0].id).join();
+const moment = () => new Promise((done) => setTimeout(done));
+
+test("everybody's rows are asked for with a release, and after that the visitor's own", async () => {
+  const made = await engine();
+  const queries = () => asked.splice(0).filter(({ name }) => name === "features").map(({ query }) => ({ ...query }));
+  // The session is not in it: a browser finds again what it kept.
+  assert.deepEqual(queries(), [{ subject: "u-1", all: "1" }, { subject: "u-1", session: "s" }]);
+  await made.update();
+  assert.deepEqual(queries(), [{ subject: "u-1", session: "s" }]);
+  await made.update("r1");
+  assert.deepEqual(queries().length, 2);
+  running = "r2";
+  await made.update("r2");
+  assert.deepEqual(queries().length, 2);
+  assert.equal(made.decide(of("u-1")).release, "r2");
+});
+
+test("rows decide for whom they are, in whatever order they come", async () => {
+  const made = await engine();
+  asked = [];
+  waits = true;
+  const update = made.update();
+  const other = made.decide(of("u-2"));
+  assert.ok(other instanceof Promise);
+  await moment();
+  const [old, next] = asked;
+  next.go();
+  assert.equal(who(await other), "u-2");
+  assert.equal(recorded.length, 1);
+  // These were asked for before: they are no news.
+  old.go();
+  await update;
+  assert.equal(who(made.decide(of("u-2"))), "u-2");
+
+  // Two visitors at once, the later one's rows first: each decides by their own.
+  asked = [];
+  const third = made.decide(of("u-3"));
+  const fourth = made.decide(of("u-4"));
+  await moment();
+  asked[1].go();
+  assert.equal(who(await fourth), "u-4");
+  asked[0].go();
+  await moment();
+  asked.at(-1).go();
+  assert.equal(who(await third), "u-3");
+});
+
+test("of two releases the later counts, and what the node runs by now decides", async () => {
+  const made = await engine();
+  asked = [];
+  waits = true;
+  const slow = made.update("r2");
+  await moment();
+  const [first] = asked;
+  first.release = "r2";
+  waits = false;
+  running = "r3";
+  await made.update("r3");
+  running = "r2";
+  first.go();
+  await slow;
+  assert.equal(made.decide(of("u-1")).release, "r3");
+  assert.deepEqual(freed, ["r2"]);
+  // Nobody told of this one: its rows do.
+  running = "r4";
+  const decided = await made.decide(of("u-2"));
+  assert.deepEqual([decided.release, who(decided)], ["r4", "u-2"]);
+
+  // One that cannot be fetched changes nothing, and is told.
+  running = "r5";
+  waits = true;
+  const failing = made.update("r5");
+  await moment();
+  Object.assign(asked.at(-1), { failure: new Error("down") }).go();
+  await assert.rejects(failing, /down/);
+  assert.equal(made.decide(of("u-2")).release, "r4");
+});
+
+test("what a node refuses a page refuses", async () => {
+  const made = await engine();
+  const long = "é".repeat(257);
+  for (const [more, context, code] of [
+    [{ slots: 0 }, {}, "out_of_bounds"],
+    [{ candidates: ["a", ""] }, {}, "out_of_bounds"],
+    [{ candidates: [long] }, {}, "out_of_bounds"],
+    [{ candidates: ["a\0b"] }, {}, "out_of_bounds"],
+    [{}, { country: "é".repeat(2_049) }, "out_of_bounds"],
+    [{}, { country: "D\0" }, "out_of_bounds"],
+    [{}, { country: 7 }, "bad_field"],
+    [{}, { cart: "7" }, "bad_field"],
+    [{ candidates: ["é".repeat(256)], slots: 1_000 }, { country: "é".repeat(2_048), cart: NaN, other: {} }, "u-1"],
+  ]) {
+    assert.equal(who(made.decide({ ...of("u-1", more), context })), code, JSON.stringify([more, context]));
+  }
+  assert.equal(who(made.decide({ ...of("u-1"), tz_offset_min: 1_441 })), "out_of_bounds");
+  assert.equal(recorded.length, 1);
+});
+
+test("what is a node's, or would make too long a record, a node decides", async () => {
+  const made = await engine();
+  asked = [];
+  for (const request of [{ ...of("u-1"), placements: [{ placement: "hero" }, { placement: "far" }] }, of("u-1", { candidates: Array.from({ length: 100 }, () => "x".repeat(500)) })]) {
+    assert.equal((await made.decide(request)).release, "r9");
+    assert.deepEqual(JSON.parse(asked.at(-1).body), request);
+  }
+  assert.deepEqual([asked.length, recorded.length], [2, 0]);
+  waits = true;
+  const page = made.decide({ ...of("u-1"), placements: [{ placement: "far" }] });
+  await moment();
+  Object.assign(asked.at(-1), { text: "<!doctype html>" }).go();
+  await assert.rejects(page, { code: "not_a_node" });
+});
