@@ -1,12 +1,15 @@
 //! The decision record: the answer and how it came about. Owns its canonical bytes, of which a replay says "the same";
 //! how records travel and rest together is the outbox's block format.
 
-use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::form::{self, form};
 use crate::{DecisionId, Digest, Fault, TimeUs};
 
 /// The version of the decision core. It goes up when the same inputs may give another outcome.
@@ -251,25 +254,57 @@ impl Reason {
 }
 
 /// The bytes are not a record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a decision record: {0}")]
-pub struct BadRecord(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a decision record: cut off, too long, or something else")]
+pub struct BadRecord;
 
 // === impl Record ===
 
 impl Record {
     /// The canonical bytes: every field in order, integers as varints, floats by their bits (the postcard wire format).
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Writing these types into memory has no way to fail: no map, no unsized sequence.
-        postcard::to_allocvec(self).unwrap_or_default()
+        form::bytes(self)
     }
 
     /// Reads what [`Record::to_bytes`] wrote, all of it.
+    ///
+    /// # Errors
+    ///
+    /// When it is something else, even where that says the same in more bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadRecord> {
-        match postcard::take_from_bytes(bytes) {
-            Ok((record, [])) => Ok(record),
-            Ok((_, rest)) => Err(BadRecord(format!("{} bytes too many", rest.len()))),
-            Err(error) => Err(BadRecord(error.to_string())),
-        }
+        form::read(bytes).ok_or(BadRecord)
     }
 }
+
+form!(struct Record {
+    id,
+    time_us,
+    seed,
+    release,
+    core,
+    placement,
+    subject,
+    session,
+    lots,
+    slots,
+    candidates,
+    choices,
+    values,
+    reason,
+    experiment,
+    arm,
+    faults,
+    max_lag_ms,
+    session_seq,
+    shadows,
+    model,
+    inputs,
+});
+form!(enum Lot { Out, 1 Holdout, 2 Slot(slot), 3 Arm(arm) });
+form!(struct ModelInputs { model, x });
+form!(struct ShadowRecord { fault, candidate, score, chosen });
+form!(struct ChoiceRecord { candidate, slot, draw, score, propensity });
+form!(struct RungFault { rung, fault });
+form!(enum Rung { Rules(at), 1 Ladder(at), 2 Target(at), 3 Shadow(at) });
+form!(struct Inputs { rate, shared, candidates, refused, explores, learned });
+form!(enum Reason { Empty, 1 Fallback, 2 Explored, 3 Ruled, 4 Assigned, 5 Scored });

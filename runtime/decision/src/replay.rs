@@ -1,6 +1,10 @@
 //! Replay: a recorded decision, decided again from its own inputs. Faults are played back, not hoped for.
 
-use std::sync::Arc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use alloc::format;
+use alloc::string::ToString as _;
+use alloc::sync::Arc;
 
 use crate::Fault;
 use crate::plan::{Placement, Plan};
@@ -33,7 +37,7 @@ pub enum CannotReplay {
 pub fn replay(
     plan: &Plan,
     record: &Record,
-    modules: &mut impl Modules,
+    modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
     Ok(record_of(record, again(plan, record, modules, contests)?))
@@ -43,7 +47,7 @@ pub fn replay(
 pub fn again(
     plan: &Plan,
     record: &Record,
-    modules: &mut impl Modules,
+    modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Outcome, CannotReplay> {
     match plan.placements.get(&*record.placement) {
@@ -56,7 +60,7 @@ pub fn again(
 pub fn replay_at(
     placement: &Placement,
     record: &Record,
-    modules: &mut impl Modules,
+    modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
     Ok(record_of(record, again_at(placement, record, modules, contests)?))
@@ -65,7 +69,7 @@ pub fn replay_at(
 fn again_at(
     placement: &Placement,
     record: &Record,
-    modules: &mut impl Modules,
+    modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Outcome, CannotReplay> {
     let Some(inputs) = &record.inputs else {
@@ -138,12 +142,12 @@ impl Learned for Known<'_> {
 }
 
 /// Modules that fault where they faulted when it was recorded.
-struct Recorded<'a, M> {
-    modules: &'a mut M,
+struct Recorded<'a> {
+    modules: &'a mut dyn Modules,
     record: &'a Record,
 }
 
-impl<M: Modules> Modules for Recorded<'_, M> {
+impl Modules for Recorded<'_> {
     fn evaluate(
         &mut self,
         rung: Rung,

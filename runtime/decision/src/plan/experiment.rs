@@ -1,19 +1,20 @@
 //! An experiment, compiled: who has a part in it and which arm they fall into. Owns the order of its questions; whether a rule
 //! lets a request in is known only when rules run, and is settled there.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
+use alloc::string::String;
+use alloc::vec::Vec;
+use alloc::sync::Arc;
 
 use super::Scorer;
 use crate::TimeUs;
 use crate::assign::{self, Table};
 use crate::definition::Unit;
+use crate::form::form;
 use crate::record::Lot;
+use crate::sorted::Sorted;
 
 /// An experiment, compiled.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Experiment {
     /// Its key.
     pub key: Arc<str>,
@@ -32,7 +33,7 @@ pub struct Experiment {
     /// When it is over.
     pub end_us: TimeUs,
     /// Units that have an arm whatever they fall into, and its index.
-    pub overrides: BTreeMap<String, usize>,
+    pub overrides: Sorted<String, usize>,
     /// Which arm has each slot.
     pub table: Table,
     /// The arms in order.
@@ -40,7 +41,7 @@ pub struct Experiment {
 }
 
 /// An arm, compiled.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Arm {
     /// Its name.
     pub name: Arc<str>,
@@ -49,7 +50,7 @@ pub struct Arm {
 }
 
 /// Units kept out of all experiments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holdout {
     /// What the unit is hashed with.
     pub salt: String,
@@ -58,7 +59,7 @@ pub struct Holdout {
 }
 
 /// A part of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// What the unit is hashed with.
     pub name: String,
@@ -67,6 +68,13 @@ pub struct Group {
     /// The first slot that is no longer its own.
     pub to: u16,
 }
+
+// === forms ===
+
+form!(struct Experiment { key, unit, salt, holdout, group, when, start_us, end_us, overrides, table, arms });
+form!(struct Arm { name, way });
+form!(struct Holdout { salt, below });
+form!(struct Group { name, from, to });
 
 // === impl Experiment ===
 
