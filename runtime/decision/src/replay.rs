@@ -2,7 +2,6 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use alloc::format;
 use alloc::string::ToString as _;
 use alloc::sync::Arc;
 
@@ -13,14 +12,14 @@ use crate::record::{CORE_VERSION, Reason, Record, Rung};
 use crate::settle::{Facts, Learned, Modules, Outcome, settle};
 
 /// Why a record cannot be replayed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CannotReplay {
     /// Recorded without inputs.
     #[error("recorded without inputs: the placement records them in a share of {0} of its decisions")]
-    NoInputs(String),
+    NoInputs(f64),
     /// Recorded without some inputs, because they are a person's own.
-    #[error("recorded without {0}: pii = true says that they are never recorded")]
-    Pii(String),
+    #[error("recorded without {}: pii = true says that they are never recorded", .0.join(", "))]
+    Pii(Vec<String>),
     /// Another version of the decision core.
     #[error("decided by version {0} of the decision core, this is version {CORE_VERSION}")]
     OtherCore(u32),
@@ -28,8 +27,16 @@ pub enum CannotReplay {
     #[error("the release has no placement {0:?}")]
     NoPlacement(String),
     /// The rows do not fit the release.
-    #[error("the recorded rows do not fit the placement: {0}")]
-    OtherShape(String),
+    #[error(
+        "the recorded rows do not fit the placement: {} shared and {} candidate values, expected {} and {}",
+        found[0], found[1], expected[0], expected[1]
+    )]
+    OtherShape {
+        /// Shared and candidate values that there are.
+        found: [usize; 2],
+        /// Those that there must be.
+        expected: [usize; 2],
+    },
 }
 
 /// Decides `record` again and returns the record that comes out; the same bytes mean the same decision.
@@ -73,16 +80,21 @@ fn again_at(
     contests: &mut Contests,
 ) -> Result<Outcome, CannotReplay> {
     let Some(inputs) = &record.inputs else {
-        return Err(CannotReplay::NoInputs(placement.record_inputs.to_string()));
+        return Err(CannotReplay::NoInputs(placement.record_inputs));
     };
     if record.core != CORE_VERSION {
         return Err(CannotReplay::OtherCore(record.core));
     }
-    if !placement.pii.is_empty() {
+    // A page decides nothing of that kind.
+    if cfg!(feature = "std") && !placement.pii.is_empty() {
         let columns = placement.shared.iter().chain(&placement.candidate).filter(|column| column.pii);
-        return Err(CannotReplay::Pii(columns.map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")));
+        return Err(CannotReplay::Pii(columns.map(|column| column.name.clone()).collect()));
     }
-    check_shape(placement, record, inputs.shared.len(), inputs.candidates.len())?;
+    let found = [inputs.shared.len(), inputs.candidates.len()];
+    let expected = [placement.shared_width, placement.candidate_width * record.candidates.len()];
+    if found != expected {
+        return Err(CannotReplay::OtherShape { found, expected });
+    }
     let facts = Facts {
         ids: &record.candidates,
         shared: &inputs.shared,
@@ -113,15 +125,6 @@ pub fn record_of(record: &Record, outcome: Outcome) -> Record {
         seed: record.id.seed(&record.placement, "decide"),
         ..record.clone()
     }
-}
-
-fn check_shape(placement: &Placement, record: &Record, shared: usize, candidates: usize) -> Result<(), CannotReplay> {
-    let expected = (placement.shared_width, placement.candidate_width * record.candidates.len());
-    if (shared, candidates) == expected {
-        return Ok(());
-    }
-    let why = format!("{shared} shared and {candidates} candidate values, expected {} and {}", expected.0, expected.1);
-    Err(CannotReplay::OtherShape(why))
 }
 
 /// What was learned when it was recorded.

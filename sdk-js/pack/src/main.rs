@@ -58,7 +58,8 @@ fn main() -> Result<()> {
 
 fn compile(root: &Path, target: &Path) -> Result<()> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).args(["build", "--locked", "--package", "selvedge-engine", "--lib"]);
+    // A cdylib alone: beside an rlib, what panics say stays in it though nobody reads it.
+    cargo.current_dir(root).args(["rustc", "--locked", "--package", "selvedge-engine", "--lib", "--crate-type", "cdylib"]);
     cargo.args(["--target", TARGET, "--profile", PROFILE]).arg("--target-dir").arg(target);
     // What the outer cargo was told about its own target and profile is not meant for the engine.
     for (name, _) in env::vars_os()
