@@ -17,12 +17,12 @@ mod state;
 mod tests;
 mod window;
 
-use alloc::string::String;
-use alloc::vec::Vec;
-use alloc::format;
 use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
 use alloc::string::ToString as _;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
 //! Assignment of units to arms: the same arm for the same unit on every node and in every browser. Owns the hash and the
 //! table of slots.
 
-use alloc::vec::Vec;
 use crate::form::form;
+use alloc::vec::Vec;
 
 /// Slots of an experiment's table: one is 0.01 % of the units.
 pub const SLOTS: u32 = 10_000;

@@ -1,9 +1,9 @@
 //! The candidates on their way to being chosen: what they scored, who is pinned where, who comes before whom.
 
-use alloc::vec::Vec;
-use alloc::vec;
-use core::cmp::Ordering;
 use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::order;
 use crate::sorted::Sorted;

@@ -1,9 +1,9 @@
 //! One decision: the straight way from a request to an answer and its record.
 
-use alloc::string::String;
-use alloc::vec::Vec;
 use alloc::borrow::ToOwned as _;
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::definition::Unit;
 use crate::gather::{Asked, Features, Request, Rows, gather};

@@ -1,9 +1,9 @@
 //! What people write into a release: its TOML files as types, placements in a file of their own. Owns their shape and documentation;
 //! what they mean together is the plan's. Parsing the text is `runtime/build`'s.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use alloc::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 

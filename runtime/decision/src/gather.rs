@@ -2,8 +2,8 @@
 //! is copied, not looked into. Must not know how a view is stored.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::TimeUs;
 use crate::definition::Overdue;

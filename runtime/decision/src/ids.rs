@@ -1,9 +1,9 @@
 //! Ids: what names a decision, a node's run, a release. Owns their text forms; must not read a clock or draw a number,
 //! so every id here is made from values the caller hands in.
 
+use alloc::borrow::ToOwned as _;
 use alloc::string::String;
 use alloc::vec::Vec;
-use alloc::borrow::ToOwned as _;
 use core::fmt;
 use core::str::FromStr;
 

@@ -7,6 +7,10 @@
 //! Without its feature `std` it is what a page fetches: all that a decision needs, and nothing that compiles, learns or explains.
 
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(
+    not(feature = "std"),
+    allow(dead_code, reason = "what compiles, learns and explains is all there is for some of it")
+)]
 
 extern crate alloc;
 

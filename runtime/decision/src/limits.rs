@@ -8,8 +8,8 @@
 //! order of their draws.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::choose::Slate;
 use crate::form::form;

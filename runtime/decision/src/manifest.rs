@@ -1,9 +1,9 @@
 //! The manifest of a module: what its rows of numbers mean. Owns the types and the checks that need nothing else; the JSON
 //! itself is read and written by `runtime/build`, whose schema is `wit/manifest.schema.json`.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use alloc::format;
 use serde::{Deserialize, Serialize};
 
 use crate::form::form;

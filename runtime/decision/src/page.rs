@@ -9,10 +9,10 @@ mod ask;
 mod rows;
 mod sent;
 
-use alloc::string::String;
-use alloc::vec::Vec;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 pub use self::ask::Ask;
 pub use self::rows::{BadPage, Held, PageRows, PageTable, Tables};

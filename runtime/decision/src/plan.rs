@@ -8,12 +8,12 @@ mod columns;
 mod compile;
 mod experiment;
 
-use alloc::string::String;
-use alloc::vec::Vec;
 use alloc::borrow::ToOwned as _;
-use alloc::string::ToString as _;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::string::ToString as _;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 

@@ -6,9 +6,9 @@
 //! probabilities of the candidates that are left; at most the budget's share for others than the best; at least the floor for
 //! each; one number of the decision's own sequence picks.
 
-use alloc::vec::Vec;
-use alloc::vec;
 use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::contest::{Beta, Contest};
 use crate::form::form;

@@ -1,9 +1,9 @@
 //! Replay: a recorded decision, decided again from its own inputs. Faults are played back, not hoped for.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use alloc::string::ToString as _;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::Fault;
 use crate::plan::{Placement, Plan};
@@ -66,11 +66,12 @@ pub fn again(
 /// As [`replay`], for who has the placement alone.
 pub fn replay_at(
     placement: &Placement,
-    record: &Record,
+    record: Record,
     modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
-    Ok(record_of(record, again_at(placement, record, modules, contests)?))
+    let outcome = again_at(placement, &record, modules, contests)?;
+    Ok(with(record, outcome))
 }
 
 fn again_at(
@@ -113,6 +114,10 @@ fn again_at(
 
 /// What is recorded of an outcome of `record`'s own inputs.
 pub fn record_of(record: &Record, outcome: Outcome) -> Record {
+    with(record.clone(), outcome)
+}
+
+fn with(record: Record, outcome: Outcome) -> Record {
     Record {
         choices: outcome.choices,
         values: outcome.values,
@@ -123,7 +128,7 @@ pub fn record_of(record: &Record, outcome: Outcome) -> Record {
         shadows: outcome.shadows,
         model: outcome.model,
         seed: record.id.seed(&record.placement, "decide"),
-        ..record.clone()
+        ..record
     }
 }
 

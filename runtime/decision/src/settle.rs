@@ -1,9 +1,9 @@
 //! From rows to an answer: rules, ladder, choice, reason. Pure and total: whatever modules do, an outcome comes out. A replay
 //! runs this very code on recorded rows.
 
-use alloc::vec::Vec;
-use alloc::vec;
 use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::Fault;
 use crate::choose::{self, Slate};
@@ -354,9 +354,7 @@ fn static_order(placement: &Placement, fallback: &FallbackPlan, facts: Facts<'_>
             });
             let places: Vec<u32> = places.collect();
             let place = |row: u32| places[row as usize];
-            order::sort(&mut order, |a, b| {
-                place(*a).cmp(&place(*b)).then_with(|| choose::by_id(facts.ids, *a, *b))
-            });
+            order::sort(&mut order, |a, b| place(*a).cmp(&place(*b)).then_with(|| choose::by_id(facts.ids, *a, *b)));
         }
         FallbackPlan::Column(column) => {
             let value = |row: u32| facts.rows[row as usize * placement.candidate_width + column];
@@ -435,6 +433,8 @@ impl<'a> Caller<'a> {
                             .for_each(|(boost, value)| *boost = (*boost * value).min(f64::MAX));
                     }
                     Role::Pin => values.enumerate().for_each(|(row, slot)| slate.pin(row as u32, slot)),
+                    // For the explanation, which a page does not give.
+                    Role::Row if !cfg!(feature = "std") => {}
                     Role::Row => {
                         let fired = values.enumerate().filter(|(_, row)| !row.is_nan());
                         trace.fired.extend(fired.map(|(candidate, row)| (call_at, candidate as u32, row)));

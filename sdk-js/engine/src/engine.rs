@@ -168,7 +168,7 @@ impl Engine {
     pub fn replay(&mut self, record: &[u8], modules: &mut dyn Modules) -> Result<Vec<u8>, Refused> {
         let record = Record::from_bytes(record).map_err(|_| Refused::new(FORM))?;
         let placement = self.release.placements.get(&*record.placement).ok_or_else(|| Refused::new(PLACEMENT))?;
-        Ok(replay_at(placement, &record, modules, &mut self.contests)?.to_bytes())
+        Ok(replay_at(placement, record, modules, &mut self.contests)?.to_bytes())
     }
 
     /// The arms that experiments have for this subject and session, whatever they fall into: a release's own list names others.

@@ -22,10 +22,20 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::engine::Refused;
 
-/// Memory for a page that lives long: what is freed is used again.
+/// A page lives long, and what it is told of may be large: what is freed is used again, in one piece with what lies beside it. An
+/// eighth of the code of the allocator that the standard library has here.
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: rlsf::GlobalTlsf<Memory> = rlsf::GlobalTlsf::new();
+
+#[cfg(target_arch = "wasm32")]
+struct Memory;
+
+#[cfg(target_arch = "wasm32")]
+impl rlsf::GlobalTlsfOptions for Memory {
+    const ENABLE_REALLOCATION: bool = false;
+    const COALESCE_POOLS: bool = true;
+}
 
 /// A page gets no words of what cannot happen: words are code that it would fetch.
 #[cfg(target_arch = "wasm32")]

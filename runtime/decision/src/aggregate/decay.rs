@@ -1,7 +1,7 @@
 //! What fades: an event weighs half as much after every half-life.
 
-use alloc::vec::Vec;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,9 +3,9 @@
 //! A slot names each aggregate by what it means, so that whoever reads it takes over those it has, too, whatever release wrote
 //! it. It is JSON, for people who look at what a core holds.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use alloc::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
 //! What is kept of one entity. Owns its shape; how it is stored and sent is a slot's.
 
-use alloc::vec::Vec;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Windows: a ring of buckets, of which as many are kept as a window covers.
 
-use alloc::vec::Vec;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 

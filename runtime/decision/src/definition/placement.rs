@@ -1,8 +1,8 @@
 //! `placements/KEY.toml` as types: what may be chosen, who scores it, how it is chosen, what never may be, and the experiments.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use alloc::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Lengths of time and sizes as people write them. Owns their units.
 
-use alloc::string::String;
 use alloc::format;
+use alloc::string::String;
 use alloc::string::ToString as _;
 use core::fmt;
 

@@ -1,9 +1,9 @@
 //! The rows that a page decides by: what changes of a release's views, and what belongs to who looks at the page. Owns the binary
 //! form of an answer, and how a page keeps and reads the rows of several.
 
-use alloc::vec::Vec;
-use alloc::vec;
 use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use super::{PAGE_VERSION, PageRelease};
 use crate::form::{self, form};

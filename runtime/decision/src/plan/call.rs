@@ -1,13 +1,13 @@
 //! How a placement's rows become one module's rows. Owns the picks; a module whose inputs are the placement's row as it
 //! stands gets that row itself, without a copy.
 
-use alloc::string::String;
-use alloc::vec::Vec;
 use super::Column;
 use crate::form::form;
 use crate::manifest::{Manifest, Output, Scope};
 use crate::plan::Symbols;
 use crate::{Fault, manifest};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A module as a placement calls it.
 #[derive(Debug, Clone)]

@@ -1,13 +1,13 @@
 //! The columns of a placement's two rows and the steps that fill them. Owns what each step means; the order of columns is
 //! decided in `compile`: by view and cell, so that most of a row is one copy.
 
-use alloc::string::String;
-use alloc::vec::Vec;
 use super::{Entity, Lateness};
 use crate::definition::{Overdue, ViewDef};
 use crate::form::form;
 use crate::layout::FeatureKind;
 use crate::manifest::{Kind, Scope};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A column, or `width` columns of a vector.
 #[derive(Debug, Clone, PartialEq)]

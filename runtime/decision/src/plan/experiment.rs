@@ -2,8 +2,8 @@
 //! lets a request in is known only when rules run, and is settled there.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::Scorer;
 use crate::TimeUs;
