@@ -17,7 +17,12 @@ mod state;
 mod tests;
 mod window;
 
-use std::sync::Arc;
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString as _;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -491,7 +496,7 @@ fn kind_of(value: FeatureKind) -> FeatureKind {
 
 /// In millionths, rounded to the nearest, ties to even.
 fn fixed(number: f64) -> i128 {
-    (number * 1e6).round_ties_even() as i128
+    libm::rint(number * 1e6) as i128
 }
 
 fn unfixed(millionths: i128) -> f64 {

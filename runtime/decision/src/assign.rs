@@ -1,13 +1,14 @@
 //! Assignment of units to arms: the same arm for the same unit on every node and in every browser. Owns the hash and the
 //! table of slots.
 
-use serde::{Deserialize, Serialize};
+use crate::form::form;
+use alloc::vec::Vec;
 
 /// Slots of an experiment's table: one is 0.01 % of the units.
 pub const SLOTS: u32 = 10_000;
 
 /// Which arm has each slot.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
     /// Runs of slots in order: the first slot behind the run, and the arm's index.
     runs: Vec<(u16, u16)>,
@@ -61,13 +62,17 @@ pub fn quotas(weights: &[u32]) -> Vec<u16> {
         .collect()
 }
 
+// === forms ===
+
+form!(struct Table { runs });
+
 // === impl Table ===
 
 impl Table {
     /// Arm after arm.
     pub fn new(weights: &[u32]) -> Self {
         Self::of(
-            quotas(weights).iter().enumerate().flat_map(|(arm, quota)| std::iter::repeat_n(arm, usize::from(*quota))),
+            quotas(weights).iter().enumerate().flat_map(|(arm, quota)| core::iter::repeat_n(arm, usize::from(*quota))),
         )
     }
 
@@ -126,7 +131,7 @@ impl Table {
         self.runs.iter().flat_map(move |(end, arm)| {
             let n = usize::from(end.saturating_sub(start));
             start = *end;
-            std::iter::repeat_n(usize::from(*arm), n)
+            core::iter::repeat_n(usize::from(*arm), n)
         })
     }
 

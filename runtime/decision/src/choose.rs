@@ -1,8 +1,12 @@
 //! The candidates on their way to being chosen: what they scored, who is pinned where, who comes before whom.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::order;
+use crate::sorted::Sorted;
 
 /// The candidates on their way to being chosen.
 #[derive(Debug, Clone)]
@@ -14,9 +18,9 @@ pub(crate) struct Slate {
     /// By candidate.
     pub eligible: Vec<bool>,
     /// The candidate of each slot that has one pinned to it.
-    pins: BTreeMap<u32, u32>,
+    pins: Sorted<u32, u32>,
     /// The candidates that are pinned somewhere, and where.
-    pinned: BTreeMap<u32, u32>,
+    pinned: Sorted<u32, u32>,
 }
 
 // === impl Slate ===
@@ -28,8 +32,8 @@ impl Slate {
             scores: vec![f64::NAN; count],
             boosts: vec![1.0; count],
             eligible: vec![true; count],
-            pins: BTreeMap::new(),
-            pinned: BTreeMap::new(),
+            pins: Sorted::new(),
+            pinned: Sorted::new(),
         }
     }
 
@@ -64,7 +68,7 @@ impl Slate {
     pub(crate) fn by_score(&self, ids: &[Arc<str>]) -> Vec<u32> {
         let mut order: Vec<u32> = (0..ids.len() as u32).filter(|row| self.eligible[*row as usize]).collect();
         let score = |row: u32| self.scores[row as usize];
-        order.sort_unstable_by(|a, b| missing_last(score(*a), score(*b)).then_with(|| by_id(ids, *a, *b)));
+        order::sort(&mut order, |a, b| missing_last(score(*a), score(*b)).then_with(|| by_id(ids, *a, *b)));
         order
     }
 }

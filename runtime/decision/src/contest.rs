@@ -7,9 +7,16 @@
 //! of normal ones. The probabilities are what is drawn with and what is recorded, so how close they are to the integral changes
 //! what is explored and never whether a propensity is true.
 
+#[cfg(feature = "std")]
 mod normal;
 
+use alloc::vec;
+use alloc::vec::Vec;
+
+#[cfg(feature = "std")]
 pub use normal::Normal;
+
+use crate::order;
 
 /// Where a distribution's cells begin and end, in standard deviations from its mean. Those far out are for skewed ones, whose tails
 /// are long.
@@ -58,7 +65,7 @@ impl Beta {
 
     fn deviation(&self) -> f64 {
         let sum = self.a + self.b;
-        self.scale * (self.a * self.b / (sum * sum * (sum + 1.0))).sqrt()
+        self.scale * libm::sqrt(self.a * self.b / (sum * sum * (sum + 1.0)))
     }
 
     /// The value so many deviations from the mean, as far as there is one.
@@ -109,7 +116,7 @@ impl Contest {
     /// Between Beta distributions, for so many places.
     pub fn new(values: &[Beta], places: usize) -> Self {
         let mut floors: Vec<f64> = values.iter().map(|value| value.reach(-REACH)).collect();
-        floors.sort_unstable_by(|a, b| b.total_cmp(a));
+        order::sort(&mut floors, |a, b| b.total_cmp(a));
         let floor = floors.get(places.saturating_sub(1)).copied().unwrap_or(0.0);
         let can_win: Vec<bool> = values.iter().map(|value| value.scale > 0.0 && value.reach(REACH) >= floor).collect();
         let mut grid = Vec::new();
@@ -117,7 +124,7 @@ impl Contest {
             grid.extend(SPREAD.iter().map(|step| value.reach(*step)));
             grid.push(value.scale * (1.0 - EDGE));
         }
-        grid.sort_unstable_by(f64::total_cmp);
+        order::sort(&mut grid, f64::total_cmp);
         grid.dedup();
         let every = grid.len().div_ceil(MAX_POINTS).max(1);
         let last = grid.last().copied();

@@ -1,11 +1,14 @@
 //! One decision: the straight way from a request to an answer and its record.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use alloc::borrow::ToOwned as _;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::definition::Unit;
 use crate::gather::{Asked, Features, Request, Rows, gather};
 use crate::manifest::Scope;
+use crate::order;
 use crate::plan::{Candidates, Experiment, Placement};
 use crate::record::{CORE_VERSION, Inputs, Lot, Reason, Record};
 use crate::settle::{Facts, Learned, Modules, Outcome, settle};
@@ -27,14 +30,13 @@ pub struct Moment {
 }
 
 /// What a decision asks.
-#[derive(Debug)]
-pub struct World<'a, F, M, L> {
+pub struct World<'a, F> {
     /// Features.
     pub features: &'a F,
     /// Modules.
-    pub modules: &'a mut M,
+    pub modules: &'a mut dyn Modules,
     /// What was learned.
-    pub learned: &'a mut L,
+    pub learned: &'a mut dyn Learned,
 }
 
 /// A decision: its record, and how it came about.
@@ -86,15 +88,16 @@ pub fn decide(
     placement: &Placement,
     request: &Request<'_>,
     moment: Moment,
-    world: World<'_, impl Features, impl Modules, impl Learned>,
+    world: World<'_, impl Features>,
     rows: &mut Rows,
 ) -> Result<Decision, BadRequest> {
     let World { features, modules, learned } = world;
     placement.check_units(request.subject, request.session)?;
     let mut ids = candidates(placement, request, features)?;
     if !request.taken.is_empty() {
-        let taken: BTreeSet<&Arc<str>> = request.taken.iter().collect();
-        ids.retain(|id| !taken.contains(id));
+        let mut taken: Vec<&Arc<str>> = request.taken.iter().collect();
+        order::sort(&mut taken, Ord::cmp);
+        ids.retain(|id| taken.binary_search(&id).is_err());
     }
     let lots = placement.lots(request.subject, request.session, moment.time_us);
     let shadows = placement.shadow.as_ref().is_some_and(|shadow| moment.id.is_among(shadow.share));
@@ -126,15 +129,15 @@ pub fn decide(
         lots,
         slots: slots as u32,
         candidates: ids,
-        choices: std::mem::take(&mut outcome.choices),
-        values: std::mem::take(&mut outcome.values),
+        choices: core::mem::take(&mut outcome.choices),
+        values: core::mem::take(&mut outcome.values),
         reason: outcome.reason.unwrap_or(Reason::Empty),
         experiment: outcome.experiment.clone(),
         arm: outcome.arm.clone(),
-        faults: std::mem::take(&mut outcome.faults),
+        faults: core::mem::take(&mut outcome.faults),
         max_lag_ms: (rows.max_lag_us / 1_000).clamp(0, i64::from(u32::MAX)) as u32,
         session_seq: features.session_seq(),
-        shadows: std::mem::take(&mut outcome.shadows),
+        shadows: core::mem::take(&mut outcome.shadows),
         model: outcome.model.take(),
         inputs: recorded(placement, moment, rows, &mut outcome),
     };
@@ -171,7 +174,7 @@ fn candidates(
             let limit = placement.max_candidates;
             let mut all =
                 features.entities(view, limit).map_err(|found| BadRequest::TooManyCandidates { found, limit })?;
-            all.sort_unstable();
+            order::sort(&mut all, Ord::cmp);
             Ok(all)
         }
     }
@@ -181,16 +184,17 @@ fn candidates(
 pub(crate) fn first_twice<'a>(ids: &[&'a str]) -> Option<(usize, &'a str)> {
     // By a hash first: comparing 200 ids costs as much as gathering their features. Ids with one hash are few, or somebody
     // means harm; they are sorted, so even that costs no more than sorting all.
-    let mut order: Vec<(u32, usize)> =
-        ids.iter().enumerate().map(|(at, id)| (assign::murmur3_x86_32(id.as_bytes()), at)).collect();
-    order.sort_unstable();
-    let alike = order.chunk_by(|a, b| a.0 == b.0).filter(|alike| alike.len() > 1);
-    let twice = alike.filter_map(|alike| {
-        let mut alike: Vec<(&str, usize)> = alike.iter().map(|(_, at)| (ids[*at], *at)).collect();
-        alike.sort_unstable();
-        alike.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1).min()
-    });
-    twice.min().map(|at| (at, ids[at]))
+    let keyed = |(at, id): (usize, &&str)| u64::from(assign::murmur3_x86_32(id.as_bytes())) << 32 | at as u64;
+    let mut order: Vec<u64> = ids.iter().enumerate().map(keyed).collect();
+    order::sort(&mut order, Ord::cmp);
+    let mut twice: Option<usize> = None;
+    for alike in order.chunk_by(|a, b| a >> 32 == b >> 32).filter(|alike| alike.len() > 1) {
+        let mut alike: Vec<usize> = alike.iter().map(|key| *key as u32 as usize).collect();
+        order::sort(&mut alike, |a, b| ids[*a].cmp(ids[*b]).then(a.cmp(b)));
+        let again = alike.windows(2).filter(|pair| ids[pair[0]] == ids[pair[1]]).map(|pair| pair[1]);
+        twice = again.chain(twice).min();
+    }
+    twice.map(|at| (at, ids[at]))
 }
 
 /// The inputs, in the placement's share of decisions: chosen by a hash of the id, so that every reader can tell which. What
@@ -205,7 +209,7 @@ fn recorded(placement: &Placement, moment: Moment, rows: &Rows, outcome: &mut Ou
         candidates: rows.candidates.clone(),
         refused: rows.refused.clone(),
         explores: moment.explores,
-        learned: std::mem::take(&mut outcome.learned),
+        learned: core::mem::take(&mut outcome.learned),
     };
     for (scope, at, n) in &placement.pii {
         match scope {

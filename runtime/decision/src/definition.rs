@@ -1,7 +1,9 @@
 //! What people write into a release: its TOML files as types, placements in a file of their own. Owns their shape and documentation;
 //! what they mean together is the plan's. Parsing the text is `runtime/build`'s.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,7 @@ pub use placement::{
 };
 pub use units::{ByteSize, Span, Time};
 
+use crate::form::form;
 use crate::layout::{FeatureKind, RowLayout};
 use crate::manifest::Scalar;
 
@@ -81,7 +84,7 @@ pub struct ViewDef {
     /// Who or what the values are about: `subject`, `session`, `item`, or a pair such as `["item", "context.market"]`.
     pub by: By,
     /// Whether pages may get its values, to decide by them: those that their placements read, and none that is a person's own.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub browser: bool,
     /// How the node holds it.
     #[serde(default)]
@@ -188,7 +191,7 @@ pub struct FeatureSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<Overdue>,
     /// Whether it is a person's own: it is never recorded, and not shown in explanations.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub pii: bool,
 }
 
@@ -288,6 +291,10 @@ pub enum SessionPart {
     Duration,
 }
 
+// === forms ===
+
+form!(enum Overdue { Use, 1 Default, 2 Refuse });
+
 // === defaults ===
 
 impl Default for Guard {
@@ -351,7 +358,7 @@ impl By {
     /// What it names, one or two.
     pub fn names(&self) -> &[String] {
         match self {
-            Self::One(one) => std::slice::from_ref(one),
+            Self::One(one) => core::slice::from_ref(one),
             Self::Pair(pair) => pair,
         }
     }

@@ -1,9 +1,11 @@
 //! Why a module did not answer. A closed set: it labels counters, stands in every decision record, and is what a replay
 //! plays back instead of hoping for the same clock.
 
-use std::fmt;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::form::form;
 
 /// Why a rung of the ladder did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,6 +30,18 @@ pub enum Fault {
     /// The node had more to do than it could in time, so no scorer was asked.
     Shed,
 }
+
+form!(enum Fault {
+    Trap,
+    1 Deadline,
+    2 Memory,
+    3 BadOutput,
+    4 Refused,
+    5 Input,
+    6 Open,
+    7 Busy,
+    8 Shed,
+});
 
 impl Fault {
     /// Every fault, in the order of declaration.

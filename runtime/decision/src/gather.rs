@@ -1,7 +1,9 @@
 //! Gather: the placement's rows, out of views and request, by the plan made at deploy. Slots and columns, never names; a row
 //! is copied, not looked into. Must not know how a view is stored.
 
-use std::sync::Arc;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::TimeUs;
 use crate::definition::Overdue;
@@ -141,6 +143,13 @@ pub struct Asked<'a> {
     pub explain: bool,
 }
 
+impl Asked<'_> {
+    /// Whether times and defaults are kept; a page explains nothing.
+    fn explains(self) -> bool {
+        cfg!(feature = "std") && self.explain
+    }
+}
+
 /// Fills `rows`.
 pub fn gather(placement: &Placement, asked: Asked<'_>, features: &impl Features, rows: &mut Rows) {
     let count = asked.ids.len();
@@ -169,7 +178,7 @@ pub fn gather(placement: &Placement, asked: Asked<'_>, features: &impl Features,
         let mut times = Vec::new();
         let mut done = |filled: Filled, row: Option<u32>| {
             rows.old += filled.old;
-            if asked.explain {
+            if asked.explains() {
                 rows.olds.extend(filled.olds.into_iter().map(|(column, old)| (row, column, old)));
                 times.push(filled.time_us.unwrap_or(0));
                 rows.defaulted.extend(filled.defaulted.into_iter().map(|column| (row, column)));
@@ -189,7 +198,7 @@ pub fn gather(placement: &Placement, asked: Asked<'_>, features: &impl Features,
                 }
             }
         }
-        if asked.explain {
+        if asked.explains() {
             rows.times.push(times);
         }
     }
@@ -246,7 +255,7 @@ impl<F: Features> Fill<'_, F> {
             };
         }
         let time_us = self.time_us;
-        let why = if !self.asked.explain {
+        let why = if !self.asked.explains() {
             None
         } else if let Some(entity) = entity {
             let absence = || Why::Absent(self.features.absence(self.used.view, entity));
@@ -270,7 +279,7 @@ impl<F: Features> Fill<'_, F> {
                 Overdue::Refuse => out[ttl.refused] = 1.0,
             }
             old += 1;
-            if self.asked.explain {
+            if self.asked.explains() {
                 olds.push((ttl.to, ttl.old));
             }
         }
@@ -279,12 +288,12 @@ impl<F: Features> Fill<'_, F> {
             let columns = &mut out[*to..to + n];
             if columns[0].is_nan() {
                 columns.fill(*value);
-                if self.asked.explain {
+                if self.asked.explains() {
                     defaulted.push(*to);
                 }
             }
         }
-        let texts = if self.asked.explain && time_us.is_some() { self.texts() } else { Vec::new() };
+        let texts = if self.asked.explains() && time_us.is_some() { self.texts() } else { Vec::new() };
         Filled { time_us, why, old, olds, defaulted, texts }
     }
 
@@ -453,7 +462,7 @@ fn product(post: &Post, width: usize, count: usize, rows: &mut Rows) {
         let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).fold(0.0, |sum, (x, y)| sum + x * y);
         let mut value = dot(a, b);
         if post.cosine {
-            let lengths = dot(a, a).sqrt() * dot(b, b).sqrt();
+            let lengths = libm::sqrt(dot(a, a)) * libm::sqrt(dot(b, b));
             value = if lengths > 0.0 { value / lengths } else { f64::NAN };
         }
         match post.to.0 {

@@ -1,13 +1,17 @@
 //! Ids: what names a decision, a node's run, a release. Owns their text forms; must not read a clock or draw a number,
 //! so every id here is made from values the caller hands in.
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::borrow::ToOwned as _;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::assign::murmur3_x86_32;
+use crate::form::{Form, Reader};
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type TimeUs = i64;
@@ -39,6 +43,28 @@ pub struct Epoch(pub u64);
 /// decided it, and a 29-bit counter.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DecisionId(pub [u8; 16]);
+
+// === forms ===
+
+impl<'a> Form<'a> for Digest {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.0.write(out);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Self {
+        Self(Form::read(from))
+    }
+}
+
+impl<'a> Form<'a> for DecisionId {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.0.write(out);
+    }
+
+    fn read(from: &mut Reader<'a>) -> Self {
+        Self(Form::read(from))
+    }
+}
 
 // === impl Digest ===
 
@@ -204,7 +230,7 @@ impl DecisionId {
 
     /// The node's tag it was minted with.
     pub fn tag(self) -> u32 {
-        let low = u64::from_be_bytes(std::array::from_fn(|i| self.0[8 + i]));
+        let low = u64::from_be_bytes(core::array::from_fn(|i| self.0[8 + i]));
         (low >> 30) as u32
     }
 
@@ -222,7 +248,7 @@ impl DecisionId {
             .chain_update(purpose.as_bytes())
             .finalize()
             .into();
-        u64::from_le_bytes(std::array::from_fn(|i| hash[i]))
+        u64::from_le_bytes(core::array::from_fn(|i| hash[i]))
     }
 }
 

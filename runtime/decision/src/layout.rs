@@ -1,6 +1,8 @@
 //! How a row of features lies in memory: 64-bit cells, so that a table can hold them as atomics and a reader can copy a row
 //! without a lock. Owns the mapping from a view's features to cells; the node's tables and the gather plan both follow it.
 
+use alloc::string::String;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// The type of a feature as `features.toml` names it.
@@ -25,8 +27,8 @@ pub enum FeatureKind {
     Text,
 }
 
-impl std::fmt::Display for FeatureKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Display for FeatureKind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Number => "number",
             Self::F32 => "f32",
@@ -105,7 +107,7 @@ impl RowLayout {
     pub fn missing_row(&self) -> Vec<u64> {
         let mut row = Vec::with_capacity(self.cells());
         for field in &self.fields {
-            row.extend(std::iter::repeat_n(field.missing(), field.cells()));
+            row.extend(core::iter::repeat_n(field.missing(), field.cells()));
         }
         row
     }

@@ -7,16 +7,18 @@
 //! refused does not come again, but for a share that could not be had: then the places that are left go to the refused in the
 //! order of their draws.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::choose::Slate;
+use crate::form::form;
 use crate::policy::{Drawn, Draws};
 use crate::record::{ChoiceRecord, NOT_DRAWN};
+use crate::sorted::Sorted;
 
 /// One limit, compiled.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
     /// As the explanation calls it: `above item.stock`.
     pub name: String,
@@ -27,7 +29,7 @@ pub struct Limit {
 }
 
 /// What a limit asks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LimitKind {
     /// More than this; a missing value is not.
     Above(f64),
@@ -61,7 +63,7 @@ pub(crate) struct Places<'a> {
     /// Limit and candidate, of every candidate that a limit refused.
     pub(crate) refused: &'a mut Vec<(u16, u32)>,
     /// For each limit: how many were chosen of each value, by its bits; of a share, of those it is for.
-    counts: Vec<BTreeMap<u64, u32>>,
+    counts: Vec<Sorted<u64, u32>>,
     choices: Vec<ChoiceRecord>,
     explored: bool,
 }
@@ -74,6 +76,11 @@ pub(crate) struct Filled {
     /// Whether rules pinned all of them.
     pub(crate) is_pinned: bool,
 }
+
+// === forms ===
+
+form!(struct Limit { name, column, kind });
+form!(enum LimitKind { Above(than), 1 AtLeast(least), 2 Below(than), 3 MaxPer(most), 4 MinShare { is, share } });
 
 // === impl LimitKind ===
 
@@ -133,7 +140,7 @@ pub(crate) fn bar(limits: &[Limit], table: Table<'_>, slate: &mut Slate, refused
 impl<'a> Places<'a> {
     /// None of `slots` filled, of which there are no more than eligible candidates.
     pub(crate) fn new(limits: &'a [Limit], table: Table<'a>, slots: usize, refused: &'a mut Vec<(u16, u32)>) -> Self {
-        let counts = vec![BTreeMap::new(); limits.len()];
+        let counts = vec![Sorted::new(); limits.len()];
         Self { limits, table, slots, refused, counts, choices: Vec::with_capacity(slots), explored: false }
     }
 
@@ -188,7 +195,7 @@ impl<'a> Places<'a> {
             for (at, limit) in self.limits.iter().enumerate() {
                 let LimitKind::MinShare { is, share } = limit.kind else { continue };
                 // As a person reckons it: 0.28 of 25 is 7.
-                let whole = (share * self.slots as f64 - 1e-9).ceil() as usize;
+                let whole = libm::ceil(share * self.slots as f64 - 1e-9) as usize;
                 let outstanding = whole.saturating_sub(self.counts[at].values().sum::<u32>() as usize);
                 if outstanding > 0 && self.table.value(row, limit.column) == is {
                     return None;
@@ -221,7 +228,7 @@ impl<'a> Places<'a> {
                 _ => false,
             };
             if counts {
-                *self.counts[at].entry(value.to_bits()).or_default() += 1;
+                *self.counts[at].of(value.to_bits()) += 1;
             }
         }
     }

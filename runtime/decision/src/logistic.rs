@@ -12,8 +12,12 @@
 //! The diagonal leaves out how weights go together: where features do, deviations are smaller than they ought to be. What this
 //! changes is how long it explores, and never whether a propensity is true.
 
+#[cfg(feature = "std")]
 mod fit;
 
+use alloc::vec::Vec;
+
+#[cfg(feature = "std")]
 pub use fit::{Group, MAX_STEPS, Posterior, Prior, Site, fit};
 
 use serde::{Deserialize, Serialize};
@@ -150,7 +154,7 @@ impl Sees {
 
 /// The mean rate of a logit that is normally distributed: Bishop's 4.153, for the logistic function in place of the probit.
 pub(crate) fn rate([mean, variance]: [f64; 2]) -> f64 {
-    sigmoid(mean / (1.0 + std::f64::consts::FRAC_PI_8 * variance).sqrt())
+    sigmoid(mean / libm::sqrt(1.0 + core::f64::consts::FRAC_PI_8 * variance))
 }
 
 /// 1 / (1 + e^-z).

@@ -1,7 +1,12 @@
 //! The manifest of a module: what its rows of numbers mean. Owns the types and the checks that need nothing else; the JSON
 //! itself is read and written by `runtime/build`, whose schema is `wit/manifest.schema.json`.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
+
+use crate::form::form;
 
 /// The manifest version this runtime reads.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -24,7 +29,7 @@ pub struct Manifest {
     /// What it was sized for.
     pub limits: Limits,
     /// Whether it may be served to browsers, where one instance is kept: nothing may survive a call.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub browser: bool,
 }
 
@@ -243,6 +248,12 @@ pub struct BadManifest {
     pub why: String,
 }
 
+// === forms ===
+
+form!(enum Scope { Shared, 1 Candidate });
+form!(enum Kind { Number, 1 Flag, 2 Symbol, 3 Vector });
+form!(struct Output { name, kind, symbols, min });
+
 // === impl Manifest ===
 
 impl Manifest {
@@ -281,7 +292,7 @@ impl Manifest {
         if self.limits.rows == 0 || self.limits.rows > 65_536 {
             return fail("limits.rows".into(), format!("{} is not between 1 and 65,536", self.limits.rows));
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = alloc::collections::BTreeSet::new();
         for (i, input) in self.inputs.iter().enumerate() {
             if let Err(why) = input.check() {
                 return fail(format!("inputs[{i}] {:?}", input.name), why);
@@ -379,8 +390,8 @@ impl Output {
 
 // === impl Kind ===
 
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Display for Kind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Number => "number",
             Self::Flag => "flag",
@@ -408,7 +419,7 @@ fn check_symbols(kind: Kind, symbols: &[String]) -> Result<(), String> {
         Kind::Symbol if symbols.is_empty() => Err("a symbol needs its `symbols`".into()),
         Kind::Symbol if symbols.len() > 65_536 => Err(format!("{} symbols, at most 65,536", symbols.len())),
         Kind::Symbol => {
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = alloc::collections::BTreeSet::new();
             match symbols.iter().find(|symbol| !seen.insert(*symbol)) {
                 Some(twice) => Err(format!("the symbol {twice:?} stands twice")),
                 None => Ok(()),

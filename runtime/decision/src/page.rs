@@ -5,29 +5,33 @@
 //! that they use, of a module the module alone. What it does not get it cannot need: a placement that reads anything else is
 //! decided by a node.
 
+mod ask;
 mod rows;
 mod sent;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
+pub use self::ask::Ask;
 pub use self::rows::{BadPage, Held, PageRows, PageTable, Tables};
 pub use self::sent::BadRecord;
 
 use crate::definition::Sync;
+use crate::form::{self, form};
 use crate::limits::LimitKind;
 use crate::manifest::{Kind, Scope};
 use crate::plan::{Call, Candidates, CellOp, Column, Entity, Key, Pick, Placement, Plan, Symbols, ViewPlan};
 use crate::record::CORE_VERSION;
+use crate::sorted::Sorted;
 use crate::{Digest, Fault};
 
 /// The version of [`PageRelease`] and [`PageRows`]; a page refuses another one.
-pub const PAGE_VERSION: u32 = 1;
+pub const PAGE_VERSION: u32 = 2;
 
 /// What a page holds of a release, whoever looks at it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct PageRelease {
     /// [`PAGE_VERSION`].
     pub version: u32,
@@ -38,16 +42,16 @@ pub struct PageRelease {
     /// The texts that its modules know, sorted, each with its number in the rows of the whole release.
     pub texts: Vec<(Arc<str>, u32)>,
     /// The views that its placements read, by their index in the plan.
-    pub views: BTreeMap<u32, PageView>,
+    pub views: Sorted<u32, PageView>,
     /// The modules that its placements call, by their index in the plan: how many outputs a row of the answer has.
-    pub modules: BTreeMap<u32, u32>,
+    pub modules: Sorted<u32, u32>,
     /// The placements that it decides, by key. An experiment's overrides, which name people, are here for [`PageRelease::check`] alone:
     /// the binary form has none.
-    pub placements: BTreeMap<String, Placement>,
+    pub placements: Sorted<String, Placement>,
 }
 
 /// How a page holds a view.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageView {
     /// Whose rows.
     pub whose: Whose,
@@ -60,7 +64,7 @@ pub struct PageView {
 }
 
 /// Whose rows of a view a page holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
     /// Everybody's: they are the same for every page.
     All,
@@ -91,6 +95,12 @@ pub enum NotInAPage {
     )]
     Rows(String),
 }
+
+// === forms ===
+
+form!(struct PageRelease { version, core, release, texts, views, modules, placements });
+form!(struct PageView { whose, cells, used, symbols });
+form!(enum Whose { All, 1 Subject, 2 Session });
 
 // === impl Plan ===
 
@@ -125,8 +135,8 @@ impl Plan {
             release,
             // Numbers are in the order of their texts.
             texts: numbers.into_iter().filter_map(text).collect(),
-            views,
-            modules,
+            views: views.into_iter().collect(),
+            modules: modules.into_iter().collect(),
             placements: placements.into_iter().map(|(key, placement)| (key, in_a_page(placement))).collect(),
         };
         (page, not)
@@ -208,8 +218,9 @@ fn whose(view: &ViewPlan, entity: Entity) -> Option<Whose> {
 /// A placement as a page gets it.
 fn in_a_page(placement: &Placement) -> Placement {
     let mut placement = placement.clone();
-    // Only an explanation names columns, and a page gives none.
-    (placement.shared, placement.candidate) = (Vec::new(), Vec::new());
+    // Only an explanation names columns, and a page gives none; what the context is called the page knows beside the plan.
+    (placement.shared, placement.candidate, placement.context) = (Vec::new(), Vec::new(), Vec::new());
+    placement.deadline_us = 0;
     // What values mean the page knows beside the plan, in JSON.
     placement.values.iter_mut().for_each(|value| value.symbols.clear());
     placement.calls.iter_mut().flat_map(|call| &mut call.outputs).for_each(|output| output.symbols.clear());
@@ -270,8 +281,7 @@ impl CellOp {
 impl PageRelease {
     /// Its binary form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Writing these types into memory has no way to fail.
-        postcard::to_allocvec(self).unwrap_or_default()
+        form::bytes(self)
     }
 
     /// Reads what [`PageRelease::to_bytes`] wrote.
@@ -280,12 +290,11 @@ impl PageRelease {
     ///
     /// When it is something else, or of another version of the form or of the core.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadPage> {
-        let (version, rest) = postcard::take_from_bytes::<u32>(bytes).map_err(|_| BadPage::Form)?;
-        let (core, _) = postcard::take_from_bytes::<u32>(rest).map_err(|_| BadPage::Form)?;
+        let (version, core) = form::begins(bytes).ok_or(BadPage::Form)?;
         if (version, core) != (PAGE_VERSION, CORE_VERSION) {
             return Err(BadPage::Version { version, core });
         }
-        postcard::from_bytes(bytes).map_err(|_| BadPage::Form)
+        form::read(bytes).ok_or(BadPage::Form)
     }
 
     /// A text's number in the rows of the release, -1 for one that makes no difference here.

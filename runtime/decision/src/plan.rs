@@ -4,11 +4,16 @@
 
 mod call;
 mod columns;
+#[cfg(feature = "std")]
 mod compile;
 mod experiment;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use alloc::borrow::ToOwned as _;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::string::ToString as _;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +23,10 @@ pub use experiment::{Arm, Experiment, Group, Holdout};
 
 use crate::aggregate::Aggregates;
 use crate::assign::Table;
-use crate::definition::{FeaturesDef, Guard, Overdue, Payload, PlacementDef, ReleaseDef, ViewDef};
+#[cfg(feature = "std")]
+use crate::definition::Payload;
+use crate::definition::{FeaturesDef, Guard, Overdue, PlacementDef, ReleaseDef, ViewDef};
+use crate::form::form;
 use crate::layout::RowLayout;
 use crate::limits::Limit;
 use crate::logistic::Shape;
@@ -131,7 +139,7 @@ pub struct Symbols {
 }
 
 /// A placement, compiled. Its binary form is what a page decides by; payloads are no part of it, as no decision follows from them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Placement {
     /// Its key.
     pub key: Arc<str>,
@@ -184,7 +192,7 @@ pub struct Placement {
 }
 
 /// A way to decide: a placement's own, or an arm's.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Way {
     /// The rules, as indices into the placement's calls.
     pub rules: Vec<usize>,
@@ -195,12 +203,12 @@ pub struct Way {
     /// The order when nothing scored.
     pub fallback: FallbackPlan,
     /// What the caller gets with an action, where it is not the action's own.
-    #[serde(skip)]
+    #[cfg(feature = "std")]
     pub payloads: BTreeMap<String, Payload>,
 }
 
 /// Scorers that run beside.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Shadow {
     /// Which.
     pub scorers: Vec<Scorer>,
@@ -209,17 +217,17 @@ pub struct Shadow {
 }
 
 /// An action.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Action {
     /// Its id.
     pub id: Arc<str>,
     /// What the caller gets with it.
-    #[serde(skip)]
+    #[cfg(feature = "std")]
     pub payload: Option<Payload>,
 }
 
 /// Where candidates come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Candidates {
     /// The placement's actions, or those of them that the request names.
     Actions,
@@ -230,7 +238,7 @@ pub enum Candidates {
 }
 
 /// One rung of a ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scorer {
     /// Which call.
     pub call: usize,
@@ -239,7 +247,7 @@ pub struct Scorer {
 }
 
 /// A value in the answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ValueSpec {
     /// `module.output`.
     pub name: String,
@@ -250,7 +258,7 @@ pub struct ValueSpec {
 }
 
 /// The order when nothing scored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FallbackPlan {
     /// These ids first.
     List(Vec<Arc<str>>),
@@ -259,7 +267,7 @@ pub enum FallbackPlan {
 }
 
 /// Whom or what a view's row is about, in a given placement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entity {
     /// One key.
     One(Key),
@@ -268,7 +276,7 @@ pub enum Entity {
 }
 
 /// One part of an entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// The request's subject.
     Subject,
@@ -290,7 +298,7 @@ pub enum Key {
 }
 
 /// When a view is late and what it does then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lateness {
     /// The largest lag that is not late, in microseconds.
     pub max_lag_us: i64,
@@ -298,10 +306,52 @@ pub struct Lateness {
     pub late: Overdue,
 }
 
+// === forms ===
+
+form!(struct Placement {
+    key,
+    actions,
+    candidates,
+    max_candidates,
+    slots,
+    record_inputs,
+    views,
+    request,
+    post,
+    shared_width,
+    candidate_width,
+    ineligible,
+    calls,
+    ways,
+    experiments,
+    limits,
+    shadow,
+    values,
+} leaves {
+    // What a page need not know: it decides what it has, at once, and explains nothing.
+    browser: true,
+    context: Vec::new(),
+    deadline_us: 0,
+    shared: Vec::new(),
+    candidate: Vec::new(),
+    pii: Vec::new(),
+});
+form!(struct Way { rules, ladder, policy, fallback } leaves { #[cfg(feature = "std")] payloads: BTreeMap::new() });
+form!(struct Shadow { scorers, share });
+form!(struct Action { id } leaves { #[cfg(feature = "std")] payload: None });
+form!(enum Candidates { Actions, 1 Request, 2 View(view) });
+form!(struct Scorer { call, output });
+form!(struct ValueSpec { name, kind, symbols });
+form!(enum FallbackPlan { List(ids), 1 Column(column) });
+form!(enum Entity { One(key), 1 Pair(a, b) });
+form!(enum Key { Subject, 1 Session, 2 Item, 3 Context(index), 4 Feature { view, cell, cells } });
+form!(struct Lateness { max_lag_us, late });
+
 // === impl Plan ===
 
 impl Plan {
     /// Compiles a definition, or tells everything that is wrong with it.
+    #[cfg(feature = "std")]
     pub fn compile(definition: &Definition) -> Result<Self, Vec<Problem>> {
         compile::compile(definition)
     }
@@ -361,7 +411,7 @@ impl ViewPlan {
 impl Symbols {
     /// From any number of texts.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let sorted: std::collections::BTreeSet<&str> = texts.into_iter().collect();
+        let sorted: alloc::collections::BTreeSet<&str> = texts.into_iter().collect();
         Self { texts: sorted.into_iter().map(str::to_owned).collect() }
     }
 
@@ -392,6 +442,7 @@ impl Placement {
     }
 
     /// What the caller gets with action `id` in an arm of an experiment, or in none.
+    #[cfg(feature = "std")]
     pub fn payload(&self, experiment: Option<&str>, arm: Option<&str>, id: &str) -> Option<&Payload> {
         let own = self.way(experiment, arm).and_then(|way| way.payloads.get(id));
         own.or_else(|| self.action(id)?.payload.as_ref())
@@ -433,7 +484,7 @@ impl NamedTable {
         let slots = runs.flat_map(move |(end, name)| {
             let n = usize::from(end.saturating_sub(start));
             start = end;
-            std::iter::repeat_n(place(name), n)
+            core::iter::repeat_n(place(name), n)
         });
         Table::after(slots, weights)
     }

@@ -6,15 +6,16 @@
 //! probabilities of the candidates that are left; at most the budget's share for others than the best; at least the floor for
 //! each; one number of the decision's own sequence picks.
 
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::contest::{Beta, Contest};
+use crate::form::form;
 use crate::logistic::Model;
 
 /// How to choose, compiled.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Which.
     pub kind: PolicyKind,
@@ -31,7 +32,7 @@ pub struct Policy {
 }
 
 /// A way to choose.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PolicyKind {
     /// The best.
     Argmax,
@@ -88,7 +89,7 @@ pub(crate) struct Draws<'a> {
     random: Random,
     drawn: u32,
     /// Rows to take one after another, instead of what chance says.
-    wanted: Option<std::slice::Iter<'a, u32>>,
+    wanted: Option<core::slice::Iter<'a, u32>>,
 }
 
 /// One that was drawn.
@@ -108,12 +109,23 @@ pub(crate) struct Drawn {
 /// 2014), so that one decision's draws follow from its id alone.
 struct Random(u64);
 
+// === forms ===
+
+// No page decides what a model has a part in.
+form!(struct Policy { kind, floor, budget, bandit, prior } leaves { model: None });
+form!(enum PolicyKind { Argmax, 1 Epsilon(share), 2 Softmax(temperature), 3 Thompson });
+
 // === impl Policy ===
 
 impl Policy {
     /// The best, always.
     pub const fn argmax() -> Self {
         Self { kind: PolicyKind::Argmax, floor: 0.0, budget: 1.0, bandit: None, prior: [1.0, 1.0], model: None }
+    }
+
+    /// What it learns by besides the action; nothing in a page, which decides by no model.
+    pub(crate) fn model(&self) -> Option<&Model> {
+        self.model.as_ref().filter(|_| cfg!(feature = "std"))
     }
 
     /// Whether it ever chooses another than the best.

@@ -1,12 +1,15 @@
 //! The decision record: the answer and how it came about. Owns its canonical bytes, of which a replay says "the same";
 //! how records travel and rest together is the outbox's block format.
 
-use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::form::{self, form};
 use crate::{DecisionId, Digest, Fault, TimeUs};
 
 /// The version of the decision core. It goes up when the same inputs may give another outcome.
@@ -251,25 +254,163 @@ impl Reason {
 }
 
 /// The bytes are not a record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a decision record: {0}")]
-pub struct BadRecord(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a decision record: cut off, too long, or something else")]
+pub struct BadRecord;
 
 // === impl Record ===
 
 impl Record {
     /// The canonical bytes: every field in order, integers as varints, floats by their bits (the postcard wire format).
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Writing these types into memory has no way to fail: no map, no unsized sequence.
-        postcard::to_allocvec(self).unwrap_or_default()
+        form::bytes(self)
     }
 
     /// Reads what [`Record::to_bytes`] wrote, all of it.
+    ///
+    /// # Errors
+    ///
+    /// When it is something else, even where that says the same in more bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadRecord> {
-        match postcard::take_from_bytes(bytes) {
-            Ok((record, [])) => Ok(record),
-            Ok((_, rest)) => Err(BadRecord(format!("{} bytes too many", rest.len()))),
-            Err(error) => Err(BadRecord(error.to_string())),
+        form::read(bytes).ok_or(BadRecord)
+    }
+}
+
+form!(struct Record {
+    id,
+    time_us,
+    seed,
+    release,
+    core,
+    placement,
+    subject,
+    session,
+    lots,
+    slots,
+    candidates,
+    choices,
+    values,
+    reason,
+    experiment,
+    arm,
+    faults,
+    max_lag_ms,
+    session_seq,
+    shadows,
+    model,
+    inputs,
+});
+form!(enum Lot { Out, 1 Holdout, 2 Slot(slot), 3 Arm(arm) });
+form!(struct ModelInputs { model, x });
+form!(struct ShadowRecord { fault, candidate, score, chosen });
+form!(struct ChoiceRecord { candidate, slot, draw, score, propensity });
+form!(struct RungFault { rung, fault });
+form!(enum Rung { Rules(at), 1 Ladder(at), 2 Target(at), 3 Shadow(at) });
+form!(struct Inputs { rate, shared, candidates, refused, explores, learned });
+form!(enum Reason { Empty, 1 Fallback, 2 Explored, 3 Ruled, 4 Assigned, 5 Scored });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every kind of value, and the ends of those that have some.
+    fn records() -> Vec<Record> {
+        let least = Record {
+            id: DecisionId([0; 16]),
+            time_us: i64::MIN,
+            seed: 0,
+            release: Digest([0; 32]),
+            core: 0,
+            placement: "".into(),
+            subject: None,
+            session: None,
+            lots: Vec::new(),
+            slots: 0,
+            candidates: Vec::new(),
+            choices: Vec::new(),
+            values: Vec::new(),
+            reason: Reason::Empty,
+            experiment: None,
+            arm: None,
+            faults: Vec::new(),
+            max_lag_ms: 0,
+            session_seq: 0,
+            shadows: Vec::new(),
+            model: None,
+            inputs: None,
+        };
+        let numbers =
+            vec![0.0, -0.0, f64::NAN, f64::from_bits(0xfff8_0000_0000_0001), f64::INFINITY, f64::MIN_POSITIVE];
+        let of = |at: u8| [Rung::Rules(at), Rung::Ladder(at), Rung::Target(at), Rung::Shadow(at)];
+        let rungs = of(0).into_iter().chain(of(u8::MAX)).cycle();
+        let choice = ChoiceRecord { candidate: 1, slot: 128, draw: NOT_DRAWN, score: -1.5, propensity: 0.25 };
+        let shadow = ShadowRecord { fault: None, candidate: 300, score: f64::NAN, chosen: 1.0 };
+        let most = Record {
+            id: DecisionId([255; 16]),
+            time_us: i64::MAX,
+            seed: u64::MAX,
+            release: Digest::of(b"most"),
+            core: u32::MAX,
+            placement: "Füße \0 👟".into(),
+            subject: Some("u".repeat(127)),
+            session: Some("s".repeat(20_000)),
+            lots: vec![Lot::Out, Lot::Holdout, Lot::Slot(0), Lot::Slot(u16::MAX), Lot::Arm(127), Lot::Arm(128)],
+            slots: 16_384,
+            candidates: vec!["a".into(), "".into()],
+            choices: vec![choice; 3],
+            values: numbers.clone(),
+            reason: Reason::Scored,
+            experiment: Some("e".into()),
+            arm: Some("a".into()),
+            faults: Fault::ALL.into_iter().zip(rungs).map(|(fault, rung)| RungFault { rung, fault }).collect(),
+            max_lag_ms: u32::MAX,
+            session_seq: u64::MAX,
+            shadows: vec![shadow, ShadowRecord { fault: Some(Fault::Shed), ..shadow }],
+            model: Some(ModelInputs { model: 7, x: vec![i8::MIN, -1, 0, 1, i8::MAX] }),
+            inputs: Some(Inputs {
+                rate: 0.1,
+                shared: numbers,
+                candidates: vec![1.0; 200],
+                refused: vec![0, u16::MAX],
+                explores: true,
+                learned: Vec::new(),
+            }),
+        };
+        let times = [-1, 0, 1, 63, 64, -64, -65, 1_795_435_200_000_000];
+        let timed = times.map(|time_us| Record { time_us, seed: time_us as u64, ..least.clone() });
+        let reasons = Reason::ALL.map(|reason| Record { reason, ..most.clone() });
+        [vec![least], timed.to_vec(), reasons.to_vec()].concat()
+    }
+
+    #[test]
+    fn its_bytes_are_those_of_the_postcard_format() {
+        for record in records() {
+            let bytes = record.to_bytes();
+            assert_eq!(postcard::to_allocvec(&record), Ok(bytes.clone()), "{record:?}");
+            // By its bytes: NaN is not itself.
+            assert_eq!(Record::from_bytes(&bytes).map(|read| read.to_bytes()), Ok(bytes));
         }
+    }
+
+    #[test]
+    fn what_is_cut_off_too_long_or_said_in_another_way_is_no_record() {
+        for record in records() {
+            let bytes = record.to_bytes();
+            let ends = (0..bytes.len()).step_by(bytes.len() / 100 + 1);
+            ends.for_each(|end| assert_eq!(Record::from_bytes(&bytes[..end]), Err(BadRecord), "{end} of {record:?}"));
+            assert_eq!(Record::from_bytes(&[&bytes[..], &[0]].concat()), Err(BadRecord));
+        }
+        // The last five bytes: the lag, the number of an event, no shadows, no model, no inputs.
+        let least = records().swap_remove(0).to_bytes();
+        let ends = |tail: &[u8]| Record::from_bytes(&[&least[..least.len() - 5], tail].concat());
+        assert!(ends(&[0, 0, 0, 0, 0]).is_ok());
+        let no_flag = ends(&[0, 0, 0, 0, 2]);
+        let two_bytes_for_none = ends(&[0, 128, 0, 0, 0, 0]);
+        let above_a_u32 = ends(&[255, 255, 255, 255, 16, 0, 0, 0, 0]);
+        assert_eq!([no_flag, two_bytes_for_none, above_a_u32], [const { Err(BadRecord) }; 3]);
+        // A list that says to be longer than all that is left.
+        let lots = 16 + 10 + 1 + 32 + 1 + 1 + 1 + 1;
+        let long = [&least[..lots], &[255, 255, 255, 255, 15], &least[lots + 1..]].concat();
+        assert_eq!(Record::from_bytes(&long), Err(BadRecord));
     }
 }

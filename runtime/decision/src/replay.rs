@@ -1,6 +1,9 @@
 //! Replay: a recorded decision, decided again from its own inputs. Faults are played back, not hoped for.
 
-use std::sync::Arc;
+use alloc::string::String;
+use alloc::string::ToString as _;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::Fault;
 use crate::plan::{Placement, Plan};
@@ -9,14 +12,14 @@ use crate::record::{CORE_VERSION, Reason, Record, Rung};
 use crate::settle::{Facts, Learned, Modules, Outcome, settle};
 
 /// Why a record cannot be replayed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CannotReplay {
     /// Recorded without inputs.
     #[error("recorded without inputs: the placement records them in a share of {0} of its decisions")]
-    NoInputs(String),
+    NoInputs(f64),
     /// Recorded without some inputs, because they are a person's own.
-    #[error("recorded without {0}: pii = true says that they are never recorded")]
-    Pii(String),
+    #[error("recorded without {}: pii = true says that they are never recorded", .0.join(", "))]
+    Pii(Vec<String>),
     /// Another version of the decision core.
     #[error("decided by version {0} of the decision core, this is version {CORE_VERSION}")]
     OtherCore(u32),
@@ -24,8 +27,16 @@ pub enum CannotReplay {
     #[error("the release has no placement {0:?}")]
     NoPlacement(String),
     /// The rows do not fit the release.
-    #[error("the recorded rows do not fit the placement: {0}")]
-    OtherShape(String),
+    #[error(
+        "the recorded rows do not fit the placement: {} shared and {} candidate values, expected {} and {}",
+        found[0], found[1], expected[0], expected[1]
+    )]
+    OtherShape {
+        /// Shared and candidate values that there are.
+        found: [usize; 2],
+        /// Those that there must be.
+        expected: [usize; 2],
+    },
 }
 
 /// Decides `record` again and returns the record that comes out; the same bytes mean the same decision.
@@ -33,7 +44,7 @@ pub enum CannotReplay {
 pub fn replay(
     plan: &Plan,
     record: &Record,
-    modules: &mut impl Modules,
+    modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
     Ok(record_of(record, again(plan, record, modules, contests)?))
@@ -43,7 +54,7 @@ pub fn replay(
 pub fn again(
     plan: &Plan,
     record: &Record,
-    modules: &mut impl Modules,
+    modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Outcome, CannotReplay> {
     match plan.placements.get(&*record.placement) {
@@ -55,30 +66,36 @@ pub fn again(
 /// As [`replay`], for who has the placement alone.
 pub fn replay_at(
     placement: &Placement,
-    record: &Record,
-    modules: &mut impl Modules,
+    record: Record,
+    modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
-    Ok(record_of(record, again_at(placement, record, modules, contests)?))
+    let outcome = again_at(placement, &record, modules, contests)?;
+    Ok(with(record, outcome))
 }
 
 fn again_at(
     placement: &Placement,
     record: &Record,
-    modules: &mut impl Modules,
+    modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Outcome, CannotReplay> {
     let Some(inputs) = &record.inputs else {
-        return Err(CannotReplay::NoInputs(placement.record_inputs.to_string()));
+        return Err(CannotReplay::NoInputs(placement.record_inputs));
     };
     if record.core != CORE_VERSION {
         return Err(CannotReplay::OtherCore(record.core));
     }
-    if !placement.pii.is_empty() {
+    // A page decides nothing of that kind.
+    if cfg!(feature = "std") && !placement.pii.is_empty() {
         let columns = placement.shared.iter().chain(&placement.candidate).filter(|column| column.pii);
-        return Err(CannotReplay::Pii(columns.map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")));
+        return Err(CannotReplay::Pii(columns.map(|column| column.name.clone()).collect()));
     }
-    check_shape(placement, record, inputs.shared.len(), inputs.candidates.len())?;
+    let found = [inputs.shared.len(), inputs.candidates.len()];
+    let expected = [placement.shared_width, placement.candidate_width * record.candidates.len()];
+    if found != expected {
+        return Err(CannotReplay::OtherShape { found, expected });
+    }
     let facts = Facts {
         ids: &record.candidates,
         shared: &inputs.shared,
@@ -97,6 +114,10 @@ fn again_at(
 
 /// What is recorded of an outcome of `record`'s own inputs.
 pub fn record_of(record: &Record, outcome: Outcome) -> Record {
+    with(record.clone(), outcome)
+}
+
+fn with(record: Record, outcome: Outcome) -> Record {
     Record {
         choices: outcome.choices,
         values: outcome.values,
@@ -107,17 +128,8 @@ pub fn record_of(record: &Record, outcome: Outcome) -> Record {
         shadows: outcome.shadows,
         model: outcome.model,
         seed: record.id.seed(&record.placement, "decide"),
-        ..record.clone()
+        ..record
     }
-}
-
-fn check_shape(placement: &Placement, record: &Record, shared: usize, candidates: usize) -> Result<(), CannotReplay> {
-    let expected = (placement.shared_width, placement.candidate_width * record.candidates.len());
-    if (shared, candidates) == expected {
-        return Ok(());
-    }
-    let why = format!("{shared} shared and {candidates} candidate values, expected {} and {}", expected.0, expected.1);
-    Err(CannotReplay::OtherShape(why))
 }
 
 /// What was learned when it was recorded.
@@ -138,12 +150,12 @@ impl Learned for Known<'_> {
 }
 
 /// Modules that fault where they faulted when it was recorded.
-struct Recorded<'a, M> {
-    modules: &'a mut M,
+struct Recorded<'a> {
+    modules: &'a mut dyn Modules,
     record: &'a Record,
 }
 
-impl<M: Modules> Modules for Recorded<'_, M> {
+impl Modules for Recorded<'_> {
     fn evaluate(
         &mut self,
         rung: Rung,

@@ -1,5 +1,8 @@
 //! RFC 3339 times to microseconds and back. Owns no clock.
 
+use alloc::format;
+use alloc::string::String;
+
 use crate::TimeUs;
 
 const SECOND_US: i64 = 1_000_000;

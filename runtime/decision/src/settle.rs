@@ -1,15 +1,20 @@
 //! From rows to an answer: rules, ladder, choice, reason. Pure and total: whatever modules do, an outcome comes out. A replay
 //! runs this very code on recorded rows.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::Fault;
 use crate::choose::{self, Slate};
-use crate::contest::{Beta, Contest, Normal};
+use crate::contest::Beta;
+#[cfg(feature = "std")]
+use crate::contest::{Contest, Normal};
 use crate::limits::{self, Filled, Places, Table};
+#[cfg(feature = "std")]
 use crate::logistic;
 use crate::manifest::{Output, Role, Scope};
+use crate::order;
 use crate::plan::{Arm, Call, Experiment, FallbackPlan, Placement, Shadow, Way};
 use crate::policy::{Contests, Draws, Odds, Policy};
 use crate::record::{ChoiceRecord, Lot, ModelInputs, Reason, Rung, RungFault, ShadowRecord};
@@ -148,6 +153,7 @@ impl Slate {
         (places, contenders): (usize, usize),
         contests: Option<&mut Contests>,
     ) -> Option<Odds> {
+        #[cfg(feature = "std")]
         if policy.model.is_some() {
             for (score, (known, boost)) in self.scores.iter_mut().zip(known.iter().zip(&self.boosts)) {
                 *score = logistic::rate(*known) * boost;
@@ -167,6 +173,7 @@ impl Slate {
 
     /// The contest between logits. Where boosts differ it is one between the logarithms of what candidates are worth, each a normal
     /// distribution that has the slope of the logarithm at its middle.
+    #[cfg(feature = "std")]
     fn logits(&self, known: &[[f64; 2]], places: usize, contenders: usize) -> Contest {
         let has_part = |row: usize| self.boosts[row] > 0.0 && self.takes_part(row, places);
         let mut boosts = (0..known.len()).filter(|row| has_part(*row)).map(|row| self.boosts[row]);
@@ -194,8 +201,8 @@ const REFUSED: f64 = 1.0;
 pub fn settle(
     placement: &Placement,
     facts: Facts<'_>,
-    modules: &mut impl Modules,
-    learned: &mut impl Learned,
+    modules: &mut dyn Modules,
+    learned: &mut dyn Learned,
 ) -> Outcome {
     settle_taking(placement, facts, modules, learned, None)
 }
@@ -205,8 +212,8 @@ pub fn settle(
 pub fn settle_taking(
     placement: &Placement,
     facts: Facts<'_>,
-    modules: &mut impl Modules,
-    learned: &mut impl Learned,
+    modules: &mut dyn Modules,
+    learned: &mut dyn Learned,
     wanted: Option<&[u32]>,
 ) -> Outcome {
     let count = facts.ids.len();
@@ -231,7 +238,7 @@ pub fn settle_taking(
     let basis = match (rules_work, way.policy.bandit) {
         (false, _) => Basis::Fallback,
         (true, Some(bandit)) => {
-            let model = way.policy.model.as_ref();
+            let model = way.policy.model();
             let x = model.map(|model| model.rows(facts.shared, facts.rows, placement.candidate_width, count));
             let known = learned.learned(bandit, facts.ids, x.as_deref().unwrap_or_default());
             outcome.learned = known.iter().flatten().copied().collect();
@@ -246,7 +253,7 @@ pub fn settle_taking(
         }
         (true, None) => caller.basis(way),
     };
-    outcome.faults = std::mem::take(&mut caller.faults);
+    outcome.faults = core::mem::take(&mut caller.faults);
     match &basis {
         Basis::Scored(rung, answer) => {
             let scorer = way.ladder[*rung];
@@ -337,15 +344,22 @@ fn static_order(placement: &Placement, fallback: &FallbackPlan, facts: Facts<'_>
     let mut order: Vec<u32> = (0..facts.ids.len() as u32).collect();
     match fallback {
         FallbackPlan::List(ids) => {
-            let places: BTreeMap<&str, usize> = ids.iter().enumerate().map(|(place, id)| (&**id, place)).collect();
-            order.sort_by_cached_key(|row| {
-                let id = &facts.ids[*row as usize];
-                (places.get(&**id).copied().unwrap_or(usize::MAX), id)
+            let mut listed: Vec<u32> = (0..ids.len() as u32).collect();
+            let id = |place: u32| &*ids[place as usize];
+            order::sort(&mut listed, |a, b| id(*a).cmp(id(*b)).then(a.cmp(b)));
+            // The last place of one that stands twice; behind all for one that is not listed.
+            let places = facts.ids.iter().map(|of| {
+                let behind = listed.partition_point(|place| *id(*place) <= **of);
+                let place = listed.get(behind.wrapping_sub(1)).filter(|place| *id(**place) == **of);
+                place.copied().unwrap_or(u32::MAX)
             });
+            let places: Vec<u32> = places.collect();
+            let place = |row: u32| places[row as usize];
+            order::sort(&mut order, |a, b| place(*a).cmp(&place(*b)).then_with(|| choose::by_id(facts.ids, *a, *b)));
         }
         FallbackPlan::Column(column) => {
             let value = |row: u32| facts.rows[row as usize * placement.candidate_width + column];
-            order.sort_by(|a, b| {
+            order::sort(&mut order, |a, b| {
                 choose::missing_last(value(*a), value(*b)).then_with(|| choose::by_id(facts.ids, *a, *b))
             });
         }
@@ -354,10 +368,10 @@ fn static_order(placement: &Placement, fallback: &FallbackPlan, facts: Facts<'_>
 }
 
 /// Calls modules and keeps their faults.
-struct Caller<'a, M> {
+struct Caller<'a> {
     placement: &'a Placement,
     facts: Facts<'a>,
-    modules: &'a mut M,
+    modules: &'a mut dyn Modules,
     faults: Vec<RungFault>,
     /// What rules answered when an experiment asked them.
     asked: Vec<(usize, Vec<f64>)>,
@@ -365,8 +379,8 @@ struct Caller<'a, M> {
     rows: Vec<f64>,
 }
 
-impl<'a, M: Modules> Caller<'a, M> {
-    fn new(placement: &'a Placement, facts: Facts<'a>, modules: &'a mut M) -> Self {
+impl<'a> Caller<'a> {
+    fn new(placement: &'a Placement, facts: Facts<'a>, modules: &'a mut dyn Modules) -> Self {
         Self { placement, facts, modules, faults: Vec::new(), asked: Vec::new(), shared: Vec::new(), rows: Vec::new() }
     }
 
@@ -420,6 +434,8 @@ impl<'a, M: Modules> Caller<'a, M> {
                             .for_each(|(boost, value)| *boost = (*boost * value).min(f64::MAX));
                     }
                     Role::Pin => values.enumerate().for_each(|(row, slot)| slate.pin(row as u32, slot)),
+                    // For the explanation, which a page does not give.
+                    Role::Row if !cfg!(feature = "std") => {}
                     Role::Row => {
                         let fired = values.enumerate().filter(|(_, row)| !row.is_nan());
                         trace.fired.extend(fired.map(|(candidate, row)| (call_at, candidate as u32, row)));

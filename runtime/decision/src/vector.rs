@@ -1,6 +1,8 @@
 //! Golden vectors: what a module must answer. Owns the type alone; the bytes are `runtime/build`'s, the check is
 //! `runtime/host`'s.
 
+use alloc::vec::Vec;
+
 /// One call and the answer that must come out, bit for bit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vector {

@@ -1,21 +1,30 @@
 //! One page's engine: a release, the rows it holds, and the decisions it makes by them. Owns the page's clock and the ids it mints;
 //! must not know JavaScript, so that tests run the very same code natively.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use alloc::borrow::ToOwned as _;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use selvedge_decision::definition::Unit;
-use selvedge_decision::gather::{ContextValue, Request, Rows};
+use selvedge_decision::gather::{Request, Rows};
 use selvedge_decision::page::{BadPage, Held, PageRelease, PageRows, Tables, Whose};
 use selvedge_decision::policy::Contests;
 use selvedge_decision::record::Record;
-use selvedge_decision::replay::replay_at;
+use selvedge_decision::replay::{CannotReplay, replay_at};
 use selvedge_decision::settle::{Learned, Modules};
+use selvedge_decision::sorted::Sorted;
 use selvedge_decision::{BadRequest, DecisionId, Moment, TimeUs, World, decide};
-use serde::{Deserialize, Serialize};
+
+pub use selvedge_decision::gather::ContextValue as Value;
+pub use selvedge_decision::page::Ask;
 
 /// The largest record that keeps its inputs, in bytes: in base64 it still fits into what a page may send when it is left.
 const MOST_BYTES: usize = 40_000;
+
+const FORM: &str = "bad_field: not what this engine was built for";
+const PLACEMENT: &str = "unknown_placement: the page cannot decide this placement";
+const ROWS: &str = "not_ready: the rows of a view did not come yet";
 
 /// A page's engine.
 #[derive(Debug)]
@@ -33,7 +42,7 @@ pub struct Engine {
 }
 
 /// By bandit and action: rewards and misses.
-type Counts = BTreeMap<u32, BTreeMap<Arc<str>, [f64; 2]>>;
+type Counts = Sorted<u32, Vec<(Arc<str>, [f64; 2])>>;
 
 /// Who looks at the page, as the node knows them.
 #[derive(Debug, Default)]
@@ -51,59 +60,10 @@ struct Clock {
     last_us: TimeUs,
 }
 
-/// What a page asks for.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Ask<'a> {
-    /// The placement.
-    #[serde(borrow)]
-    pub placement: &'a str,
-    /// The context's values in the placement's order.
-    #[serde(borrow)]
-    pub context: Vec<Value<'a>>,
-    /// The items or actions to choose from.
-    #[serde(borrow)]
-    pub candidates: Option<Vec<&'a str>>,
-    /// Ids that are chosen elsewhere on the page.
-    #[serde(borrow)]
-    pub taken: Vec<&'a str>,
-    /// How many choices.
-    pub slots: Option<u32>,
-    /// The page's offset from UTC, in minutes.
-    pub tz_offset_min: i32,
-}
-
-/// A value of the context.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub enum Value<'a> {
-    /// Not given.
-    Missing,
-    /// A number.
-    Number(f64),
-    /// A flag.
-    Flag(bool),
-    /// A text.
-    Symbol(#[serde(borrow)] &'a str),
-}
-
-/// Why a page gets no decision. Each has the code that the node's API has for it.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// The bytes are no [`Ask`], or no record.
-    #[error("bad_field: not what this engine was built for")]
-    Form,
-    /// No page decides it.
-    #[error("unknown_placement: the page cannot decide this placement")]
-    Placement,
-    /// The rows of a view did not come yet.
-    #[error("not_ready: the rows of a view are not there")]
-    Rows,
-    /// The core refuses the request.
-    #[error("{code}: {0}", code = code(.0))]
-    Request(#[from] BadRequest),
-    /// A record that cannot be decided again.
-    #[error("bad_record: {0}")]
-    Replay(#[from] selvedge_decision::replay::CannotReplay),
-}
+/// Why a page gets no decision, as its JavaScript reads it: the code that the node's API has for it, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
 
 /// What the release's bandits know.
 struct Known<'a> {
@@ -160,17 +120,17 @@ impl Engine {
     /// # Errors
     ///
     /// What a node refuses with a 4xx, and what a page cannot decide.
-    pub fn decide(&mut self, ask: &[u8], now_us: i64, modules: &mut impl Modules) -> Result<Vec<u8>, Refused> {
-        let ask: Ask<'_> = postcard::from_bytes(ask).map_err(|_| Refused::Form)?;
-        let placement = self.release.placements.get(ask.placement).ok_or(Refused::Placement)?;
+    pub fn decide(&mut self, ask: &[u8], now_us: i64, modules: &mut dyn Modules) -> Result<Vec<u8>, Refused> {
+        let ask = Ask::from_bytes(ask).ok_or_else(|| Refused::new(FORM))?;
+        let placement = self.release.placements.get(ask.placement).ok_or_else(|| Refused::new(PLACEMENT))?;
         if placement.views.iter().any(|used| self.lacks(used.view as u32)) {
-            return Err(Refused::Rows);
+            return Err(Refused::new(ROWS));
         }
         let taken: Vec<Arc<str>> = ask.taken.iter().map(|id| Arc::from(*id)).collect();
         let request = Request {
             subject: self.me.subject.as_deref(),
             session: self.me.session.as_deref(),
-            context: ask.context.iter().copied().map(ContextValue::from).collect(),
+            context: ask.context,
             candidates: ask.candidates,
             taken: &taken,
             slots: ask.slots.map(|slots| slots as usize),
@@ -205,16 +165,17 @@ impl Engine {
     /// # Errors
     ///
     /// When the record says too little, or is of another release's placement.
-    pub fn replay(&mut self, record: &[u8], modules: &mut impl Modules) -> Result<Vec<u8>, Refused> {
-        let record = Record::from_bytes(record).map_err(|_| Refused::Form)?;
-        let placement = self.release.placements.get(&*record.placement).ok_or(Refused::Placement)?;
-        Ok(replay_at(placement, &record, modules, &mut self.contests)?.to_bytes())
+    pub fn replay(&mut self, record: &[u8], modules: &mut dyn Modules) -> Result<Vec<u8>, Refused> {
+        let record = Record::from_bytes(record).map_err(|_| Refused::new(FORM))?;
+        let placement = self.release.placements.get(&*record.placement).ok_or_else(|| Refused::new(PLACEMENT))?;
+        Ok(replay_at(placement, record, modules, &mut self.contests)?.to_bytes())
     }
 
     /// The arms that experiments have for this subject and session, whatever they fall into: a release's own list names others.
     fn override_arms(&mut self, overrides: &[(&str, u32, u32)]) {
-        let placements = self.release.placements.values_mut();
-        placements.flat_map(|placement| &mut placement.experiments).for_each(|of| of.overrides.clear());
+        for placement in self.release.placements.values_mut() {
+            placement.experiments.iter_mut().for_each(|experiment| experiment.overrides.clear());
+        }
         for (placement, experiment, arm) in overrides {
             let Some(placement) = self.release.placements.get_mut(*placement) else { continue };
             let Some(experiment) = placement.experiments.get_mut(*experiment as usize) else { continue };
@@ -222,7 +183,9 @@ impl Engine {
                 Unit::Subject => &self.me.subject,
                 Unit::Session => &self.me.session,
             };
-            experiment.overrides.extend(unit.clone().map(|unit| (unit, *arm as usize)));
+            if let Some(unit) = unit {
+                experiment.overrides.insert(unit.clone(), *arm as usize);
+            }
         }
     }
 
@@ -242,15 +205,9 @@ impl Engine {
     }
 
     /// How many outputs a row of each module's answer has.
-    pub fn outputs(&self) -> &BTreeMap<u32, u32> {
+    pub fn outputs(&self) -> &Sorted<u32, u32> {
         &self.release.modules
     }
-}
-
-/// An [`Ask`] in bytes, as a page writes it.
-pub fn to_bytes(ask: &Ask<'_>) -> Vec<u8> {
-    // Writing these types into memory has no way to fail.
-    postcard::to_allocvec(ask).unwrap_or_default()
 }
 
 // === impl Clock ===
@@ -262,27 +219,38 @@ impl Clock {
     }
 }
 
-// === impl Value ===
+// === impl Refused ===
 
-impl<'a> From<Value<'a>> for ContextValue<'a> {
-    fn from(value: Value<'a>) -> Self {
-        match value {
-            Value::Missing => Self::Missing,
-            Value::Number(number) => Self::Number(number),
-            Value::Flag(flag) => Self::Flag(flag),
-            Value::Symbol(text) => Self::Symbol(text),
-        }
+impl Refused {
+    fn new(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+
+    /// The text that JavaScript gets.
+    pub fn into_text(self) -> String {
+        self.0
     }
 }
 
-/// The code of the node's API.
-fn code(bad: &BadRequest) -> &'static str {
-    match bad {
-        BadRequest::NoCandidates => "no_candidates",
-        BadRequest::TooManyCandidates { .. } => "out_of_bounds",
-        BadRequest::UnknownAction { .. } => "unknown_action",
-        BadRequest::Twice { .. } => "duplicate_candidate",
-        BadRequest::NoUnit(_) => "missing_unit",
+impl From<BadRequest> for Refused {
+    /// In few words and without numbers: text formatting is code that pages fetch.
+    fn from(bad: BadRequest) -> Self {
+        let (why, id) = match bad {
+            BadRequest::NoCandidates => ("no_candidates: this placement ranks the items that the request names", None),
+            BadRequest::TooManyCandidates { .. } => ("out_of_bounds: more candidates than this placement takes", None),
+            BadRequest::UnknownAction { id, .. } => ("unknown_action: this placement has no action ", Some(id)),
+            BadRequest::Twice { id, .. } => ("duplicate_candidate: stands twice: ", Some(id)),
+            BadRequest::NoUnit(unit) => ("missing_unit: this placement needs ", Some(unit.to_owned())),
+        };
+        let mut refused = Self::new(why);
+        refused.0.push_str(id.as_deref().unwrap_or_default());
+        refused
+    }
+}
+
+impl From<CannotReplay> for Refused {
+    fn from(_: CannotReplay) -> Self {
+        Self::new("bad_record: it has no inputs, or those of something else")
     }
 }
 
@@ -291,7 +259,8 @@ fn code(bad: &BadRequest) -> &'static str {
 impl Learned for Known<'_> {
     fn learned(&mut self, bandit: usize, ids: &[Arc<str>], _: &[i8]) -> Vec<[f64; 2]> {
         let counts = self.counts.get(&(bandit as u32));
-        ids.iter().map(|id| counts.and_then(|counts| counts.get(id)).copied().unwrap_or_default()).collect()
+        let of = |id: &Arc<str>| counts?.iter().find(|(action, _)| action == id).map(|(_, counts)| *counts);
+        ids.iter().map(|id| of(id).unwrap_or_default()).collect()
     }
 
     fn contests(&mut self) -> &mut Contests {

@@ -3,15 +3,46 @@
 //!
 //! No JSON, no text formatting of numbers, no error that is more than a text: the file is fetched by people who wait.
 
+#![no_std]
+
+extern crate alloc;
+
 pub mod engine;
 
-use std::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use selvedge_decision::Fault;
-use selvedge_decision::page::fault_of;
+use selvedge_decision::page::{BadPage, fault_of};
 use selvedge_decision::record::Rung;
 use selvedge_decision::settle::Modules;
+use selvedge_decision::sorted::Sorted;
 use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::engine::Refused;
+
+/// A page lives long, and what it is told of may be large: what is freed is used again, in one piece with what lies beside it. An
+/// eighth of the code of the allocator that the standard library has here.
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static ALLOCATOR: rlsf::GlobalTlsf<Memory> = rlsf::GlobalTlsf::new();
+
+#[cfg(target_arch = "wasm32")]
+struct Memory;
+
+#[cfg(target_arch = "wasm32")]
+impl rlsf::GlobalTlsfOptions for Memory {
+    const ENABLE_REALLOCATION: bool = false;
+    const COALESCE_POOLS: bool = true;
+}
+
+/// A page gets no words of what cannot happen: words are code that it would fetch.
+#[cfg(target_arch = "wasm32")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
+}
 
 #[wasm_bindgen]
 extern "C" {
@@ -29,13 +60,13 @@ extern "C" {
 pub struct Engine {
     engine: engine::Engine,
     runner: Runner,
-    outputs: BTreeMap<u32, u32>,
+    outputs: Sorted<u32, u32>,
 }
 
 /// The page's modules during one decision.
 struct Calls<'a> {
     runner: &'a Runner,
-    outputs: &'a BTreeMap<u32, u32>,
+    outputs: &'a Sorted<u32, u32>,
 }
 
 #[wasm_bindgen]
@@ -43,27 +74,36 @@ impl Engine {
     /// Of a release as the node tells it; see `engine::Engine::new`.
     #[wasm_bindgen(constructor)]
     pub fn new(release: &[u8], runner: Runner, tag: u32, count: u32) -> Result<Engine, String> {
-        let engine = engine::Engine::new(release, tag, count).map_err(|bad| bad.to_string())?;
+        let engine = engine::Engine::new(release, tag, count).map_err(text)?;
         let outputs = engine.outputs().clone();
         Ok(Self { engine, runner, outputs })
     }
 
     /// Takes rows as the node answered them; the page's clock in microseconds.
     pub fn take(&mut self, rows: &[u8], now_us: f64) -> Result<(), String> {
-        self.engine.take(rows, now_us as i64).map_err(|bad| bad.to_string())
+        self.engine.take(rows, now_us as i64).map_err(text)
     }
 
     /// Decides one placement; the record.
     pub fn decide(&mut self, ask: &[u8], now_us: f64) -> Result<Vec<u8>, String> {
         let mut calls = Calls { runner: &self.runner, outputs: &self.outputs };
-        self.engine.decide(ask, now_us as i64, &mut calls).map_err(|refused| refused.to_string())
+        self.engine.decide(ask, now_us as i64, &mut calls).map_err(Refused::into_text)
     }
 
     /// Decides a record again; the record that comes out.
     pub fn replay(&mut self, record: &[u8]) -> Result<Vec<u8>, String> {
         let mut calls = Calls { runner: &self.runner, outputs: &self.outputs };
-        self.engine.replay(record, &mut calls).map_err(|refused| refused.to_string())
+        self.engine.replay(record, &mut calls).map_err(Refused::into_text)
     }
+}
+
+/// In few words, as JavaScript gets it.
+fn text(bad: BadPage) -> String {
+    String::from(match bad {
+        BadPage::Form => "not what a page decides by: cut off, or something else",
+        BadPage::Version { .. } => "the node and this engine are of versions that do not go together",
+        BadPage::OtherRelease => "rows of another release: fetch the release again",
+    })
 }
 
 impl Modules for Calls<'_> {

@@ -1,4 +1,4 @@
-//! Builds the engine of the browser SDK. Owns its size: it is told beside its bar, and what is larger than it ever was does not come out.
+//! Builds the engine of the browser SDK. Owns its size: it is told beside its bar, and what is larger does not come out.
 //!
 //! `selvedge-pack OUT [WASM_OPT...]`: compiles `sdk-js/engine` for wasm32, has wasm-bindgen make its JavaScript, has binaryen make it
 //! smaller where `WASM_OPT` is the command that runs it, and writes `engine.js`, `engine.d.ts`, `engine_bg.wasm` to the folder OUT.
@@ -17,10 +17,8 @@ use wasm_bindgen_cli_support::Bindgen;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const PROFILE: &str = "engine";
-/// What the engine and its JavaScript together should have at most, in bytes, gzipped.
+/// What the engine and its JavaScript together may have, in bytes, gzipped.
 const BAR: usize = 45_000;
-/// What they may have: they are far above the bar still, and shall not grow.
-const MOST_BYTES: usize = 140_000;
 /// What every browser of the last years has and Node.js 20 too; `--all-features` would emit what they refuse.
 const FEATURES: [&str; 5] = [
     "--enable-bulk-memory",
@@ -29,6 +27,11 @@ const FEATURES: [&str; 5] = [
     "--enable-sign-ext",
     "--enable-reference-types",
 ];
+
+/// Small above all, functions that are called once left where they are, which packs better; and the lowest KiB of memory, the far end of
+/// the stack, has no address that anything is reckoned from.
+const SHRINK: [&str; 7] =
+    ["--low-memory-unused", "-ocimfs", "0", "-O2", "-Oz", "--strip-producers", "--strip-target-features"];
 
 fn main() -> Result<()> {
     let mut args = env::args_os().skip(1);
@@ -52,13 +55,22 @@ fn main() -> Result<()> {
 
     let (wasm, glue) = (gzipped(&wasm)?, gzipped(&out.join("engine.js"))?);
     println!("engine {wasm} bytes gzipped, its JavaScript {glue}, together {}; the bar is {BAR}", wasm + glue);
-    ensure!(wasm + glue <= MOST_BYTES, "the engine has grown above {MOST_BYTES} bytes");
+    ensure!(wasm + glue <= BAR, "the engine has grown above {BAR} bytes");
     Ok(())
 }
 
 fn compile(root: &Path, target: &Path) -> Result<()> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).args(["build", "--locked", "--package", "selvedge-engine", "--lib"]);
+    // A cdylib alone: beside an rlib, what panics say stays in it though nobody reads it.
+    cargo.current_dir(root).args([
+        "rustc",
+        "--locked",
+        "--package",
+        "selvedge-engine",
+        "--lib",
+        "--crate-type",
+        "cdylib",
+    ]);
     cargo.args(["--target", TARGET, "--profile", PROFILE]).arg("--target-dir").arg(target);
     // What the outer cargo was told about its own target and profile is not meant for the engine.
     for (name, _) in env::vars_os()
@@ -79,7 +91,7 @@ fn compile(root: &Path, target: &Path) -> Result<()> {
 fn shrink(program: &OsStr, args: &[OsString], wasm: &Path) -> Result<()> {
     let small = wasm.with_extension("small");
     let mut wasm_opt = Command::new(program);
-    wasm_opt.args(args).args(["-Oz", "--strip-producers"]).args(FEATURES).arg(wasm).arg("-o").arg(&small);
+    wasm_opt.args(args).args(SHRINK).args(FEATURES).arg(wasm).arg("-o").arg(&small);
     ensure!(wasm_opt.status().context("wasm-opt")?.success(), "wasm-opt failed: {wasm_opt:?}");
     fs::rename(&small, wasm)?;
     Ok(())

@@ -105,7 +105,7 @@ impl World {
         let rows = rows.to_bytes();
         engine.take(&rows, 0).map_err(|bad| anyhow::anyhow!("{}: {bad}", self.name))?;
         self.ops.push(Op::Rows(rows));
-        let bytes = selvedge_engine::engine::to_bytes(ask);
+        let bytes = ask.to_bytes();
         let count = engine.next_count();
         let outcome = engine.decide(&bytes, 0, modules).map_err(|refused| refused.to_string());
         if let Some(direct) = direct(count) {

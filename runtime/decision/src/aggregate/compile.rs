@@ -1,6 +1,10 @@
 //! From `[view.NAME.aggregates]` to aggregates. Owns what is refused about them.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use super::{Aggregate, Aggregates, Filter, Function, Of, WINDOW_BUCKETS, Window, kind_of};
 use crate::definition::{AggregateDef, Names, SessionPart, Span};

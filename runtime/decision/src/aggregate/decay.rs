@@ -1,5 +1,8 @@
 //! What fades: an event weighs half as much after every half-life.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use super::state::is_time;

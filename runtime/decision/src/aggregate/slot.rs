@@ -3,7 +3,9 @@
 //! A slot names each aggregate by what it means, so that whoever reads it takes over those it has, too, whatever release wrote
 //! it. It is JSON, for people who look at what a core holds.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +93,9 @@ impl Aggregates {
 
 /// Epochs as they are written everywhere else: 16 hex digits.
 mod runs {
-    use std::collections::BTreeMap;
+    use alloc::collections::BTreeMap;
+
+    use alloc::string::{String, ToString as _};
 
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

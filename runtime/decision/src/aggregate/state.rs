@@ -1,7 +1,8 @@
 //! What is kept of one entity. Owns its shape; how it is stored and sent is a slot's.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +102,7 @@ impl State {
 
     /// Whether it is a state of these aggregates.
     pub(super) fn fits(&self, aggregates: &Aggregates) -> bool {
-        let same = |(cell, wanted): (&Cell, Cell)| std::mem::discriminant(cell) == std::mem::discriminant(&wanted);
+        let same = |(cell, wanted): (&Cell, Cell)| core::mem::discriminant(cell) == core::mem::discriminant(&wanted);
         self.cells.len() == aggregates.all.len()
             && self.cells.iter().zip(aggregates.all.iter().map(|aggregate| aggregate.function.empty())).all(same)
     }
@@ -134,7 +135,7 @@ impl State {
 impl Cell {
     /// Whether it is one that the function could have come to.
     pub(super) fn is_sound(&self, function: &Function) -> bool {
-        if std::mem::discriminant(self) != std::mem::discriminant(&function.empty()) {
+        if core::mem::discriminant(self) != core::mem::discriminant(&function.empty()) {
             return false;
         }
         match self {
@@ -232,7 +233,7 @@ impl Recent {
         let known = self.last.iter().position(|(_, known)| known == text);
         let now = known.map_or(now, |at| self.last.remove(at).0.max(now));
         let place =
-            self.last.partition_point(|(at, other)| (std::cmp::Reverse(*at), other) < (std::cmp::Reverse(now), text));
+            self.last.partition_point(|(at, other)| (core::cmp::Reverse(*at), other) < (core::cmp::Reverse(now), text));
         self.last.insert(place, (now, Arc::clone(text)));
         self.last.truncate(n);
     }
@@ -242,7 +243,7 @@ impl Recent {
     }
 
     fn is_sound(&self, n: usize) -> bool {
-        let ordered = self.last.is_sorted_by(|a, b| (std::cmp::Reverse(a.0), &a.1) < (std::cmp::Reverse(b.0), &b.1));
+        let ordered = self.last.is_sorted_by(|a, b| (core::cmp::Reverse(a.0), &a.1) < (core::cmp::Reverse(b.0), &b.1));
         self.last.len() <= n && ordered && self.last.iter().all(|(at, _)| is_time(*at))
     }
 }
@@ -254,7 +255,9 @@ pub(super) fn is_time(at: i64) -> bool {
 
 /// A map as a list of pairs: JSON has no keys but texts.
 mod pairs {
-    use std::collections::BTreeMap;
+    use alloc::collections::BTreeMap;
+
+    use alloc::vec::Vec;
 
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 

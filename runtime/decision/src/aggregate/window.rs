@@ -1,5 +1,8 @@
 //! Windows: a ring of buckets, of which as many are kept as a window covers.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use super::state::is_time;

@@ -1,10 +1,13 @@
 //! `placements/KEY.toml` as types: what may be chosen, who scores it, how it is chosen, what never may be, and the experiments.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Span, Time};
+use crate::form::form;
 use crate::manifest::{Kind, Scalar};
 
 /// `placements/KEY.toml`: a named place that asks for a decision.
@@ -12,7 +15,7 @@ use crate::manifest::{Kind, Scalar};
 #[serde(deny_unknown_fields)]
 pub struct PlacementDef {
     /// Whether pages may ask for it, with a publishable key.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub browser: bool,
     /// The values of a request's `context` by name: `number`, `flag` or `symbol`.
     #[serde(default)]
@@ -345,6 +348,10 @@ pub struct ArmDef {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub payloads: BTreeMap<String, Payload>,
 }
+
+// === forms ===
+
+form!(enum Unit { Subject, 1 Session });
 
 // === defaults ===
 

@@ -1,6 +1,9 @@
 //! Lengths of time and sizes as people write them. Owns their units.
 
-use std::fmt;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString as _;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,19 +1,21 @@
 //! The rows that a page decides by: what changes of a release's views, and what belongs to who looks at the page. Owns the binary
 //! form of an answer, and how a page keeps and reads the rows of several.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use super::{PAGE_VERSION, PageRelease};
+use crate::form::{self, form};
 use crate::gather::Features;
 use crate::layout::{NO_SYMBOL, OTHER_SYMBOL};
 use crate::record::CORE_VERSION;
+use crate::sorted::Sorted;
+use crate::texts::Texts;
 use crate::{Digest, TimeUs};
 
 /// What a node answers a page that asks for rows.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PageRows<'a> {
     /// [`PAGE_VERSION`].
     pub version: u32,
@@ -24,26 +26,19 @@ pub struct PageRows<'a> {
     /// Whether they are of who looks at the page, and not everybody's.
     pub own: bool,
     /// Who that is, as the node knows them.
-    #[serde(borrow)]
     pub subject: Option<&'a str>,
     /// The session.
-    #[serde(borrow)]
     pub session: Option<&'a str>,
     /// The texts that the rows' symbols name, by their index here.
-    #[serde(borrow)]
     pub texts: Vec<&'a str>,
     /// The rows, view after view.
-    #[serde(borrow)]
     pub tables: Vec<PageTable<'a>>,
     /// What was learned, by the plan's bandit: of each action its rewards and misses.
-    #[serde(borrow)]
     pub learned: Vec<(u32, Counts<'a>)>,
     /// The placements that may choose the best alone, because exploring was switched off.
-    #[serde(borrow)]
     pub frozen: Vec<&'a str>,
     /// What experiments have an override for: placement, index of the experiment, index of the arm. Of the subject or the session,
     /// as the experiment's unit says.
-    #[serde(borrow)]
     pub overrides: Vec<(&'a str, u32, u32)>,
 }
 
@@ -51,20 +46,18 @@ pub struct PageRows<'a> {
 type Counts<'a> = Vec<(&'a str, [f64; 2])>;
 
 /// Rows of one view.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PageTable<'a> {
     /// The view, by its index in the plan.
     pub view: u32,
     /// Microseconds since the view was last proven current.
     pub lag_us: i64,
     /// Whose rows, sorted.
-    #[serde(borrow)]
     pub entities: Vec<&'a str>,
     /// Of each, the time of its event.
     pub times_us: Vec<TimeUs>,
     /// The cells that a page gets, 8 bytes each, little-endian, row after row. A symbol's is its index in `texts`, or
     /// [`NO_SYMBOL`], or [`OTHER_SYMBOL`].
-    #[serde(borrow)]
     pub cells: &'a [u8],
 }
 
@@ -90,10 +83,9 @@ pub enum BadPage {
 /// The rows a page holds.
 #[derive(Debug, Default)]
 pub struct Tables {
-    views: BTreeMap<u32, Table>,
-    texts: Vec<Arc<str>>,
-    /// By text: its number here, and among the release's texts.
-    numbers: BTreeMap<Arc<str>, u32>,
+    views: Sorted<u32, Table>,
+    /// The texts that symbols name, and by their numbers those among the release's texts.
+    texts: Texts,
     released: Vec<f64>,
     /// The page's clock, for the lag of what it reads.
     now_us: i64,
@@ -104,18 +96,34 @@ struct Table {
     width: usize,
     /// The page's clock when they came, less their lag then.
     current_us: i64,
-    entities: BTreeMap<Arc<str>, usize>,
+    entities: Texts,
     times_us: Vec<TimeUs>,
     cells: Vec<u64>,
 }
+
+// === forms ===
+
+form!(struct PageRows<'a> {
+    version,
+    release,
+    time_us,
+    own,
+    subject,
+    session,
+    texts,
+    tables,
+    learned,
+    frozen,
+    overrides,
+});
+form!(struct PageTable<'a> { view, lag_us, entities, times_us, cells });
 
 // === impl PageRows ===
 
 impl<'a> PageRows<'a> {
     /// Its binary form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Writing these types into memory has no way to fail.
-        postcard::to_allocvec(self).unwrap_or_default()
+        form::bytes(self)
     }
 
     /// Reads what [`PageRows::to_bytes`] wrote, of `release`.
@@ -124,11 +132,11 @@ impl<'a> PageRows<'a> {
     ///
     /// When it is something else, or of another release.
     pub fn from_bytes(bytes: &'a [u8], release: Digest) -> Result<Self, BadPage> {
-        let (version, _) = postcard::take_from_bytes::<u32>(bytes).map_err(|_| BadPage::Form)?;
+        let version = form::begins(bytes).ok_or(BadPage::Form)?;
         if version != PAGE_VERSION {
             return Err(BadPage::Version { version, core: 0 });
         }
-        let rows: Self = postcard::from_bytes(bytes).map_err(|_| BadPage::Form)?;
+        let rows: Self = form::read(bytes).ok_or(BadPage::Form)?;
         if rows.release != release.0 {
             return Err(BadPage::OtherRelease);
         }
@@ -145,7 +153,12 @@ impl Tables {
     ///
     /// When rows do not fit their view; nothing of the answer is taken then.
     pub fn take(&mut self, release: &PageRelease, rows: &PageRows<'_>, now_us: i64) -> Result<(), BadPage> {
-        let symbols: Vec<u64> = rows.texts.iter().map(|text| u64::from(self.intern(release, text))).collect();
+        self.texts.add(&rows.texts);
+        for number in self.released.len()..self.texts.len() {
+            self.released.push(self.texts.text(number).map_or(-1.0, |text| release.number(text)));
+        }
+        let symbol = |text: &&str| self.texts.number(text).map_or(OTHER_SYMBOL, |number| number as u64);
+        let symbols: Vec<u64> = rows.texts.iter().map(symbol).collect();
         let mut taken = Vec::with_capacity(rows.tables.len());
         for table in &rows.tables {
             let view = release.views.get(&table.view).ok_or(BadPage::Form)?;
@@ -165,14 +178,15 @@ impl Tables {
                     *place = if is_symbol && cell != NO_SYMBOL { known(cell) } else { cell };
                 }
             }
-            let entities = table.entities.iter().zip(0..).map(|(entity, at)| (Arc::from(*entity), at)).collect();
+            let mut entities = Texts::default();
+            entities.add(&table.entities);
             let current_us = now_us.saturating_sub(table.lag_us);
             taken.push((
                 table.view,
                 Table { width, current_us, entities, times_us: table.times_us.clone(), cells: whole },
             ));
         }
-        self.views.extend(taken);
+        taken.into_iter().for_each(|(view, table)| self.views.insert(view, table));
         Ok(())
     }
 
@@ -184,17 +198,6 @@ impl Tables {
     /// Whether it holds rows of a view.
     pub fn holds(&self, view: u32) -> bool {
         self.views.contains_key(&view)
-    }
-
-    fn intern(&mut self, release: &PageRelease, text: &str) -> u32 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
-        }
-        let (number, text) = (self.texts.len() as u32, Arc::<str>::from(text));
-        self.released.push(release.number(&text));
-        self.texts.push(Arc::clone(&text));
-        self.numbers.insert(text, number);
-        number
     }
 
     fn table(&self, view: usize) -> Option<&Table> {
@@ -214,7 +217,7 @@ pub struct Held<'a> {
 impl Features for Held<'_> {
     fn read(&self, view: usize, entity: &str, cells: &mut [u64]) -> Option<TimeUs> {
         let table = self.tables.table(view)?;
-        let at = *table.entities.get(entity)?;
+        let at = table.entities.number(entity)?;
         cells.copy_from_slice(table.cells.get(at * table.width..)?.get(..cells.len())?);
         table.times_us.get(at).copied()
     }
@@ -232,14 +235,14 @@ impl Features for Held<'_> {
     }
 
     fn text(&self, cell: u64) -> Option<Arc<str>> {
-        self.tables.texts.get(cell as usize).cloned()
+        self.tables.texts.text(cell as usize).cloned()
     }
 
     fn entities(&self, view: usize, limit: usize) -> Result<Vec<Arc<str>>, usize> {
         let Some(table) = self.tables.table(view) else { return Ok(Vec::new()) };
         match table.entities.len() {
             found if found > limit => Err(found),
-            _ => Ok(table.entities.keys().cloned().collect()),
+            _ => Ok(table.entities.sorted().cloned().collect()),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A record that a page sent, before a node takes it: whether it is one that this placement can have made. Owns what is checked; that
 //! a page decided honestly nobody can check, and the id says that it was a page.
 
-use std::collections::BTreeSet;
+use alloc::collections::BTreeSet;
+use alloc::string::String;
 
 use super::PageRelease;
 use crate::decide::first_twice;

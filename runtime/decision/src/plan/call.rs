@@ -1,15 +1,16 @@
 //! How a placement's rows become one module's rows. Owns the picks; a module whose inputs are the placement's row as it
 //! stands gets that row itself, without a copy.
 
-use serde::{Deserialize, Serialize};
-
 use super::Column;
+use crate::form::form;
 use crate::manifest::{Manifest, Output, Scope};
 use crate::plan::Symbols;
 use crate::{Fault, manifest};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A module as a placement calls it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Call {
     /// The module's index in the plan.
     pub module: usize,
@@ -24,7 +25,6 @@ pub struct Call {
     /// Width of its candidates' rows.
     pub candidate_width: usize,
     /// Its outputs.
-    #[serde(with = "outputs")]
     pub outputs: Vec<Output>,
     /// For each output that goes into the answer: its column and its index among the placement's values.
     pub values: Vec<(usize, usize)>,
@@ -36,7 +36,7 @@ pub struct Call {
 }
 
 /// One step from the placement's row to a module's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Pick {
     /// `n` columns as they are.
     Run {
@@ -86,24 +86,28 @@ pub enum Pick {
     },
 }
 
-/// Outputs with all of their fields: a manifest leaves out what is not said, and a plan's form has no names to tell by.
-mod outputs {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+// === forms ===
 
-    use crate::manifest::{Kind, Output};
-
-    type Plain = (String, Kind, Vec<String>, Option<f64>);
-
-    pub(super) fn serialize<S: Serializer>(outputs: &[Output], serializer: S) -> Result<S::Ok, S::Error> {
-        let plain = |output: &Output| (output.name.clone(), output.kind, output.symbols.clone(), output.min);
-        outputs.iter().map(plain).collect::<Vec<Plain>>().serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Output>, D::Error> {
-        let plain = Vec::<Plain>::deserialize(deserializer)?.into_iter();
-        Ok(plain.map(|(name, kind, symbols, min)| Output { name, kind, symbols, min }).collect())
-    }
-}
+form!(struct Call {
+    module,
+    name,
+    shared,
+    shared_width,
+    candidate,
+    candidate_width,
+    outputs,
+    values,
+    views,
+    refused,
+});
+form!(enum Pick {
+    Run { from, n },
+    1 Symbol { from, map },
+    2 Default { from, n, value },
+    3 SymbolDefault { from, map, value },
+    4 Must { from, n },
+    5 SymbolMust { from, map },
+});
 
 // === impl Call ===
 

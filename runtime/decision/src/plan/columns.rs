@@ -1,15 +1,16 @@
 //! The columns of a placement's two rows and the steps that fill them. Owns what each step means; the order of columns is
 //! decided in `compile`: by view and cell, so that most of a row is one copy.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Entity, Lateness};
 use crate::definition::{Overdue, ViewDef};
+use crate::form::form;
 use crate::layout::FeatureKind;
 use crate::manifest::{Kind, Scope};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A column, or `width` columns of a vector.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     /// The feature or context value, or the derived input's name.
     pub name: String,
@@ -26,7 +27,7 @@ pub struct Column {
 }
 
 /// How a placement reads one view.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct ViewUse {
     /// The view's index in the plan.
     pub view: usize,
@@ -49,7 +50,7 @@ pub struct ViewUse {
 }
 
 /// How old the value of some columns may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ttl {
     /// First column.
     pub to: usize,
@@ -64,7 +65,7 @@ pub struct Ttl {
 }
 
 /// One step from a view's cells to a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CellOp {
     /// `n` cells hold f64 as they are.
     Copy {
@@ -142,7 +143,7 @@ pub enum CellOp {
 }
 
 /// An id whose membership in a list is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IdOf {
     /// The candidate's.
     Candidate,
@@ -153,7 +154,7 @@ pub enum IdOf {
 }
 
 /// A test of a text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TextTest {
     /// It starts with this.
     StartsWith(String),
@@ -164,7 +165,7 @@ pub enum TextTest {
 }
 
 /// One step from the request to a row; in candidates' rows the same in each, but for their ids.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestOp {
     /// A context value as it is; a symbol becomes the release's.
     Context {
@@ -205,7 +206,7 @@ pub enum RequestOp {
 }
 
 /// One step from columns to a column, after all rows are there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
     /// A vector's row and first column.
     pub a: (Scope, usize),
@@ -248,6 +249,33 @@ pub(super) enum Source {
     Product { a: (usize, usize), b: (usize, usize), cosine: bool },
 }
 
+// === forms ===
+
+form!(struct ViewUse { view, entity, scope, cells, ops, defaults, ttls, lateness, waits });
+form!(struct Ttl { to, n, ttl_us, old, refused });
+form!(enum CellOp {
+    Copy { cell, to, n },
+    1 Widen { cell, to },
+    2 Vector { cell, to, n },
+    3 Symbol { cell, to },
+    4 Text { cell, to, test },
+    5 Includes { cell, n, to, id },
+    6 SymbolId { cell, to },
+    7 Seconds { cell, to },
+    8 Age { cell, to },
+});
+form!(enum IdOf { Candidate, 1 Context(index), 2 Known(hash) });
+form!(enum TextTest { StartsWith(part), 1 EndsWith(part), 2 Contains(part) });
+form!(enum RequestOp {
+    Context { index, to },
+    1 Text { index, to, test },
+    2 MinuteOfDay { to },
+    3 DayOfWeek { to },
+    4 EpochSeconds { to },
+    5 CandidateId { to },
+});
+form!(struct Post { a, b, n, to, cosine });
+
 // === impl TextTest ===
 
 impl TextTest {
@@ -256,9 +284,17 @@ impl TextTest {
         match self {
             Self::StartsWith(part) => text.starts_with(part.as_str()),
             Self::EndsWith(part) => text.ends_with(part.as_str()),
-            Self::Contains(part) => text.contains(part.as_str()),
+            Self::Contains(part) => contains(text, part),
         }
     }
+}
+
+/// Whether a text has a part; in a page by trying every place, which is little code.
+fn contains(text: &str, part: &str) -> bool {
+    if cfg!(feature = "std") {
+        return text.contains(part);
+    }
+    part.is_empty() || text.as_bytes().windows(part.len()).any(|window| window == part.as_bytes())
 }
 
 /// What a feature's numbers mean to a module; none for what no module takes as it is.

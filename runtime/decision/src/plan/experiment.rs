@@ -1,19 +1,20 @@
 //! An experiment, compiled: who has a part in it and which arm they fall into. Owns the order of its questions; whether a rule
 //! lets a request in is known only when rules run, and is settled there.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize, Serializer};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::Scorer;
 use crate::TimeUs;
 use crate::assign::{self, Table};
 use crate::definition::Unit;
+use crate::form::form;
 use crate::record::Lot;
+use crate::sorted::Sorted;
 
 /// An experiment, compiled.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Experiment {
     /// Its key.
     pub key: Arc<str>,
@@ -33,8 +34,7 @@ pub struct Experiment {
     pub end_us: TimeUs,
     /// Units that have an arm whatever they fall into, and its index. The binary form goes into pages and has none of them: they name
     /// people.
-    #[serde(serialize_with = "nobody")]
-    pub overrides: BTreeMap<String, usize>,
+    pub overrides: Sorted<String, usize>,
     /// Which arm has each slot.
     pub table: Table,
     /// The arms in order.
@@ -42,7 +42,7 @@ pub struct Experiment {
 }
 
 /// An arm, compiled.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Arm {
     /// Its name.
     pub name: Arc<str>,
@@ -51,7 +51,7 @@ pub struct Arm {
 }
 
 /// Units kept out of all experiments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holdout {
     /// What the unit is hashed with.
     pub salt: String,
@@ -60,7 +60,7 @@ pub struct Holdout {
 }
 
 /// A part of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// What the unit is hashed with.
     pub name: String,
@@ -70,9 +70,12 @@ pub struct Group {
     pub to: u16,
 }
 
-fn nobody<S: Serializer>(_: &BTreeMap<String, usize>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(std::iter::empty::<(&str, usize)>())
-}
+// === forms ===
+
+form!(struct Experiment { key, unit, salt, holdout, group, when, start_us, end_us, table, arms } leaves { overrides: Sorted::default() });
+form!(struct Arm { name, way });
+form!(struct Holdout { salt, below });
+form!(struct Group { name, from, to });
 
 // === impl Experiment ===
 

@@ -371,7 +371,7 @@ mod tests {
             when: None,
             start_us: 0,
             end_us: i64::MAX,
-            overrides: BTreeMap::new(),
+            overrides: Default::default(),
             table: Table::new(weights),
             arms: arms.collect(),
         }

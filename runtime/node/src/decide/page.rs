@@ -143,9 +143,9 @@ mod tests {
             core: CORE_VERSION,
             release: Digest([release; 32]),
             texts: Vec::new(),
-            views: BTreeMap::new(),
-            modules: BTreeMap::new(),
-            placements: BTreeMap::new(),
+            views: Sorted::default(),
+            modules: Sorted::default(),
+            placements: Sorted::default(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use selvedge_decision::definition::{FeaturesDef, PlacementDef, ReleaseDef};
-use selvedge_decision::gather::{ContextValue, Features, Request, Rows};
+use selvedge_decision::gather::{Features, Request, Rows};
 use selvedge_decision::layout::{FeatureKind, NO_IDS, NO_SYMBOL, NO_TIME, id_hash, pack};
 use selvedge_decision::manifest::{Kind, Scope};
 use selvedge_decision::page::{PAGE_VERSION, PageRelease, PageRows, PageTable, Whose};
@@ -185,7 +185,7 @@ impl Compiled {
         let request = Request {
             subject,
             session,
-            context: ask.context.iter().copied().map(ContextValue::from).collect(),
+            context: ask.context.clone(),
             candidates: ask.candidates.clone(),
             taken: &taken,
             slots: ask.slots.map(|slots| slots as usize),

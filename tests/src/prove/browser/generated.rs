@@ -245,7 +245,9 @@ pub(super) fn worlds(scale: Scale, findings: &mut Findings) -> Result<Vec<World>
         world.files.insert(format!("{at}.wasm"), core.clone());
     }
     let page = PageRelease::from_bytes(&world.release)?;
-    findings.check(page.placements.len() == 4, || format!("a page decides {:?}", page.placements.keys()));
+    findings.check(page.placements.len() == 4, || {
+        format!("a page decides {:?}", page.placements.keys().collect::<Vec<_>>())
+    });
     let mut engine = world.engine()?;
     let mut modules = Called(|module: usize, shared: &[f64], rows: &[f64], count| {
         let module = built.modules.get(module).ok_or(Fault::Refused)?;

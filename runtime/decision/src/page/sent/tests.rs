@@ -82,7 +82,7 @@ fn decided(page: &PageRelease, key: &str, subject: &str, count: u32, fault: Opti
     let moment = Moment { id, time_us: NOW_US, release: page.release, explain: false, explores: true };
     let features = &Held { release: page, tables: &Tables::default() };
     let world = World { features, modules: &mut Scores(fault), learned: &mut Unlearned::default() };
-    decide(&page.placements[key], &request, moment, world, &mut Rows::default()).unwrap().record
+    decide(page.placements.get(key).unwrap(), &request, moment, world, &mut Rows::default()).unwrap().record
 }
 
 #[test]
