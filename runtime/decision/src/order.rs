@@ -6,6 +6,7 @@ use core::cmp::Ordering;
 
 /// Sorts `items`.
 #[cfg(feature = "std")]
+#[allow(clippy::ptr_arg, reason = "as the other one, which makes the list anew")]
 pub(crate) fn sort<T: Clone>(items: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
     items.sort_unstable_by(compare);
 }

@@ -134,6 +134,7 @@ mod tests {
 
     use selvedge_decision::page::PAGE_VERSION;
     use selvedge_decision::record::CORE_VERSION;
+    use selvedge_decision::sorted::Sorted;
 
     use super::*;
 
