@@ -155,7 +155,7 @@ impl Sent<'_> {
             && rungs.iter().all(is_call)
             && ladder.zip(0..).all(|(rung, at)| *rung == Rung::Ladder(at))
             && !(rules && asked > 0)
-            && !(record.candidates.is_empty() && !rungs.is_empty())
+            && (!record.candidates.is_empty() || rungs.is_empty())
     }
 
     /// Places in their order, and for each another candidate, of another draw.
