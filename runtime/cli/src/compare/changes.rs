@@ -72,6 +72,8 @@ pub(crate) struct Placed {
     pub(crate) inputs: Vec<InputChange>,
     /// Those of the compared that pages made: left out of what it is worth.
     pub(crate) of_pages: u64,
+    /// Those that pages say they made and that do not replay: neither compared nor counted as not compared.
+    pub(crate) of_pages_different: u64,
     /// What it is worth, by kind of reward.
     pub(crate) value: BTreeMap<String, Value>,
 }
@@ -129,6 +131,7 @@ pub(super) struct Changes {
     pub(super) without_inputs: u64,
     pub(super) compared: u64,
     pub(super) gone: u64,
+    pub(super) of_pages_different: u64,
     not_compared: BTreeMap<String, u64>,
     changed: u64,
     first_changed: u64,
@@ -251,6 +254,7 @@ impl Changes {
             looked_at: self.looked_at,
             inputs,
             of_pages,
+            of_pages_different: self.of_pages_different,
             value,
         }
     }

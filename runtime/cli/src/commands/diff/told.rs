@@ -41,6 +41,9 @@ fn placement(f: &mut fmt::Formatter<'_>, key: &str, placed: &Placed) -> fmt::Res
     for (why, count) in &placed.not_compared {
         write!(f, "\n  not compared: {count}: {why}")?;
     }
+    if placed.of_pages_different > 0 {
+        write!(f, "\n  left out: {} that pages say they made and that do not replay", placed.of_pages_different)?;
+    }
     if placed.compared == 0 {
         return Ok(());
     }
