@@ -159,7 +159,7 @@ export function answers(around: Surroundings): Answers {
   /** What is asked for within the time that a page waits. That nobody answers in it is told. */
   async function inTime(ms: number, work: Promise<boolean>): Promise<boolean> {
     const fresh = await within(ms, work, false);
-    if (!fresh && !problem && !closed) around.emit("stale", (problem = { code: "timeout", message: "no node answered in time" }));
+    if (!fresh && open.size && !problem && !closed) around.emit("stale", (problem = { code: "timeout", message: "no node answered in time" }));
     return fresh;
   }
 

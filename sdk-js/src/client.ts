@@ -18,7 +18,6 @@ import { call, warner, within } from "./manners.js";
 const SETTLE_MS = 250;
 /** How many decisions that were read are remembered, for what they bring. */
 const READ_MOST = 500;
-
 /** The id of a decision that a page made: no node has a token for it. */
 const BY_A_PAGE = /[2367abef].{7}$/;
 
@@ -123,7 +122,7 @@ export function createClient(options: Options): Client {
     const chosen = item ?? choices[0]?.id;
     const word = token ?? choices.find((choice) => choice.id === chosen)?.token;
     if (!id || word || BY_A_PAGE.test(id)) return { decision_id: id, item: chosen, token: word };
-    warn("no_token", `an event is told without its decision, which did not choose ${chosen}`);
+    warn("no_token", `an event is told without its decision: no token for ${chosen}`);
     return { item };
   }
 

@@ -51,14 +51,15 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
   const compiled = new Map<string, Promise<WebAssembly.Module>>();
   let ready = await stage(setup, compiled, setup, null);
   let staging = 0;
+  let closed = false;
 
   async function update(release?: string): Promise<void> {
     if (release === undefined) return rows(ready);
     const mine = ++staging;
     if (release === ready.release.release) return takeRows(setup, ready, ready, true);
     const next = await stage(setup, compiled, ready, ready);
-    // Meanwhile another one was told of.
-    if (mine === staging) ready = next;
+    // Meanwhile another one was told of, or the page has gone.
+    if (mine === staging && !closed) ready = next;
     else if (next !== ready) next.core.free();
   }
 
@@ -98,7 +99,14 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
     return json("decisions")(await setup.request("decide", { body: JSON.stringify(request) }));
   }
 
-  return { decide, update, close: () => ready.core.free() };
+  return {
+    decide,
+    update,
+    close() {
+      closed = true;
+      ready.core.free();
+    },
+  };
 }
 
 /** Decides one placement: an entry as a node answers, and the record that goes back to it. */

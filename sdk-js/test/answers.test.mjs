@@ -98,6 +98,14 @@ test("that nobody answers in time is told, and so is the late answer", async () 
   await page.close();
 });
 
+test("a page that shows nothing waits for nobody", async () => {
+  const slow = over(async () => chosen({ placements: [] }), { settled: () => sleep(50), timeoutMs: 10 });
+  await slow.held.begin([], 10);
+  await slow.held.renew();
+  assert.deepEqual([slow.told, slow.held.problem()], [[], undefined]);
+  slow.held.close();
+});
+
 test("a release that could not be taken over is tried again", async () => {
   const tried = [];
   const { held, told } = over(async (placements) => chosen({ placements }), {

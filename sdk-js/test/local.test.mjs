@@ -144,6 +144,15 @@ test("of two releases the later counts, and what the node runs by now decides", 
   Object.assign(asked.at(-1), { failure: new Error("down") }).go();
   await assert.rejects(failing, /down/);
   assert.equal(made.decide(of("u-2")).release, "r4");
+
+  // One that is here when the page has gone is let go.
+  freed.length = 0;
+  waits = false;
+  running = "r6";
+  const late = made.update("r6");
+  made.close();
+  await late;
+  assert.deepEqual(freed, ["r4", "r6"]);
 });
 
 test("what a node refuses a page refuses", async () => {

@@ -70,10 +70,10 @@ if (browser.context) {
   await until("what waited to be sent", () => page.evaluate(() => client.flush()));
 }
 
-// === The next page of the same visitor knows what was decided, also without a node ===
+// === The next page of the same visitor knows what was decided, also where nobody decides ===
 
 const cached = await inside(page, async (options) => {
-  const cut = sdk.createClient({ ...options, decidePath: "/nowhere/decide", timeoutMs: 300, streaming: false });
+  const cut = sdk.createClient({ ...options, decidePath: "/v1/browser/events", timeoutMs: 300, streaming: false });
   const state = await cut.ready();
   const decision = cut.decide("hero", { banner: "code.svg" });
   await cut.close();
