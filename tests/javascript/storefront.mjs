@@ -287,9 +287,13 @@ for (const at of [2, 3, 4]) {
 await click(".brand");
 await until("lamps first without the core", async () => leads("lamps", await shelf()));
 for (let round = 0; round < 4; round += 1) {
-  const { "for-you": strip, "home-hero": hero } = await rendered("/");
+  // A machine with too much to do may answer by the static order; then again.
+  let strip, hero;
+  await until("a scored page without the core", async () => {
+    ({ "for-you": strip, "home-hero": hero } = await rendered("/"));
+    return strip.reason === "SCORED";
+  });
   assert.ok(leads("lamps", strip.ids), `without the core: ${strip.ids}`);
-  assert.equal(strip.reason, "SCORED");
   assert.equal(hero.ids.length, 1);
 }
 await post("/counter/core", { up: true });
