@@ -32,7 +32,7 @@ for (let round = 0; round <= Number(rounds); round++) {
         const times = [];
         for (let at = 0; at < count; at += together) {
           const start = performance.now();
-          for (let one = 0; one < together; one++) await client.decideAsync("hero", null);
+          for (let one = 0; one < together; one++) await client.setContext({});
           times.push(((performance.now() - start) * 1000) / together);
         }
         return times;

@@ -93,7 +93,7 @@ async fn in_chromium(node: SocketAddr, effort: Effort) -> Result<Vec<Line>> {
             each,
             each.0,
             DECIDE_US,
-            "p50 of decideAsync, 50 together, record included",
+            "p50 of setContext, 50 in turn: decided anew, recorded, kept for the next page",
         ),
         Line::time(
             "first decision of a page in Chromium",
