@@ -80,7 +80,8 @@ async fn decide(node: &Node, subject: &str) -> Result<String> {
     answer["decision_id"].as_str().map(str::to_owned).with_context(|| answer.to_string())
 }
 
-async fn land(rig: &Rig, records: usize, events: usize) -> Result<Value> {
+/// Lands so many records and events when all are in the stream; what was said.
+pub(crate) async fn land(rig: &Rig, records: usize, events: usize) -> Result<Value> {
     let mut stream = Stream::open(&rig.nats.url()).await?;
     until("all that was told to arrive", LIMIT, async || {
         stream.read_on().await.ok()?;
@@ -92,7 +93,7 @@ async fn land(rig: &Rig, records: usize, events: usize) -> Result<Value> {
 }
 
 /// `selvedge core dataset` of today's decisions; what it said and the lines it wrote.
-async fn dataset(rig: &Rig, release: &Path, out: &str, more: &[&str]) -> Result<(Ran, String)> {
+pub(crate) async fn dataset(rig: &Rig, release: &Path, out: &str, more: &[&str]) -> Result<(Ran, String)> {
     let (place, release, file) = (rig.path("lake"), release.to_string_lossy(), rig.path(out));
     let days: Vec<String> = std::fs::read_dir(place.join("decisions"))?
         .flatten()

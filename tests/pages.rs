@@ -18,6 +18,7 @@ use selvedge_suite::harness::{Node, NodeSpec, Rig, binary, process, until};
 use serde_json::{Value, json};
 
 use crate::keys::{create, publish};
+use crate::lake::{dataset, land};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -279,16 +280,13 @@ async fn in_a_page(node: &Node, task: Value) -> Result<Option<Value>> {
         );
         return Ok(None);
     };
-    let mut whole = json!({
-        "base": format!("http://{}", node.http),
-        "wasm": engine.join("engine_bg.wasm"),
-    });
+    let mut whole = json!({"base": format!("http://{}", node.http)});
     for (key, value) in task.as_object().into_iter().flatten() {
         whole[key] = value.clone();
     }
     let mut command = Command::new(program);
-    command.arg(engine.join("local.mjs")).arg(whole.to_string());
-    let (status, stdout, stderr) = process::run("local.mjs", command, LIMIT).await?;
+    command.arg(engine.join("in_node.mjs")).arg(engine.join("engine_bg.wasm")).arg("local").arg(whole.to_string());
+    let (status, stdout, stderr) = process::run("in_node.mjs", command, LIMIT).await?;
     ensure!(status.success(), "{stderr}");
     Ok(Some(serde_json::from_str(&stdout)?))
 }
@@ -359,6 +357,14 @@ fn a_page_decides_as_its_node_and_its_record_is_replayed() -> Result<()> {
         arrived.await?;
         let said = rig.cli.json(["replay".as_ref(), "nats".as_ref(), "--release".as_ref(), file.as_os_str()]).await?;
         ensure!(said["different"] == 0 && said["replayed"].as_u64() >= Some(6), "{said}");
+
+        // Rows to train with are of what the node decided, unless the page's are wanted, too.
+        land(&rig, before, 3).await?;
+        for (more, decisions, left_out) in [(&[][..], 3, 3), (&["--pages"], 6, 0)] {
+            let (ran, _) = dataset(&rig, &file, "rows.jsonl", more).await?;
+            let told: Value = serde_json::from_str(&ran.stdout)?;
+            ensure!(told["decisions"] == decisions && told["of_pages"] == left_out, "{more:?}: {ran:?}");
+        }
         Ok(())
     })
 }

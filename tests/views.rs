@@ -405,3 +405,36 @@ fn freshness_begins_with_the_event_and_delivery_with_the_core() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn rows_that_are_on_disk_are_not_kept_in_memory_as_well() -> Result<()> {
+    const ROWS: usize = 30_000;
+    const MOST: u64 = 40 << 20;
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = Shop::new(rig.path("shop"), "shop")?;
+        shop.file(
+            "features.toml",
+            "[view.user]\nby = \"subject\"\nsync = \"all\"\n[view.user.features]\nvalue = \"number\"\n",
+        )?;
+        shop.placement("home-hero", &hero(1, "[\"value\"]"))?.model("value", VALUE)?;
+        let release = rig.deploy(shop.folder()).await?;
+        let spec = rig.spec("edge-1").set("features.max_pending_bytes=4MiB").set("features.disk_cache=4MiB");
+        let node = Node::start(spec).await?;
+        node.runs(&release, LIMIT).await?;
+        live(&node).await?;
+        let before = node.process.resident_bytes()?;
+
+        // What the release does not name is of no use in memory, but on disk for the next one.
+        let more = "x".repeat(4_000);
+        rig.push("user", (0..ROWS).map(|at| json!({"_key": format!("u-{at}"), "value": at, "more": more}))).await?;
+        let on_disk = async || {
+            let view = node.view("user").await.ok()?;
+            (view["entities"] == ROWS && view["disk_waiting"] == 0).then_some(())
+        };
+        until("every row to be on disk", LIMIT, on_disk).await?;
+        let grown = node.process.resident_bytes()?.saturating_sub(before);
+        ensure!(grown < MOST, "{} MiB more for {ROWS} rows of one number", grown >> 20);
+        Ok(())
+    })
+}

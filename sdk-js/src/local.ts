@@ -47,9 +47,9 @@ const MOST_RECORD = 44_000;
 /** Fetches all that a decision needs; then the engine decides without a network. */
 export async function createEngine(setup: EngineSetup): Promise<Engine> {
   // A page without WebAssembly, or whose policy forbids it, finds out here and not at a decision.
-  initSync({ module: await engineModule(setup.wasm) });
+  const loaded = heardLater(engineModule(setup.wasm).then((module) => initSync({ module })));
   const compiled = new Map<string, Promise<WebAssembly.Module>>();
-  let ready = await stage(setup, compiled, setup, null);
+  let ready = await stage(setup, compiled, setup, null, loaded);
   let staging = 0;
   let closed = false;
 
@@ -57,7 +57,7 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
     if (release === undefined) return rows(ready);
     const mine = ++staging;
     if (release === ready.release.release) return takeRows(setup, ready, ready, true);
-    const next = await stage(setup, compiled, ready, ready);
+    const next = await stage(setup, compiled, ready, ready, loaded);
     // Meanwhile another one was told of, or the page has gone.
     if (mine === staging && !closed) ready = next;
     else if (next !== ready) next.core.free();
@@ -204,18 +204,25 @@ function named({ values }: Shown, numbers: number[]): Record<string, Json> {
 
 // === what is fetched ===
 
-/** The release that a node runs, its modules and its rows, made ready. Nothing of what decides until then is touched. */
+/**
+ * The release that a node runs, its modules and its rows, made ready. Nothing of what decides until then is touched. A page waits for the
+ * first of it: what does not need to know the release is asked for together with it.
+ */
 async function stage(
   setup: EngineSetup,
   compiled: Map<string, Promise<WebAssembly.Module>>,
   { subject, session }: Ids,
   before: Ready | null,
+  loaded: Promise<unknown>,
 ): Promise<Ready> {
-  const response = await setup.request("release", { query: whose({ subject, session }) });
+  const mine = before ? ++before.asked : 1;
+  const asked = setup.request("release", { query: whose({ subject, session }) });
+  const rows = heardLater(fetchRows(setup, { subject, session }, true));
+  const response = await asked;
   const etag = response.headers.get("ETag");
   const release = (await json("plan")(response)) as Release;
   if (before && etag !== null && etag === before.etag) {
-    await takeRows(setup, before, { subject, session }, true);
+    take(before, { subject, session }, mine, await rows);
     return before;
   }
   const runner = new Runner();
@@ -229,15 +236,18 @@ async function stage(
     }
     await runner.add(index, await module);
   });
+  const added = heardLater(Promise.all(modules));
   const [tag, count] = crypto.getRandomValues(new Uint32Array(2));
   let core: Core;
+  await loaded;
   try {
     core = new Core(bytesOf(release.plan), runner, tag!, count!);
   } catch (error) {
     throw new Failure("other_core", `this engine cannot decide by the node's release: ${String(error)}`, false);
   }
-  const ready: Ready = { release, etag, core, asked: 0, taken: 0 };
-  await Promise.all([...modules, takeRows(setup, ready, { subject, session }, true)]);
+  const ready: Ready = { release, etag, core, asked: 1, taken: 0 };
+  await added;
+  take(ready, { subject, session }, 1, await rows);
   // The one before is left to the collector: a decision may be under way with it.
   return ready;
 }
@@ -245,20 +255,34 @@ async function stage(
 /** The code of the failure when the node runs another release by now. */
 const OTHER_RELEASE = "other_release";
 
-/** Rows: of who looks at the page, and everybody's where `all` says so. */
-async function takeRows(setup: EngineSetup, of: Ready, { subject, session }: Ids, all: boolean): Promise<void> {
+/** Rows for a release that decides already: of who looks at the page, and everybody's where `all` says so. */
+async function takeRows(setup: EngineSetup, of: Ready, ids: Ids, all: boolean): Promise<void> {
   const mine = ++of.asked;
+  take(of, ids, mine, await fetchRows(setup, ids, all));
+}
+
+/** Rows as they came, and when that was by the page's clock: they say what time it was at the node. */
+type Fetched = { bytes: Uint8Array; at: number }[];
+
+async function fetchRows(setup: EngineSetup, { subject, session }: Ids, all: boolean): Promise<Fetched> {
   const own = whose({ subject, session });
   // Everybody's rows, too, are those of the release that decides for this one; the browser keeps them by their ETag.
   const everybodys = { ...(subject === undefined ? own : { subject }), all: "1" };
   const queries = [...(all ? [everybodys] : []), ...(Object.keys(own).length ? [own] : [])];
-  const answers = await Promise.all(
-    queries.map(async (query) => new Uint8Array(await (await setup.request("features", { query })).arrayBuffer())),
+  return Promise.all(
+    queries.map(async (query) => {
+      const bytes = await (await setup.request("features", { query })).arrayBuffer();
+      return { bytes: new Uint8Array(bytes), at: now() };
+    }),
   );
+}
+
+/** Hands rows to the engine, unless newer ones are there: those that were asked for `mine` times. */
+function take(of: Ready, { subject, session }: Ids, mine: number, fetched: Fetched): void {
   // What was asked for before newer ones that are here is old.
   if (mine < of.taken) return;
   try {
-    for (const rows of answers) of.core.take(rows, now());
+    for (const { bytes, at } of fetched) of.core.take(bytes, at);
   } catch (error) {
     throw new Failure(OTHER_RELEASE, String(error), true);
   }
@@ -291,6 +315,12 @@ async function engineModule(wasm: EngineSetup["wasm"]): Promise<WebAssembly.Modu
 
 // === small things ===
 
+/** What is awaited only after something else, whose failure comes first: until then its own is no unhandled one. */
+function heardLater<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
+}
+
 function whose({ subject, session }: Ids): Record<string, string> {
   return { ...(subject === undefined ? {} : { subject }), ...(session === undefined ? {} : { session }) };
 }
@@ -304,8 +334,13 @@ function bytesOf(base64: string): Uint8Array {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
+/** What 16 KiB become is safely no more arguments than a call may have. */
+const PIECE = 16_384;
+
 function base64(bytes: Uint8Array): string {
   let text = "";
-  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  for (let at = 0; at < bytes.length; at += PIECE) {
+    text += String.fromCharCode.apply(null, bytes.subarray(at, at + PIECE) as unknown as number[]);
+  }
   return btoa(text);
 }

@@ -284,6 +284,15 @@ impl Findings {
         }
     }
 
+    /// Takes over what was found elsewhere.
+    fn join(&mut self, other: Self) {
+        self.n += other.n;
+        self.failed += other.failed;
+        self.first.extend(other.first);
+        self.first.truncate(10);
+        self.notes.extend(other.notes);
+    }
+
     /// A line of what it looked at, such as of a balance sheet, for people.
     fn note(&mut self, line: String) {
         self.notes.push(line);

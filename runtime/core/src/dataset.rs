@@ -34,6 +34,8 @@ pub struct Query {
     pub rows: RowsOf,
     /// Whether decisions that were recorded without inputs become rows, too.
     pub all: bool,
+    /// Whether decisions that pages made become rows, too: what a page says of them, nobody can check.
+    pub pages: bool,
 }
 
 /// What is a row.
@@ -54,6 +56,8 @@ pub struct Report {
     pub decisions: u64,
     /// Decisions left out: recorded without inputs.
     pub without_inputs: u64,
+    /// Decisions left out: made by a page.
+    pub of_pages: u64,
     /// Decisions left out: of a person who was erased.
     pub erased: u64,
     /// Decisions left out: of a release that was not given, or whose inputs do not fit it.
@@ -196,6 +200,11 @@ impl Making<'_> {
             self.report.erased += 1;
             return Ok(());
         }
+        let id_of: Option<DecisionId> = text(id).and_then(|text| text.parse().ok());
+        if !self.query.pages && id_of.is_some_and(DecisionId::is_of_a_page) {
+            self.report.of_pages += 1;
+            return Ok(());
+        }
         if *shared == Cell::Null && !self.query.all {
             self.report.without_inputs += 1;
             return Ok(());
@@ -205,7 +214,6 @@ impl Making<'_> {
             self.report.other_release += 1;
             return Ok(());
         };
-        let id_of: Option<DecisionId> = text(id).and_then(|text| text.parse().ok());
         self.report.decisions += 1;
         let place = |id: &Cell| chosen.elements().iter().position(|chosen| chosen == id);
         let of_rows: Vec<(&Cell, Option<usize>)> = match self.query.rows {

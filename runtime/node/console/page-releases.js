@@ -101,10 +101,13 @@ function mover(ctx, look) {
 export default {
   title: 'Releases',
   enter(ctx) {
-    let core = null;
-    const look = async () => { try { core = await ask('nodes'); } catch { /* Said above. */ } };
+    let [core, failed] = [null, null];
+    const look = async () => {
+      try { core = await ask('nodes'); failed = null; } catch (error) { failed = error; }
+    };
     ctx.every(4000, look);
     const buttons = mover(ctx, look);
+    const unknown = () => (failed ? trouble('It cannot be told.', failed.message) : waiting());
     return () => {
       const { status } = ctx.node;
       if (!status) return waiting();
@@ -125,14 +128,14 @@ export default {
         tiles(runs('Running', of.active), runs('Canary', of.canary, of.canary ? `${of.canary.share_bp / 100} % of the subjects` : 'none'),
           runs('Kept for a rollback', of.previous)),
         of.canary && card('The canary beside what runs', { key: 'canary', says: 'On this node, in the last ten minutes.' }, compare(ctx.node)),
-        card('Who runs what', { key: 'nodes' }, core ? nodesTable(core, status) : waiting()),
+        card('Who runs what', { key: 'nodes' }, core ? nodesTable(core, status) : unknown()),
         !isLocal && card('Channels', { key: 'channels' }, core ? table('Channels', [{ name: 'Channel' }, { name: 'Release' }, { name: 'Canary' }, { name: 'Counter', num: true }, { name: 'Expires' }],
           core.channels.map((one) => ({
             key: one.channel,
             cells: one.problem ? [one.channel, badge(one.problem, 'bad'), none, none, none]
               : [one.channel, mono(short(one.release), one.release), one.canary ? `${short(one.canary.release)} ${one.canary.share_bp / 100} % ${labels(one.canary.where)}` : none, String(one.counter),
                 Date.parse(one.expires) < Date.now() ? badge('expired: deploy again', 'bad') : day(one.expires)],
-          })), 'There is no channel yet: deploy a release, and nodes follow it.') : waiting()),
+          })), 'There is no channel yet: deploy a release, and nodes follow it.') : unknown()),
         !isLocal && card('Move the channel', { key: 'move', says: operator?.key
           ? `The operator\u2019s key ${operator.key} is on this node: it signs what is moved here. A new release comes by a command.`
           : 'A channel is moved by the operator\u2019s key. Run these where it is.' },

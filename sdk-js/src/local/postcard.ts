@@ -61,10 +61,10 @@ function value(out: Writer, given: ContextValue | undefined): void {
 /** What the beginning of a record says; faults come before what an answer does not tell. */
 export function decodeRecord(bytes: Uint8Array): Outcome {
   const read = new Reader(bytes);
-  const id = Array.from(read.take(16), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const decisionId = uuid(read.take(16));
   read.skip(); // time
   read.skip(); // seed
-  read.take(32); // release
+  read.pass(32); // release
   read.varint(); // core
   read.text(); // placement
   read.option(() => read.text()); // subject
@@ -87,12 +87,12 @@ export function decodeRecord(bytes: Uint8Array): Outcome {
   const arm = read.option(() => read.text()) ?? null;
   const faults = read.list(() => {
     read.varint(); // rung
-    read.take(1); // its index
+    read.pass(1); // its index
     return read.varint();
   });
   const first = faults[0];
   return {
-    decisionId: id.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-"),
+    decisionId,
     candidates,
     choices,
     values,
@@ -104,29 +104,37 @@ export function decodeRecord(bytes: Uint8Array): Outcome {
   };
 }
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+function uuid(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < 16; at++) text += (at === 4 || at === 6 || at === 8 || at === 10 ? "-" : "") + HEX[bytes[at]!];
+  return text;
+}
+
 class Writer {
-  #bytes = new Uint8Array(256);
-  #at = 0;
+  private buffer = new Uint8Array(256);
+  private at = 0;
 
   varint(n: number): void {
-    this.#room(5);
-    for (; n > 127; n = Math.floor(n / 128)) this.#bytes[this.#at++] = (n % 128) | 128;
-    this.#bytes[this.#at++] = n;
+    this.room(5);
+    for (; n > 127; n = Math.floor(n / 128)) this.buffer[this.at++] = (n % 128) | 128;
+    this.buffer[this.at++] = n;
   }
 
   number(n: number): void {
-    this.#room(8);
-    new DataView(this.#bytes.buffer).setFloat64(this.#at, n, true);
-    this.#at += 8;
+    this.room(8);
+    new DataView(this.buffer.buffer).setFloat64(this.at, n, true);
+    this.at += 8;
   }
 
   text(text: string): void {
     // Not `encodeInto`: the length comes first.
     const bytes = encoder.encode(text);
     this.varint(bytes.length);
-    this.#room(bytes.length);
-    this.#bytes.set(bytes, this.#at);
-    this.#at += bytes.length;
+    this.room(bytes.length);
+    this.buffer.set(bytes, this.at);
+    this.at += bytes.length;
   }
 
   list<T>(items: readonly T[], each: (item: T) => void): void {
@@ -140,48 +148,53 @@ class Writer {
   }
 
   bytes(): Uint8Array {
-    return this.#bytes.subarray(0, this.#at);
+    return this.buffer.subarray(0, this.at);
   }
 
-  #room(bytes: number): void {
-    if (this.#at + bytes <= this.#bytes.length) return;
-    const larger = new Uint8Array(2 * (this.#at + bytes));
-    larger.set(this.#bytes);
-    this.#bytes = larger;
+  private room(bytes: number): void {
+    if (this.at + bytes <= this.buffer.length) return;
+    const larger = new Uint8Array(2 * (this.at + bytes));
+    larger.set(this.buffer);
+    this.buffer = larger;
   }
 }
 
 class Reader {
-  #at = 0;
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  private at = 0;
+  private readonly buffer: Uint8Array;
+  private readonly view: DataView;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.buffer = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   take(count: number): Uint8Array {
-    return this.#bytes.subarray(this.#at, (this.#at += count));
+    return this.buffer.subarray(this.at, (this.at += count));
   }
 
-  /** An integer that a page has no use for: it may be larger than a number can say. */
+  /** Bytes that a page has no use for. */
+  pass(count: number): void {
+    this.at += count;
+  }
+
+  /** Such an integer: it may be larger than a number can say. */
   skip(): void {
-    while (this.#view.getUint8(this.#at++) > 127);
+    while (this.view.getUint8(this.at++) > 127);
   }
 
   varint(): number {
     let n = 0;
     for (let scale = 1; ; scale *= 128) {
-      const byte = this.#view.getUint8(this.#at++);
+      const byte = this.view.getUint8(this.at++);
       n += (byte & 127) * scale;
       if (byte < 128) return n;
     }
   }
 
   number(): number {
-    this.#at += 8;
-    return this.#view.getFloat64(this.#at - 8, true);
+    this.at += 8;
+    return this.view.getFloat64(this.at - 8, true);
   }
 
   text(): string {
@@ -189,7 +202,9 @@ class Reader {
   }
 
   list<T>(each: () => T): T[] {
-    return Array.from({ length: this.varint() }, each);
+    const list: T[] = [];
+    for (let left = this.varint(); left--; ) list.push(each());
+    return list;
   }
 
   option<T>(some: () => T): T | undefined {

@@ -24,18 +24,18 @@ const code = (fault: string) => FAULTS.indexOf(fault) + 1;
 
 /** What the engine calls. */
 export class Runner {
-  readonly #modules = new Map<number, Running>();
+  private readonly modules = new Map<number, Running>();
 
   /** Makes module `index` of the release ready. */
   async add(index: number, module: WebAssembly.Module): Promise<void> {
     const running: Running = { module, exports: null };
     await instantiate(running);
-    this.#modules.set(index, running);
+    this.modules.set(index, running);
   }
 
   /** As the engine asks it: writes the answer into `out`; 0, or why it did not answer. Never throws. */
   run(index: number, shared: Float64Array, candidates: Float64Array, count: number, out: Float64Array): number {
-    const running = this.#modules.get(index);
+    const running = this.modules.get(index);
     if (!running?.exports) return code("open");
     try {
       return evaluate(running.exports, shared, candidates, count, out);

@@ -61,7 +61,9 @@ export async function shop({ connect, pages, folders, wasm }) {
       }
       const [prefix, folder] = Object.entries(folders).find(([prefix]) => pathname.startsWith(prefix));
       const file = await readFile(join(folder, normalize(pathname.slice(prefix.length))));
-      response.writeHead(200, { "content-type": TYPES[extname(pathname)] ?? "application/octet-stream" }).end(file);
+      // As a shop serves what does not change.
+      const headers = { "content-type": TYPES[extname(pathname)] ?? "application/octet-stream", "cache-control": "max-age=3600" };
+      response.writeHead(200, headers).end(file);
     } catch {
       response.writeHead(404).end();
     }

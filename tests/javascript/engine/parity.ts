@@ -1,10 +1,8 @@
-// Decides what the suite decided natively, with the engine and the modules as a page has them. Of each folder named: `release.bin`,
-// `modules.json` (a list of {index, outputs, wasm} or {index, outputs, formula}), and `ops.bin`, each of which is its kind (0 rows,
-// 1 decide, 2 replay), a u32 of bytes, and those. `out.bin` is written: for each decision and replay 1 and the record, or 0 and why
-// there is none, as a byte and a u32 of bytes before it.
+// Decides what the suite decided natively, with the engine and the modules as a page has them. Of a folder: `release.bin`,
+// `modules.json` (a list of {index, wasm} or {index, formula}), and `ops.bin`, each of which is its kind (0 rows, 1 decide, 2 replay),
+// a u32 of bytes, and those. What comes out is for each decision and replay 1 and the record, or 0 and why there is none, as a byte
+// and a u32 of bytes before it. The same in Node.js and in a page, whose scripts stand beside this one and in `browser`.
 
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { Engine, initSync } from "../../../sdk-js/engine/pkg/engine.js";
 import { Runner, compile } from "../../../sdk-js/src/local/runner.js";
 
@@ -45,16 +43,16 @@ class Formulas extends Runner {
   }
 }
 
-const [engine, ...folders] = process.argv.slice(2);
-initSync({ module: new WebAssembly.Module(readFileSync(engine!)) });
-for (const folder of folders) {
+/** What comes out of a folder, whose files `read` has, with the engine's file. */
+export async function parity(engine: BufferSource, read: (name: string) => Promise<ArrayBuffer>): Promise<Uint8Array[]> {
+  initSync({ module: await WebAssembly.compile(engine) });
   const runner = new Formulas();
-  for (const { index, wasm, formula } of JSON.parse(readFileSync(join(folder, "modules.json"), "utf8"))) {
+  for (const { index, wasm, formula } of JSON.parse(new TextDecoder().decode(await read("modules.json")))) {
     if (formula) runner.know(index, formula);
-    else await runner.add(index, (await compile(bufferOf(join(folder, wasm))))!);
+    else await runner.add(index, (await compile(await read(wasm)))!);
   }
-  const core = new Engine(new Uint8Array(bufferOf(join(folder, "release.bin"))), runner, 7, 0);
-  const ops = new DataView(bufferOf(join(folder, "ops.bin")));
+  const core = new Engine(new Uint8Array(await read("release.bin")), runner, 7, 0);
+  const ops = new DataView(await read("ops.bin"));
   const out: Uint8Array[] = [];
   for (let at = 0; at < ops.byteLength; ) {
     const [kind, length] = [ops.getUint8(at), ops.getUint32(at + 1, true)];
@@ -75,10 +73,6 @@ for (const folder of folders) {
     head.setUint32(1, answer.length, true);
     out.push(new Uint8Array(head.buffer), answer);
   }
-  writeFileSync(join(folder, "out.bin"), Buffer.concat(out));
-}
-
-function bufferOf(path: string): ArrayBuffer {
-  const file = readFileSync(path);
-  return file.buffer.slice(file.byteOffset, file.byteOffset + file.length) as ArrayBuffer;
+  core.free();
+  return out;
 }

@@ -1,5 +1,6 @@
-//! Deciding in the page. The engine, its JavaScript and the modules as a page has them, in Node.js: from the question as an object to the
-//! answer as an object, with the record that goes back. And the same by the SDK in Chromium, with the time until a page's first decision.
+//! Deciding in the page. The engine, its JavaScript and the modules as a page has them, in Chromium and in Node.js: from the question as an
+//! object to the answer as an object, with the record that goes back. And by the SDK in Chromium: a whole setContext, and the time until a
+//! page's first decision.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -20,10 +21,13 @@ const FEATURES: usize = 100;
 const RULES: usize = 20;
 /// Decisions of a round.
 const DECISIONS: usize = 20_000;
-const IN_CHROMIUM: usize = 2_000;
+/// And between two looks at a page's clock, which is coarse.
+const TOGETHER: usize = 50;
+const BY_THE_SDK: usize = 2_000;
 /// What a decision may take, and the first one of a page, in microseconds.
 const DECIDE_US: f64 = 60.0;
 const FIRST_US: f64 = 50_000.0;
+const NO_PAGES: &str = "no SDK, no browser or no driver of one here: `./x bench browser` installs them";
 
 const HERO: &str = r#"
 browser = true
@@ -49,36 +53,63 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
     node.runs(&release, LIMIT).await?;
     until("the row", LIMIT, async || (node.view("user").await.ok()?["entities"].as_u64()? >= 1).then_some(())).await?;
 
-    let (mut p50, mut p99) = (Vec::new(), Vec::new());
+    let task = |together: usize, times: usize| {
+        json!({
+            "base": format!("http://{}", node.http), "subject": "u-1", "steps": ["decide"],
+            "request": {"subject": "u-1", "context": {}, "placements": [{"placement": "hero"}]},
+            "repeat": effort.scale(times), "together": together,
+        })
+    };
+    let (mut in_node, mut in_page) = (Quantiles::default(), Quantiles::default());
+    let pages = Pages::find()?.context(NO_PAGES)?;
     for _ in 0..effort.rounds {
-        let request = json!({"subject": "u-1", "context": {}, "placements": [{"placement": "hero"}]});
-        let task = json!({
-            "base": format!("http://{}", node.http), "wasm": engine.join("engine_bg.wasm"), "subject": "u-1",
-            "request": request, "steps": ["decide"], "repeat": effort.scale(DECISIONS),
-        });
         let mut command = Command::new(&program);
-        command.arg(engine.join("local.mjs")).arg(task.to_string());
-        let (status, stdout, stderr) = process::run("local.mjs", command, LIMIT).await?;
+        command.arg(engine.join("in_node.mjs")).arg(engine.join("engine_bg.wasm")).arg("local");
+        command.arg(task(1, DECISIONS).to_string());
+        let (status, stdout, stderr) = process::run("in_node.mjs", command, LIMIT).await?;
         ensure!(status.success(), "{stderr}");
-        let said: Value = serde_json::from_str(&stdout)?;
-        ensure!(said["told"][0]["answer"]["decisions"][0]["reason"] == "SCORED", "not scored: {said}");
-        let number = |key: &str| said["time"][key].as_f64().context("a time");
-        p50.push(number("p50_us")?);
-        p99.push(number("p99_us")?);
+        in_node.add(&serde_json::from_str(&stdout)?)?;
+
+        let engine = engine.to_str().context("a path that is no text")?.to_owned();
+        let more = [engine, "local".to_owned(), task(TOGETHER, DECISIONS).to_string()];
+        let told = pages.run("engine.mjs", "chromium", node.http, &more, LIMIT).await?;
+        in_page.add(&told.context(NO_PAGES)?)?;
     }
-    let (p50, p99) = (median(p50), median(p99));
-    let what = "p50, in Node.js, record included";
-    let mut lines =
-        vec![Line::time("decide in a page: 20 rules, 100 trees over 100 features", (p50, p99), p50, DECIDE_US, what)];
-    lines.extend(in_chromium(node.http, effort).await?);
+    let ((node_p50, node_p99), (p50, p99)) = (in_node.median(), in_page.median());
+    let what = format!("p50 in Chromium, {TOGETHER} in turn; record included");
+    let mut lines = vec![
+        Line::time("decide in a page: 20 rules, 100 trees over 100 features", (p50, p99), p50, DECIDE_US, what),
+        Line::reported("the same in Node.js", (node_p50, node_p99), "p50, record included"),
+    ];
+    lines.extend(by_the_sdk(&pages, node.http, effort).await?);
     Ok(lines)
 }
 
-async fn in_chromium(node: SocketAddr, effort: Effort) -> Result<Vec<Line>> {
-    let pages = Pages::find()?.context("no SDK and no browser's driver here: `./x bench browser` installs them")?;
-    let counts = [effort.rounds.to_string(), effort.scale(IN_CHROMIUM).to_string()];
+/// What runs of the engine told of their decisions' times.
+#[derive(Default)]
+struct Quantiles {
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+impl Quantiles {
+    fn add(&mut self, told: &Value) -> Result<()> {
+        ensure!(told["told"][0]["answer"]["decisions"][0]["reason"] == "SCORED", "not scored: {told}");
+        let number = |key: &str| told["time"][key].as_f64().context("a time");
+        self.p50.push(number("p50_us")?);
+        self.p99.push(number("p99_us")?);
+        Ok(())
+    }
+
+    fn median(self) -> (f64, f64) {
+        (median(self.p50), median(self.p99))
+    }
+}
+
+async fn by_the_sdk(pages: &Pages, node: SocketAddr, effort: Effort) -> Result<Vec<Line>> {
+    let counts = [effort.rounds.to_string(), effort.scale(BY_THE_SDK).to_string()];
     let told = pages.run("local_speed.mjs", "chromium", node, &counts, 5 * LIMIT).await?;
-    let told = told.context("no Chromium here: `./x bench browser` installs it")?;
+    let told = told.context(NO_PAGES)?;
     let quantiles = |key: &str| -> Result<(f64, f64)> {
         let list = told[key].as_array().with_context(|| format!("no {key:?} in {told}"))?;
         let mut list: Vec<f64> = list.iter().filter_map(Value::as_f64).collect();
@@ -88,12 +119,10 @@ async fn in_chromium(node: SocketAddr, effort: Effort) -> Result<Vec<Line>> {
     };
     let (each, first) = (quantiles("each")?, quantiles("first")?);
     Ok(vec![
-        Line::time(
-            "decide in a page, by the SDK in Chromium",
+        Line::reported(
+            "setContext in a page that decides by itself",
             each,
-            each.0,
-            DECIDE_US,
-            "p50 of setContext, 50 in turn: decided anew, recorded, kept for the next page",
+            "p50, 50 in turn: decided anew, recorded, kept for the next page",
         ),
         Line::time(
             "first decision of a page in Chromium",

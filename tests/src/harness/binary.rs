@@ -77,7 +77,7 @@ pub fn browser(name: &str) -> Result<Option<PathBuf>> {
 pub fn engine() -> Result<Option<(PathBuf, PathBuf)>> {
     let Some((program, _)) = javascript("engine")? else { return Ok(None) };
     let tools = profile_folder()?.parent().map(|target| target.join("tools/engine"));
-    Ok(tools.filter(|folder| folder.join("parity.mjs").is_file()).map(|folder| (program, folder)))
+    Ok(tools.filter(|folder| folder.join("in_node.mjs").is_file()).map(|folder| (program, folder)))
 }
 
 /// The root of the repository.

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use selvedge_decision::{DecisionId, Epoch, NodeId, Plan, Record};
 use selvedge_node::bandits::{Bandits, Block, Learner, Merging, Snapshot};
@@ -93,7 +94,7 @@ const CONTEXTS: [f64; 5] = [-1.0, -0.5, 0.0, 0.5, 1.0];
 pub(super) async fn run(scale: Scale) -> Result<Findings> {
     let mut findings = Findings::default();
     let rates = scale.pick(
-        Size { seeds: 10, runs: 4, seconds: 3_600, rate: 20, actions: 5 },
+        Size { seeds: 10, runs: 12, seconds: 3_600, rate: 20, actions: 5 },
         Size { seeds: 2, runs: 2, seconds: 3_600, rate: 2, actions: 4 },
     );
     compare(scale, "rates of actions", rates, World::drawn, &mut findings)?;
@@ -115,17 +116,14 @@ fn compare(
     let seed = if scale.short { SHORT_SEED } else { scale.seed };
     findings.note(format!("by {by}: {size:?}; regret is what the best action would have brought more"));
     findings.note("   seed    central   8 nodes  ratio   2 cut off  ratio".into());
+    let mut worlds = vec![[0.0; 3]; size.seeds as usize];
+    for (world, spread, lost, found) in simulations(size, seed, drawn)? {
+        worlds[world][spread] += lost / size.runs as f64;
+        findings.join(found);
+    }
     let mut sums = [0.0; 3];
-    for world in 0..size.seeds {
-        let mut lost = [0.0; 3];
-        for run in 0..size.runs {
-            let chance = Random::new(seed.wrapping_add(world) << 16 | run).bits();
-            let of = drawn(&mut Random::new(seed.wrapping_add(world)), size.actions);
-            for (lost, spread) in lost.iter_mut().zip([Spread::Central, Spread::Nodes, Spread::CutOff]) {
-                *lost += simulate(size, spread, &of, chance, findings)? / size.runs as f64;
-            }
-        }
-        findings.note(row(&format!("{}", seed.wrapping_add(world)), lost));
+    for (world, lost) in worlds.into_iter().enumerate() {
+        findings.note(row(&format!("{}", seed.wrapping_add(world as u64)), lost));
         sums.iter_mut().zip(lost).for_each(|(sum, lost)| *sum += lost);
     }
     findings.note(row("all", sums));
@@ -136,6 +134,40 @@ fn compare(
         });
     }
     Ok(())
+}
+
+/// Each world so often under each spread, on all cores: which world and spread it was, what it lost, and what was found.
+fn simulations(
+    size: Size,
+    seed: u64,
+    drawn: fn(&mut Random, usize) -> World,
+) -> Result<Vec<(usize, usize, f64, Findings)>> {
+    const SPREADS: [Spread; 3] = [Spread::Central, Spread::Nodes, Spread::CutOff];
+    let each = size.runs as usize * SPREADS.len();
+    let (total, next) = (size.seeds as usize * each, AtomicUsize::new(0));
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= total {
+                return Ok(done);
+            }
+            let (world, run, spread) = (at / each, at % each / SPREADS.len(), at % SPREADS.len());
+            let world_seed = seed.wrapping_add(world as u64);
+            let chance = Random::new(world_seed << 16 | run as u64).bits();
+            let of = drawn(&mut Random::new(world_seed), size.actions);
+            let mut found = Findings::default();
+            let lost = simulate(size, SPREADS[spread], &of, chance, &mut found)?;
+            done.push((world, spread, lost, found));
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let each: Vec<Result<Vec<_>>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|done| done.unwrap_or_else(|_| Err(anyhow!("a simulation broke off")))).collect()
+    });
+    Ok(each.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 fn row(name: &str, [central, nodes, cut_off]: [f64; 3]) -> String {

@@ -1,6 +1,6 @@
 //! The same decision in a page, to the bit: cases and generated decisions, decided by the core with everything a release says, by the
-//! engine of a page with no more than a page gets, natively and as WebAssembly in Node.js, and replayed there. Every record must be
-//! the same bytes.
+//! engine of a page with no more than a page gets, natively and as WebAssembly in Node.js, Chromium and Firefox, and replayed there.
+//! Every record must be the same bytes.
 
 mod cases;
 mod generated;
@@ -17,6 +17,7 @@ use selvedge_engine::engine::{Ask, Engine};
 use serde_json::Value;
 
 use super::{Findings, Scale};
+use javascript::Written;
 
 /// A release in a page, and what is asked of it.
 #[derive(Default)]
@@ -55,20 +56,31 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
     let mut worlds = cases::worlds(&mut findings)?;
     worlds.extend(generated::worlds(scale, &mut findings)?);
     let decisions: usize = worlds.iter().map(|world| world.ops.iter().filter(|op| op.has_answer()).count()).sum();
-    let answers = javascript::answers(&worlds).await?;
-    let mut wanted = 0;
-    for (world, answers) in worlds.iter().zip(&answers) {
+    let written = Written::new(&worlds)?;
+    compare("Node.js", &worlds, &written.in_node().await?, decisions, &mut findings);
+    for browser in ["chromium", "firefox"] {
+        match written.in_page(browser).await? {
+            Some(answers) => compare(browser, &worlds, &answers, decisions, &mut findings),
+            None => findings.note(format!("not in {browser}, which is not here")),
+        }
+    }
+    Ok(findings)
+}
+
+/// Whether what came out somewhere is what came out natively.
+fn compare(place: &str, worlds: &[World], answers: &[Vec<Outcome>], decisions: usize, findings: &mut Findings) {
+    let mut came = 0;
+    for (world, answers) in worlds.iter().zip(answers) {
         let expected = world.ops.iter().filter_map(Op::expected);
         for (at, (expected, answer)) in expected.zip(answers).enumerate() {
             findings.check(expected == *answer, || {
-                format!("{}, answer {at}: natively {}, in JavaScript {}", world.name, told(&expected), told(answer))
+                format!("{}, answer {at}: natively {}, in {place} {}", world.name, told(&expected), told(answer))
             });
-            wanted += 1;
+            came += 1;
         }
     }
-    findings.check(wanted == decisions, || format!("{wanted} of {decisions} answers came back"));
-    findings.note(format!("{decisions} decisions and replays in Node.js, of {} releases", worlds.len()));
-    Ok(findings)
+    findings.check(came == decisions, || format!("{came} of {decisions} answers came back from {place}"));
+    findings.note(format!("{decisions} decisions and replays in {place}, of {} releases", worlds.len()));
 }
 
 /// An outcome for people.

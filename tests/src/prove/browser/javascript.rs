@@ -1,7 +1,8 @@
-//! Node.js with the engine and the modules as a page has them: worlds go in as files, answers come out.
+//! Node.js and browsers with the engine and the modules as a page has them: worlds go in as files, answers come out.
 
 use std::fs;
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,25 +10,69 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::{Op, Outcome, World};
+use crate::harness::page::Pages;
 use crate::harness::{binary, process};
 
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// What JavaScript answers to each world's decisions and replays.
-pub(super) async fn answers(worlds: &[World]) -> Result<Vec<Vec<Outcome>>> {
-    let folder = tempfile::tempdir()?;
-    let (program, engine) =
-        binary::engine()?.context("no engine of pages: run `./x prove browser`, which builds it")?;
-    let mut command = Command::new(program);
-    command.arg(engine.join("parity.mjs")).arg(engine.join("engine_bg.wasm"));
-    for (at, world) in worlds.iter().enumerate() {
-        let place = folder.path().join(at.to_string());
-        write(world, &place).with_context(|| world.name.clone())?;
-        command.arg(place);
+/// Worlds as files, a folder of each.
+pub(super) struct Written {
+    folders: Vec<PathBuf>,
+    // They are there as long as this is.
+    _all: tempfile::TempDir,
+}
+
+// === impl Written ===
+
+impl Written {
+    pub(super) fn new(worlds: &[World]) -> Result<Self> {
+        let all = tempfile::tempdir()?;
+        let folders: Vec<_> = (0..worlds.len()).map(|at| all.path().join(at.to_string())).collect();
+        for (world, folder) in worlds.iter().zip(&folders) {
+            write(world, folder).with_context(|| world.name.clone())?;
+        }
+        Ok(Self { folders, _all: all })
     }
-    let (status, _, stderr) = process::run("parity.mjs", command, LIMIT).await?;
-    ensure!(status.success(), "{stderr}");
-    (0..worlds.len()).map(|at| read(&folder.path().join(at.to_string()).join("out.bin"))).collect()
+
+    /// What Node.js answers to each world's decisions and replays.
+    pub(super) async fn in_node(&self) -> Result<Vec<Vec<Outcome>>> {
+        let (program, engine) = engine()?;
+        let mut command = Command::new(program);
+        command.arg(engine.join("in_node.mjs")).arg(engine.join("engine_bg.wasm")).arg("parity").args(&self.folders);
+        let (status, _, stderr) = process::run("in_node.mjs", command, LIMIT).await?;
+        ensure!(status.success(), "{stderr}");
+        self.answers()
+    }
+
+    /// The same in a page of a browser; none where it is not installed, which is said.
+    pub(super) async fn in_page(&self, browser: &str) -> Result<Option<Vec<Vec<Outcome>>>> {
+        let Some(pages) = Pages::find()? else { return Ok(None) };
+        let (_, engine) = engine()?;
+        let text = |path: &Path| path.to_str().map(str::to_owned).context("a path that is no text");
+        let mut more = vec![text(&engine)?, "parity".to_owned()];
+        for folder in &self.folders {
+            more.push(text(folder)?);
+        }
+        // No page asks a node here.
+        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let Some(_) = pages.run("engine.mjs", browser, nobody, &more, LIMIT).await? else { return Ok(None) };
+        self.answers().map(Some)
+    }
+
+    /// What was answered, which is taken away.
+    fn answers(&self) -> Result<Vec<Vec<Outcome>>> {
+        let each = self.folders.iter().map(|folder| {
+            let file = folder.join("out.bin");
+            let answers = read(&file)?;
+            fs::remove_file(file)?;
+            Ok(answers)
+        });
+        each.collect()
+    }
+}
+
+fn engine() -> Result<(PathBuf, PathBuf)> {
+    binary::engine()?.context("no engine of pages: run `./x prove browser`, which builds it")
 }
 
 fn write(world: &World, place: &Path) -> Result<()> {

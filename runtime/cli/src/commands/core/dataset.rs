@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Rows also of decisions that were recorded without inputs.
     #[arg(long)]
     all: bool,
+    /// Rows also of decisions that pages made by themselves: anybody can make up one, and what it brought.
+    #[arg(long)]
+    pages: bool,
     /// The file to write: its name ends with .parquet, .csv or .jsonl.
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
@@ -78,7 +81,7 @@ impl Args {
             self.release.iter().map(|file| load(file)).collect::<anyhow::Result<_>>()?;
         let rows = if self.candidates { RowsOf::Candidates } else { RowsOf::Choices };
         let (placement, window_us) = (self.placement, self.window.0.us());
-        let query = Query { placement, from: self.from, to, window_us, rows, all: self.all };
+        let query = Query { placement, from: self.from, to, window_us, rows, all: self.all, pages: self.pages };
         let report = block_on(0, async {
             dataset(&store, &query, &releases, writer).await.map_err(|error| match error {
                 DatasetError::NoPlacement(_) => Usage(error.to_string()).into(),
@@ -88,6 +91,7 @@ impl Args {
         let mut text = format!("{} rows of {} decisions, {} rewards", report.rows, report.decisions, report.rewards);
         for (count, what) in [
             (report.without_inputs, "decisions recorded without inputs left out"),
+            (report.of_pages, "decisions of pages left out"),
             (report.erased, "decisions of erased persons left out"),
             (report.other_release, "decisions of releases that were not given left out"),
             (report.copies, "second copies of rewards left out"),

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 
 use super::scratch::Scratch;
 use super::{Change, Checkpoint, Disk, DiskError, DiskView};
-use pending::{Changes, Mark, Pending, weight};
+use pending::{Changes, Mark, Pending, Waiting, weight};
 
 mod pending;
 
@@ -314,18 +314,29 @@ fn write(
     if changes.is_empty() {
         return view.apply([], checkpoint).map(|()| Left::Nothing);
     }
-    let mut changes: Vec<_> = changes.into_iter().collect();
-    changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let mut changes = changes.into_iter();
-    while changes.len() > 0 {
-        if give_up(changes.len()) {
+    let mut left = changes.len();
+    for batch in sorted(changes) {
+        if give_up(left) {
             return Ok(Left::Rest);
         }
-        let batch = changes.by_ref().take(BATCH_ROWS);
-        let batch = batch.map(|(entity, waiting)| Ok((entity, waiting.into_change(scratch)?)));
+        left -= batch.len();
+        let batch = batch.into_iter().map(|(entity, waiting)| Ok((entity, waiting.into_change(scratch)?)));
         let batch = batch.collect::<Result<Vec<_>, DiskError>>()?;
         let rows = batch.iter().map(|(entity, change)| (&**entity, change));
-        view.apply(rows, checkpoint.filter(|_| changes.len() == 0))?;
+        view.apply(rows, checkpoint.filter(|_| left == 0))?;
     }
     Ok(Left::Nothing)
+}
+
+/// The changes in the order of their keys, in batches. Each is memory of its own, given back when it is written: one piece for all would
+/// be kept until the last one is.
+fn sorted(changes: Changes) -> Vec<Vec<(Arc<str>, Waiting)>> {
+    let mut changes: Vec<_> = changes.into_iter().collect();
+    changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut batches = Vec::with_capacity(changes.len().div_ceil(BATCH_ROWS));
+    let mut changes = changes.into_iter();
+    while changes.len() > 0 {
+        batches.push(changes.by_ref().take(BATCH_ROWS).collect());
+    }
+    batches
 }

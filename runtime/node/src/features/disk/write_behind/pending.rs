@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
-use selvedge_decision::TimeUs;
 
 use super::WriteBehindLimits;
 use crate::features::disk::scratch::{Place, Scratch};
@@ -35,10 +34,11 @@ pub(super) struct Pending {
     pub(super) rests: bool,
 }
 
-/// A change that waits, with its row or the place of that.
+/// A change that waits, with its row or the place of that. Of a first sync a million may wait: so it is small.
 pub(super) enum Waiting {
-    Here(Change),
-    There { time_us: TimeUs, row: Place },
+    Gone,
+    Here(Box<StoredRow>),
+    There(Place),
 }
 
 /// By entity.
@@ -53,7 +53,7 @@ pub(super) enum Mark {
     Set(Checkpoint),
 }
 
-/// What an entry weighs besides its text and JSON.
+/// What an entry weighs besides its text and row.
 const ENTRY_BYTES: usize = 64;
 
 // === impl Pending ===
@@ -78,19 +78,19 @@ impl Pending {
 
     /// Puts the row of a change where it waits: into the file when memory holds as much as it may.
     pub(super) fn place(&mut self, change: Change, limits: &WriteBehindLimits) -> Waiting {
-        let to_file = self.memory_is_full(limits) && self.may_spill(limits);
-        let Some(StoredRow { time_us, row }) = change.as_ref().filter(|_| to_file) else {
-            return Waiting::Here(change);
-        };
-        match self.scratch.put(row) {
+        let Some(row) = change else { return Waiting::Gone };
+        if !(self.memory_is_full(limits) && self.may_spill(limits)) {
+            return Waiting::Here(row.into());
+        }
+        match self.scratch.put(&row) {
             Ok(place) => {
-                self.scratch_bytes += (row.len() + ENTRY_BYTES) as u64;
-                Waiting::There { time_us: *time_us, row: place }
+                self.scratch_bytes += (row.row.len() + ENTRY_BYTES) as u64;
+                Waiting::There(place)
             }
             Err(error) => {
                 tracing::warn!(%error, "rows cannot wait in a file beside the feature store; the feed waits instead");
                 self.no_scratch = true;
-                Waiting::Here(change)
+                Waiting::Here(row.into())
             }
         }
     }
@@ -114,17 +114,15 @@ impl Pending {
 impl Waiting {
     pub(super) fn into_change(self, scratch: &Scratch) -> Result<Change, DiskError> {
         match self {
-            Self::Here(change) => Ok(change),
-            Self::There { time_us, row } => {
-                let row = scratch.get(row).map_err(|error| DiskError(error.into()))?;
-                Ok(Some(StoredRow { time_us, row: row.into() }))
-            }
+            Self::Gone => Ok(None),
+            Self::Here(row) => Ok(Some(*row)),
+            Self::There(place) => scratch.get(place).map(Some).map_err(|error| DiskError(error.into())),
         }
     }
 }
 
 /// What it weighs in memory.
 pub(super) fn weight(entity: &str, waiting: &Waiting) -> usize {
-    let row = if let Waiting::Here(Some(row)) = waiting { row.row.len() } else { 0 };
+    let row = if let Waiting::Here(row) = waiting { size_of::<StoredRow>() + row.row.len() } else { 0 };
     ENTRY_BYTES + entity.len() + row
 }
