@@ -34,6 +34,8 @@ export function createClient(options: Options): Client {
   const warn = warner();
   const set = meant(options, warn);
   const start = set.bootstrap;
+  // @ts-ignore: a build without the engine has no such source.
+  const local = set.engine === "local" && import("./local.js");
   // What waits belongs to a node's address: keys are rotated.
   const scope = `${set.baseUrls[0]}`;
   const cache = `selvedge:cache:${scope}`;
@@ -142,9 +144,9 @@ export function createClient(options: Options): Client {
     held.start(entries);
     for (const entry of entries) if (isDecision(entry) && start?.read.includes(entry.decision_id)) expose(entry);
     let left = set.timeoutMs;
-    if (set.engine === "local") {
+    if (local) {
       const before = Date.now();
-      await within(left, local(), undefined);
+      await within(left, here(local), undefined);
       left -= Date.now() - before;
     }
     const state = await held.begin([...(start?.placements ?? []), ...set.placements], left);
@@ -154,10 +156,9 @@ export function createClient(options: Options): Client {
   }
 
   /** Decides in the page from now on; if it cannot, the node goes on deciding. */
-  async function local(): Promise<void> {
+  async function here(loading: Exclude<typeof local, false>): Promise<void> {
     try {
-      // @ts-ignore: a build without the engine has no such source.
-      const { createEngine } = await import("./local.js");
+      const { createEngine } = await loading;
       const setup: EngineSetup = {
         ...who.whom(),
         request: (name: string, init: EngineRequest = {}) => net.send(set.beside(name), init, whole),

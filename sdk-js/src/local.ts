@@ -290,8 +290,7 @@ function take(of: Ready, { subject, session }: Ids, mine: number, fetched: Fetch
 }
 
 async function fetchModule(setup: EngineSetup, digest: string): Promise<WebAssembly.Module> {
-  const bytes = await (await setup.request(`modules/${digest}`)).arrayBuffer();
-  const module = await compile(bytes);
+  const module = await compile(await setup.request(`modules/${digest}`));
   if (!module) throw new Failure("not_wasm", `what came as module ${digest} is no WebAssembly`, false);
   return module;
 }
@@ -300,15 +299,14 @@ async function fetchModule(setup: EngineSetup, digest: string): Promise<WebAssem
 async function engineModule(wasm: EngineSetup["wasm"]): Promise<WebAssembly.Module> {
   if (!wasm) throw new Failure("not_wasm", "option wasm is missing", false);
   if (wasm instanceof WebAssembly.Module) return wasm;
-  let bytes: ArrayBuffer;
+  let file: Response | ArrayBuffer;
   if (typeof wasm === "string" || wasm instanceof URL) {
-    const response = await fetch(wasm);
-    if (!response.ok) throw new Failure("not_wasm", `the engine's file ${String(wasm)} was answered ${response.status}`, true);
-    bytes = await response.arrayBuffer();
+    file = await fetch(wasm);
+    if (!file.ok) throw new Failure("not_wasm", `the engine's file ${String(wasm)} was answered ${file.status}`, true);
   } else {
-    bytes = ArrayBuffer.isView(wasm) ? (wasm.buffer.slice(wasm.byteOffset, wasm.byteOffset + wasm.byteLength) as ArrayBuffer) : wasm;
+    file = ArrayBuffer.isView(wasm) ? (wasm.buffer.slice(wasm.byteOffset, wasm.byteOffset + wasm.byteLength) as ArrayBuffer) : wasm;
   }
-  const module = await compile(bytes);
+  const module = await compile(file);
   if (!module) throw new Failure("not_wasm", `option wasm: ${typeof wasm === "string" ? wasm : "what it names"} is no WebAssembly`, false);
   return module;
 }

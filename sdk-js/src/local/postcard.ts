@@ -23,7 +23,7 @@ export interface Outcome {
 const REASONS = ["EMPTY", "FALLBACK", "EXPLORED", "RULED", "ASSIGNED", "SCORED"];
 export const FAULTS = ["trap", "deadline", "memory", "bad_output", "refused", "input", "open"];
 
-/** A question to the engine. */
+/** A question to the engine: bytes that are good until the next one. */
 export function encodeAsk(
   ask: Ask,
   declared: readonly (readonly [string, Kind])[],
@@ -31,9 +31,9 @@ export function encodeAsk(
   taken: readonly string[],
   tzOffsetMin: number,
 ): Uint8Array {
-  const out = new Writer();
+  out.begin();
   out.text(ask.placement);
-  out.list(declared, ([name]) => value(out, context[name]));
+  out.list(declared, ([name]) => value(context[name]));
   out.option(ask.candidates, (candidates) => out.list(candidates, (id) => out.text(id)));
   out.list(taken, (id) => out.text(id));
   out.option(ask.slots, (slots) => out.varint(slots));
@@ -42,7 +42,7 @@ export function encodeAsk(
   return out.bytes();
 }
 
-function value(out: Writer, given: ContextValue | undefined): void {
+function value(given: ContextValue | undefined): void {
   switch (typeof given) {
     case "number":
       out.varint(1);
@@ -66,9 +66,9 @@ export function decodeRecord(bytes: Uint8Array): Outcome {
   read.skip(); // seed
   read.pass(32); // release
   read.varint(); // core
-  read.text(); // placement
-  read.option(() => read.text()); // subject
-  read.option(() => read.text()); // session
+  read.pass(read.varint()); // placement
+  read.option(() => read.pass(read.varint())); // subject
+  read.option(() => read.pass(read.varint())); // session
   read.list(() => {
     // A slot and an arm have a number, out and holdout have none.
     if (read.varint() >= 2) read.varint();
@@ -112,9 +112,16 @@ function uuid(bytes: Uint8Array): string {
   return text;
 }
 
+/** Texts of less characters have a length of one byte. */
+const SHORT = 128;
+
 class Writer {
   private buffer = new Uint8Array(256);
   private at = 0;
+
+  begin(): void {
+    this.at = 0;
+  }
 
   varint(n: number): void {
     this.room(5);
@@ -129,7 +136,22 @@ class Writer {
   }
 
   text(text: string): void {
-    // Not `encodeInto`: the length comes first.
+    const { length } = text;
+    // Most are short and of ASCII: those cost less here than where all are at home.
+    if (length < SHORT) {
+      this.room(length + 1);
+      let at = 0;
+      for (; at < length; at++) {
+        const code = text.charCodeAt(at);
+        if (code > 127) break;
+        this.buffer[this.at + 1 + at] = code;
+      }
+      if (at === length) {
+        this.buffer[this.at] = length;
+        this.at += length + 1;
+        return;
+      }
+    }
     const bytes = encoder.encode(text);
     this.varint(bytes.length);
     this.room(bytes.length);
@@ -198,7 +220,14 @@ class Reader {
   }
 
   text(): string {
-    return decoder.decode(this.take(this.varint()));
+    const bytes = this.take(this.varint());
+    if (bytes.length >= SHORT) return decoder.decode(bytes);
+    let text = "";
+    for (const byte of bytes) {
+      if (byte > 127) return decoder.decode(bytes);
+      text += String.fromCharCode(byte);
+    }
+    return text;
   }
 
   list<T>(each: () => T): T[] {
@@ -214,3 +243,5 @@ class Reader {
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+/** One for all questions. */
+const out = new Writer();

@@ -69,8 +69,13 @@ function evaluate(of: Exports, shared: Float64Array, candidates: Float64Array, c
   return failed ? code("refused") : fits ? 0 : code("bad_output");
 }
 
-/** Compiles what was fetched as WebAssembly, after a look whether it is any: servers like to answer with a page. */
-export async function compile(bytes: ArrayBuffer): Promise<WebAssembly.Module | null> {
-  const head = new Uint8Array(bytes, 0, Math.min(4, bytes.byteLength));
-  return MAGIC.every((byte, at) => head[at] === byte) ? WebAssembly.compile(bytes) : null;
+/** Compiles what was fetched as WebAssembly; nothing when it is none: servers like to answer with a page. */
+export async function compile(fetched: Response | ArrayBuffer): Promise<WebAssembly.Module | null> {
+  if (!(fetched instanceof ArrayBuffer)) {
+    // While it comes, and from what the browser kept of the last time it compiled it.
+    if (fetched.headers.get("Content-Type") === "application/wasm") return WebAssembly.compileStreaming(fetched);
+    fetched = await fetched.arrayBuffer();
+  }
+  const head = new Uint8Array(fetched, 0, Math.min(4, fetched.byteLength));
+  return MAGIC.every((byte, at) => head[at] === byte) ? WebAssembly.compile(fetched) : null;
 }

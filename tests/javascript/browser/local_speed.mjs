@@ -1,5 +1,6 @@
 // What deciding in the page costs: `local_speed.mjs BROWSER EXECUTABLE DIST NODE KEY ROUNDS DECISIONS`. Prints, as its last line, in
-// microseconds: the time of a decision, and from the client's making to the first decision on a page whose modules the browser has.
+// microseconds: the time of a decision; from the client's making to the first decision on a page whose modules the browser has; and what
+// the browser takes on such a page for the same files alone.
 
 import assert from "node:assert/strict";
 import { BLANK, BLANK_JS, chromium, shop, until } from "./browsers.mjs";
@@ -11,11 +12,29 @@ const site = await shop({ connect: node, pages: { "/": BLANK, "/blank.js": BLANK
 const browser = await chromium(executable);
 const options = { baseUrl: node, key, subject: "u-1", placements: ["hero"], timeoutMs: 10_000, streaming: false, engine: "local", wasm: "/sdk/engine.wasm" };
 const first = [];
+const bare = [];
 const each = [];
-for (let round = 0; round <= Number(rounds); round++) {
+
+async function open() {
   const page = await browser.page();
   await page.goto(`${site.origin}/`);
   await until("the SDK to be loaded", () => page.evaluate(() => document.documentElement.dataset.loaded === "yes"));
+  return page;
+}
+
+/** In the page: the files that the engine needs, as soon as they can be asked for, compiled; nothing is done with them. */
+async function filesAlone({ baseUrl, key, subject, wasm }) {
+  const start = performance.now();
+  const ask = (name, query) => fetch(`${baseUrl}/v1/browser/${name}?${new URLSearchParams({ key, v: "1", ...query })}`);
+  const rows = [{ subject, all: "1" }, { subject }].map(async (query) => (await ask("features", query)).arrayBuffer());
+  const release = await (await ask("release", { subject })).json();
+  const modules = release.modules.map(({ digest }) => WebAssembly.compileStreaming(ask(`modules/${digest}`)));
+  await Promise.all([import("/sdk/esm/local.js"), WebAssembly.compileStreaming(fetch(wasm)), ...rows, ...modules]);
+  return (performance.now() - start) * 1000;
+}
+
+for (let round = 0; round <= Number(rounds); round++) {
+  const page = await open();
   const begun = await page.evaluate(async (options) => {
     const start = performance.now();
     const client = (window.client = sdk.createClient(options));
@@ -43,7 +62,11 @@ for (let round = 0; round <= Number(rounds); round++) {
   }
   await page.evaluate(() => client.close());
   await page.close();
+  const other = await open();
+  const us = await other.evaluate(filesAlone, options);
+  if (round > 0) bare.push(us);
+  await other.close();
 }
 await browser.close();
 await site.close();
-console.log(JSON.stringify({ first, each }));
+console.log(JSON.stringify({ first, bare, each }));

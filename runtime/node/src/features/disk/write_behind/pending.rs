@@ -76,10 +76,10 @@ impl Pending {
         }
     }
 
-    /// Puts the row of a change where it waits: into the file when memory holds as much as it may.
+    /// Puts the row of a change where it waits: into the file when memory holds as much as it may, and when all rest.
     pub(super) fn place(&mut self, change: Change, limits: &WriteBehindLimits) -> Waiting {
         let Some(row) = change else { return Waiting::Gone };
-        if !(self.memory_is_full(limits) && self.may_spill(limits)) {
+        if !((self.rests || self.memory_is_full(limits)) && self.may_spill(limits)) {
             return Waiting::Here(row.into());
         }
         match self.scratch.put(&row) {
