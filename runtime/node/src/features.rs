@@ -156,7 +156,7 @@ impl FeaturesConfig {
             max_pending: 100_000,
             max_pending_bytes: 128 << 20,
             max_scratch_bytes: 4 << 30,
-            disk_cache_bytes: 16 << 20,
+            disk_cache_bytes: 8 << 20,
             symbols: SymbolLimits::default(),
             max_row_bytes: 256 << 10,
             max_entities: 50_000_000,

@@ -73,8 +73,10 @@ enum Left {
     Rest,
 }
 
-/// At most this many changes are one batch of the store.
-const BATCH_ROWS: usize = 5_000;
+/// So many changes are written without waiting for more.
+const ENOUGH_ROWS: usize = 5_000;
+/// At most this many are one batch of the store, which keeps all that a batch replaces until the batch is over.
+const BATCH_ROWS: usize = 1_000;
 
 // === impl WriteBehind: what waits ===
 
@@ -249,7 +251,7 @@ impl WriteBehind {
             let (enough, rests) = {
                 let pending = self.pending();
                 let rests = pending.rests && !pending.is_full(&self.limits);
-                (pending.hurry || (!rests && pending.changes.len() >= BATCH_ROWS), rests)
+                (pending.hurry || (!rests && pending.changes.len() >= ENOUGH_ROWS), rests)
             };
             if enough {
                 return false;
