@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
 use selvedge_decision::{DecisionId, Record};
+use selvedge_suite::harness::page::Pages;
 use selvedge_suite::harness::shop::{Shop, number};
 use selvedge_suite::harness::stream::Stream;
 use selvedge_suite::harness::wait::pass;
@@ -291,6 +292,14 @@ async fn in_a_page(node: &Node, task: Value) -> Result<Option<Value>> {
     Ok(Some(serde_json::from_str(&stdout)?))
 }
 
+/// The same in a page of a browser; nothing where there is none, which is said.
+async fn in_browser(node: &Node, browser: &str, mut task: Value) -> Result<Option<Value>> {
+    let (Some(pages), Some((_, engine))) = (Pages::find()?, binary::engine()?) else { return Ok(None) };
+    task["base"] = json!(format!("http://{}", node.http));
+    let more = [engine.to_string_lossy().into_owned(), "local".to_owned(), task.to_string()];
+    pages.run("engine.mjs", browser, node.http, &more, LIMIT).await
+}
+
 /// The same JSON with all numbers as one type: JavaScript writes 1.0 as 1.
 fn plain(value: Value) -> Value {
     match value {
@@ -310,18 +319,20 @@ fn a_page_decides_as_its_node_and_its_record_is_replayed() -> Result<()> {
         for _ in 0..3 {
             client.post("/v1/events", &json!({"name": "click", "session": "s-1", "subject": "u-1"})).await?.ok()?;
         }
-        let candidates: Vec<String> = (0..12).map(|at| format!("sku-{at}")).collect();
-        let context = json!({"country": "DE", "cart": 12.75});
+        let mut candidates: Vec<String> = (0..12).map(|at| format!("sku-{at}")).collect();
+        // Whatever an id is made of, and however long.
+        candidates.extend(["størrelse-\u{1f45f}".to_owned(), "x".repeat(127), "y".repeat(128), "é".repeat(64)]);
         let mut before = 0;
-        for subject in ["u-1", "u-2", "hidden-tester"] {
+        for (subject, country) in [("u-1", "DE"), ("u-2", "Österreich"), ("hidden-tester", "DE")] {
+            let context = json!({"country": country, "cart": 12.75});
             let asked = json!({"placement": "plp-rank", "candidates": candidates, "slots": 2});
             let request = json!({
                 "subject": subject, "session": "s-1", "context": context,
                 "placements": [asked, {"placement": "home-hero"}, {"placement": "no-such"}],
             });
             let steps = json!(["decide", "records", "again"]);
-            let task = json!({"subject": subject, "session": "s-1", "request": request, "steps": steps});
-            let Some(told) = in_a_page(&node, task).await? else { return Ok(()) };
+            let mut task = json!({"subject": subject, "session": "s-1", "request": request, "steps": steps});
+            let Some(told) = in_a_page(&node, task.clone()).await? else { return Ok(()) };
             let decided = &told["told"][0];
             ensure!(decided["requests"] == json!([]), "a decision asks nobody: {decided}");
             let decisions = &decided["answer"]["decisions"];
@@ -343,6 +354,18 @@ fn a_page_decides_as_its_node_and_its_record_is_replayed() -> Result<()> {
                 let (node_says, page_says) = (plain(node_says), plain(page_says));
                 ensure!(node_says == page_says, "the node says {node_says:#}\nthe page {page_says:#}");
                 before += 2;
+            }
+            // And so in a page of each browser, whose record stays there.
+            task["steps"] = json!(["decide"]);
+            for browser in ["chromium", "firefox"] {
+                let Some(there) = in_browser(&node, browser, task.clone()).await? else { continue };
+                let of = |said: &Value| {
+                    let mut said = said["told"][0]["answer"]["decisions"].clone();
+                    said.as_array_mut().into_iter().flatten().for_each(|one| one["decision_id"] = Value::Null);
+                    said.as_array_mut().into_iter().flatten().for_each(|one| one["max_lag_ms"] = Value::Null);
+                    plain(said)
+                };
+                ensure!(of(&there) == of(&told), "{browser} says {:#}\nNode.js {:#}", of(&there), of(&told));
             }
             ensure!(told["told"][1]["records"] == json!({"accepted": 2, "duplicates": 0, "rejected": []}), "{told}");
             ensure!(told["told"][2]["records"] == json!({"accepted": 0, "duplicates": 2, "rejected": []}), "{told}");

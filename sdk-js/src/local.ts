@@ -4,7 +4,7 @@
 
 import { Engine as Core, initSync } from "../engine/pkg/engine.js";
 import { Failure, type DecideAnswer, type DecideRequest, type Engine, type EngineSetup, type WireEntry } from "./engine.js";
-import { Runner, compile } from "./local/runner.js";
+import { Runner, canCompile, compile } from "./local/runner.js";
 import { decodeRecord, encodeAsk, type Kind } from "./local/postcard.js";
 import type { Ids } from "./identity.js";
 import { json } from "./transport.js";
@@ -46,7 +46,9 @@ const MOST_RECORD = 44_000;
 
 /** Fetches all that a decision needs; then the engine decides without a network. */
 export async function createEngine(setup: EngineSetup): Promise<Engine> {
-  // A page without WebAssembly, or whose policy forbids it, finds out here and not at a decision.
+  // A page that can never decide by itself asks no node for what it would need.
+  canCompile();
+  if (!setup.wasm) throw new Failure("not_wasm", "option wasm is missing", false);
   const loaded = heardLater(engineModule(setup.wasm).then((module) => initSync({ module })));
   const compiled = new Map<string, Promise<WebAssembly.Module>>();
   let ready = await stage(setup, compiled, setup, null, loaded);
@@ -205,8 +207,8 @@ function named({ values }: Shown, numbers: number[]): Record<string, Json> {
 // === what is fetched ===
 
 /**
- * The release that a node runs, its modules and its rows, made ready. Nothing of what decides until then is touched. A page waits for the
- * first of it: what does not need to know the release is asked for together with it.
+ * The release that a node runs, its modules and its rows, made ready. Nothing of what decides until then is touched. The first decision of
+ * a page waits for this: so what needs not know the release is asked for together with it.
  */
 async function stage(
   setup: EngineSetup,
@@ -218,11 +220,11 @@ async function stage(
   const mine = before ? ++before.asked : 1;
   const asked = setup.request("release", { query: whose({ subject, session }) });
   const rows = heardLater(fetchRows(setup, { subject, session }, true));
-  const response = await asked;
+  const response = await Promise.race([asked, loaded.then(() => asked)]);
   const etag = response.headers.get("ETag");
   const release = (await json("plan")(response)) as Release;
   if (before && etag !== null && etag === before.etag) {
-    take(before, { subject, session }, mine, await rows);
+    await takeEarly(setup, before, { subject, session }, mine, rows);
     return before;
   }
   const runner = new Runner();
@@ -247,7 +249,7 @@ async function stage(
   }
   const ready: Ready = { release, etag, core, asked: 1, taken: 0 };
   await added;
-  take(ready, { subject, session }, 1, await rows);
+  await takeEarly(setup, ready, { subject, session }, 1, rows);
   // The one before is left to the collector: a decision may be under way with it.
   return ready;
 }
@@ -259,6 +261,16 @@ const OTHER_RELEASE = "other_release";
 async function takeRows(setup: EngineSetup, of: Ready, ids: Ids, all: boolean): Promise<void> {
   const mine = ++of.asked;
   take(of, ids, mine, await fetchRows(setup, ids, all));
+}
+
+/** Rows that were asked for together with the release: another node may have answered, by another release. Then once more. */
+async function takeEarly(setup: EngineSetup, of: Ready, ids: Ids, mine: number, rows: Promise<Fetched>): Promise<void> {
+  try {
+    take(of, ids, mine, await rows);
+  } catch (error) {
+    if ((error as Failure).code !== OTHER_RELEASE) throw error;
+    await takeRows(setup, of, ids, true);
+  }
 }
 
 /** Rows as they came, and when that was by the page's clock: they say what time it was at the node. */
@@ -296,8 +308,7 @@ async function fetchModule(setup: EngineSetup, digest: string): Promise<WebAssem
 }
 
 /** The engine's own file: where it lies only the caller knows. */
-async function engineModule(wasm: EngineSetup["wasm"]): Promise<WebAssembly.Module> {
-  if (!wasm) throw new Failure("not_wasm", "option wasm is missing", false);
+async function engineModule(wasm: NonNullable<EngineSetup["wasm"]>): Promise<WebAssembly.Module> {
   if (wasm instanceof WebAssembly.Module) return wasm;
   let file: Response | ArrayBuffer;
   if (typeof wasm === "string" || wasm instanceof URL) {

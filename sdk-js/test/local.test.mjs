@@ -189,3 +189,41 @@ test("what is a node's, or would make too long a record, a node decides", async 
   Object.assign(asked.at(-1), { text: "<!doctype html>" }).go();
   await assert.rejects(page, { code: "not_a_node" });
 });
+
+test("rows that another node answered by another release are asked for once more", async () => {
+  waits = true;
+  const made = engine();
+  await moment();
+  const [release, ...rows] = asked.splice(0);
+  waits = false;
+  for (const each of rows) Object.assign(each, { release: "r0" }).go();
+  release.go();
+  assert.equal(who((await made).decide(of("u-1"))), "u-1");
+  assert.deepEqual(asked.map(({ name }) => name), ["features", "features"]);
+});
+
+test("the engine's file may come as anything that is WebAssembly, and nothing else", async () => {
+  const real = globalThis.fetch;
+  const wasm = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]);
+  const engineOf = (body, headers, init) => {
+    globalThis.fetch = async () => new Response(body, { headers, ...init });
+    return createEngine({ request, wasm: "/engine.wasm", subject: "u-1", session: "s", record: () => {} });
+  };
+  try {
+    for (const type of ["application/wasm", "application/wasm; charset=utf-8", "application/octet-stream"]) {
+      assert.equal(who((await engineOf(wasm, { "Content-Type": type })).decide(of("u-1"))), "u-1", type);
+    }
+    for (const type of ["application/wasm", "text/html"]) {
+      await assert.rejects(engineOf("<!doctype html>", { "Content-Type": type }), { code: "not_wasm" }, type);
+    }
+    await assert.rejects(engineOf("", {}, { status: 404 }), { code: "not_wasm" });
+    asked = [];
+    await assert.rejects(createEngine({ request, record: () => {} }), { code: "not_wasm" });
+    assert.deepEqual(asked, [], "a page that will never decide asks for nothing");
+    // A node that does not answer is not waited for when the engine's file is none.
+    waits = true;
+    await assert.rejects(engineOf("", {}, { status: 404 }), { code: "not_wasm" });
+  } finally {
+    globalThis.fetch = real;
+  }
+});

@@ -4,7 +4,8 @@
 import { FAULTS } from "./postcard.js";
 
 const EVALUATE = "selvedge:decision/module@1.0.0#evaluate";
-const MAGIC = [0x00, 0x61, 0x73, 0x6d];
+/** The smallest module. */
+const EMPTY = new Uint8Array([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
 
 /** A module's exports, by the canonical ABI. */
 interface Exports {
@@ -69,13 +70,24 @@ function evaluate(of: Exports, shared: Float64Array, candidates: Float64Array, c
   return failed ? code("refused") : fits ? 0 : code("bad_output");
 }
 
+/** Throws in a page without WebAssembly, and in one whose policy forbids it. */
+export function canCompile(): void {
+  new WebAssembly.Module(EMPTY);
+}
+
 /** Compiles what was fetched as WebAssembly; nothing when it is none: servers like to answer with a page. */
 export async function compile(fetched: Response | ArrayBuffer): Promise<WebAssembly.Module | null> {
-  if (!(fetched instanceof ArrayBuffer)) {
-    // While it comes, and from what the browser kept of the last time it compiled it.
-    if (fetched.headers.get("Content-Type") === "application/wasm") return WebAssembly.compileStreaming(fetched);
-    fetched = await fetched.arrayBuffer();
+  try {
+    if ("arrayBuffer" in fetched) {
+      // While it comes, and from what the browser kept of the last time it compiled it; a `fetch` of somebody else's may not do for that.
+      const streams = fetched.headers.get("Content-Type") === "application/wasm" && fetched instanceof Response && "compileStreaming" in WebAssembly;
+      if (streams) return await WebAssembly.compileStreaming(fetched);
+      fetched = await fetched.arrayBuffer();
+    }
+    return await WebAssembly.compile(fetched);
+  } catch (error) {
+    // A page that may not compile anything was told before.
+    if (error instanceof WebAssembly.CompileError) return null;
+    throw error;
   }
-  const head = new Uint8Array(fetched, 0, Math.min(4, fetched.byteLength));
-  return MAGIC.every((byte, at) => head[at] === byte) ? WebAssembly.compile(fetched) : null;
 }

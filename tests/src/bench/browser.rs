@@ -76,7 +76,7 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
         in_page.add(&told.context(NO_PAGES)?)?;
     }
     let ((node_p50, node_p99), (p50, p99)) = (in_node.median(), in_page.median());
-    let what = format!("p50 in Chromium, {TOGETHER} in turn; record included");
+    let what = format!("in Chromium, means of {TOGETHER} in turn; record included");
     let mut lines = vec![
         Line::time("decide in a page: 20 rules, 100 trees over 100 features", (p50, p99), p50, DECIDE_US, what),
         Line::reported("the same in Node.js", (node_p50, node_p99), "p50, record included"),
@@ -119,7 +119,7 @@ async fn by_the_sdk(pages: &Pages, node: SocketAddr, effort: Effort) -> Result<V
     };
     let (each, first, bare) = (quantiles("each")?, quantiles("first")?, quantiles("bare")?);
     let what = format!(
-        "p50, from createClient on; release and rows fetched, modules in the browser's cache; the files alone {:.0} us",
+        "p50, from createClient on; release and rows fetched, SDK, engine and modules in the browser's cache; the files alone {:.0} us",
         bare.0
     );
     Ok(vec![

@@ -117,7 +117,7 @@ fn compare(
     findings.note(format!("by {by}: {size:?}; regret is what the best action would have brought more"));
     findings.note("   seed    central   8 nodes  ratio   2 cut off  ratio".into());
     let mut worlds = vec![[0.0; 3]; size.seeds as usize];
-    for (world, spread, lost, found) in simulations(size, seed, drawn)? {
+    for (_, world, spread, lost, found) in simulations(size, seed, drawn)? {
         worlds[world][spread] += lost / size.runs as f64;
         findings.join(found);
     }
@@ -136,12 +136,13 @@ fn compare(
     Ok(())
 }
 
-/// Each world so often under each spread, on all cores: which world and spread it was, what it lost, and what was found.
+/// Each world so often under each spread, on all cores, in order: which one it was of all, which world and spread, what it lost, and what
+/// was found.
 fn simulations(
     size: Size,
     seed: u64,
     drawn: fn(&mut Random, usize) -> World,
-) -> Result<Vec<(usize, usize, f64, Findings)>> {
+) -> Result<Vec<(usize, usize, usize, f64, Findings)>> {
     const SPREADS: [Spread; 3] = [Spread::Central, Spread::Nodes, Spread::CutOff];
     let each = size.runs as usize * SPREADS.len();
     let (total, next) = (size.seeds as usize * each, AtomicUsize::new(0));
@@ -157,8 +158,9 @@ fn simulations(
             let chance = Random::new(world_seed << 16 | run as u64).bits();
             let of = drawn(&mut Random::new(world_seed), size.actions);
             let mut found = Findings::default();
-            let lost = simulate(size, SPREADS[spread], &of, chance, &mut found)?;
-            done.push((world, spread, lost, found));
+            let lost = simulate(size, SPREADS[spread], &of, chance, &mut found);
+            let lost = lost.inspect_err(|_| next.store(total, Ordering::Relaxed))?;
+            done.push((at, world, spread, lost, found));
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -167,7 +169,9 @@ fn simulations(
         let joined = threads.into_iter().map(|thread| thread.join());
         joined.map(|done| done.unwrap_or_else(|_| Err(anyhow!("a simulation broke off")))).collect()
     });
-    Ok(each.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    let mut all: Vec<_> = each.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    all.sort_unstable_by_key(|(at, ..)| *at);
+    Ok(all)
 }
 
 fn row(name: &str, [central, nodes, cut_off]: [f64; 3]) -> String {

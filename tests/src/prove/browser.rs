@@ -61,7 +61,11 @@ pub(super) async fn run(scale: Scale) -> Result<Findings> {
     for browser in ["chromium", "firefox"] {
         match written.in_page(browser).await? {
             Some(answers) => compare(browser, &worlds, &answers, decisions, &mut findings),
-            None => findings.note(format!("not in {browser}, which is not here")),
+            None => {
+                let what = format!("not in {browser}: it, its driver or the SDK is not here");
+                findings.check(scale.short, || what.clone());
+                findings.note(what);
+            }
         }
     }
     Ok(findings)

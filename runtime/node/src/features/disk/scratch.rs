@@ -1,4 +1,4 @@
-//! A file for rows that wait to be written and find no room in memory. Owns where in it a row lies; must not know whose it is.
+//! A file for rows that wait to be written and are not to take memory meanwhile. Owns where in it a row lies; must not know whose it is.
 //!
 //! The file has no name: a crash leaves nothing behind, and nothing here is meant to survive one.
 
@@ -76,7 +76,11 @@ impl Scratch {
         let mut bytes = [0; READ_BYTES];
         file.read_exact_at(&mut bytes[..first], at)?;
         let (len, time_us, start) = split_head(&bytes[..first]).ok_or_else(no_place)?;
-        let mut row = start[..start.len().min(len)].to_vec();
+        if (HEAD_BYTES + len) as u64 > self.written - at {
+            return Err(no_place());
+        }
+        let mut row = Vec::with_capacity(len);
+        row.extend_from_slice(&start[..start.len().min(len)]);
         if row.len() < len {
             let read = row.len();
             row.resize(len, 0);
@@ -118,10 +122,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut scratch = Scratch::new(dir.path());
         let row = |at: usize| StoredRow { time_us: at as TimeUs - 7, row: format!("row {at}").repeat(at % 700).into() };
-        let places: Vec<_> = (0..2_000).map(|at| scratch.put(&row(at)).unwrap()).collect();
+        let mut places: Vec<_> = (0..2_000).map(|at| scratch.put(&row(at)).unwrap()).collect();
         assert!(scratch.written > TAIL_BYTES as u64 && !scratch.tail.is_empty());
+        // Larger than what is written at once, by its own: in the file, and behind it.
+        let long = |at: usize| StoredRow { time_us: 1, row: format!("{at}").repeat(TAIL_BYTES).into() };
+        let long_places = [1, 2].map(|at| scratch.put(&long(at)).unwrap());
+        places.push(scratch.put(&row(2_000)).unwrap());
         for (at, place) in places.iter().enumerate() {
             assert_eq!(scratch.get(*place).unwrap(), row(at));
+        }
+        for (at, place) in [1, 2].into_iter().zip(long_places) {
+            assert_eq!(scratch.get(place).unwrap(), long(at));
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the file has no name");
         scratch.get(Place(scratch.bytes())).unwrap_err();

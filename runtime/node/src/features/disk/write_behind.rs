@@ -3,8 +3,8 @@
 //!
 //! The store takes some 20,000 rows a second, and the core sends ten times as many. So changes wait: in memory first, and beyond
 //! its bound their rows lie in a file, until that is full, too; only then the feed waits. While all rows are read again, nothing
-//! on disk counts before they are complete: they rest until then, all in the file, and are written in the order of their keys, which
-//! takes the store half the time.
+//! on disk counts before they are complete: they rest until then, in the file from the first one on, and are written in the order of their
+//! keys, which takes the store half the time.
 //!
 //! The checkpoint travels with the changes: both are taken under one lock, and it is written with the last of them.
 //! A store that fails is left as it is, complete up to its checkpoint, and not written again by this process.
@@ -270,7 +270,8 @@ impl WriteBehind {
             let mut pending = self.pending();
             let changes = std::mem::take(&mut pending.changes);
             let scratch = std::mem::replace(&mut pending.scratch, Scratch::new(&self.disk.dir));
-            pending.scratch_bytes = 0;
+            // One that failed may have had no more than a full disk.
+            (pending.scratch_bytes, pending.no_scratch) = (0, false);
             pending.writing = (changes.len(), std::mem::take(&mut pending.bytes));
             pending.writing_since = pending.since.take();
             let mark = std::mem::take(&mut pending.checkpoint);

@@ -1,5 +1,5 @@
-//! What waits to be written, the latest of each entity: its row in memory, or beyond the bound of that in a file. Owns what waits
-//! where; must not know when it is written.
+//! What waits to be written, the latest of each entity: its row in memory, or in a file: beyond the bound of memory, and while all
+//! rows are read again. Owns what waits where; must not know when it is written.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -125,4 +125,35 @@ impl Waiting {
 pub(super) fn weight(entity: &str, waiting: &Waiting) -> usize {
     let row = if let Waiting::Here(row) = waiting { size_of::<StoredRow>() + row.row.len() } else { 0 };
     ENTRY_BYTES + entity.len() + row
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_rests_waits_in_the_file_and_other_rows_in_memory_while_they_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = WriteBehindLimits {
+            every: Duration::ZERO,
+            rows: 2,
+            bytes: usize::MAX,
+            scratch_bytes: 3 * ENTRY_BYTES as u64,
+        };
+        let row = || Some(StoredRow { time_us: 7, row: "{}".into() });
+        let mut pending = Pending::new(dir.path());
+        assert!(matches!(pending.place(row(), &limits), Waiting::Here(_)));
+        pending.rests = true;
+        let Waiting::There(place) = pending.place(row(), &limits) else { panic!("a row that rests is in memory") };
+        assert_eq!(pending.scratch.get(place).unwrap(), row().unwrap());
+        assert!(matches!(pending.place(None, &limits), Waiting::Gone));
+        // Until the file is full, too.
+        for _ in 0..2 {
+            assert!(matches!(pending.place(row(), &limits), Waiting::There(_)));
+        }
+        assert!(matches!(pending.place(row(), &limits), Waiting::Here(_)));
+    }
 }
