@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use selvedge_decision::NodeId;
+use selvedge_node::link::nats::events::BlockQuery;
+use selvedge_node::outbox::Lane;
 use selvedge_suite::harness::shop::{FEATURES, Shop};
 use selvedge_suite::harness::stream::Stream;
 use selvedge_suite::harness::{Rig, until};
@@ -128,6 +131,34 @@ fn a_decision_is_explained_replayed_and_compared_from_the_stream_and_from_the_la
         let said: Value = serde_json::from_str(&unsaid.stdout)?;
         let why = "B asks for item.margin, which is not recorded";
         ensure!(unsaid.code == Some(1) && said["placements"]["plp-rank"]["not_compared"][why] == DECISIONS, "{said}");
+        Ok(())
+    })
+}
+
+/// Once a reader asked for 256 blocks whatever they weighed. The server ended the connection of one that had more than 64 MiB on the way to
+/// it, what was on the way was lost, and the reader waited for it for ever.
+#[test]
+fn a_stream_of_large_blocks_is_read_to_its_end() -> Result<()> {
+    const LARGE: usize = 480 << 10;
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let link = rig.link().await?;
+        link.ensure_events_stream().await?;
+        let publisher = link.block_publisher(LIMIT, 16);
+        let node: NodeId = "edge-1".parse()?;
+        // After small ones it asks for many.
+        let sizes: Vec<usize> = [10; 40].into_iter().chain([LARGE; 300]).collect();
+        for (at, size) in sizes.iter().enumerate() {
+            let block = vec![at as u8; *size];
+            publisher.publish(&node, Lane::Decisions, &format!("m-{at}"), block).await?.await?;
+        }
+        let mut blocks = link.blocks(BlockQuery::default()).await?;
+        let mut read = Vec::new();
+        while let Some(block) = tokio::time::timeout(LIMIT, blocks.next()).await?? {
+            ensure!(block.bytes.last() == Some(&(read.len() as u8)), "block {} is another", read.len());
+            read.push(block.bytes.len());
+        }
+        ensure!(read == sizes, "{} of {} blocks came", read.len(), sizes.len());
         Ok(())
     })
 }

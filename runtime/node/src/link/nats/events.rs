@@ -28,9 +28,14 @@ pub(super) const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 const MESSAGE_BYTES: usize = 128;
 /// How long a reader's place is kept while nobody reads.
 const READER_KEPT: Duration = Duration::from_secs(60);
-/// How many messages a reader asks for at once, and how long it waits for the first of them when it follows.
+/// How much a reader asks for at once, in messages and about in bytes: a server closes the connection of a client that has far more on its
+/// way to it, and what was on its way is lost.
 const READ_BATCH: usize = 256;
+const READ_BYTES: usize = 16 << 20;
+/// How long a reader waits for the first of them when it follows.
 const READ_WAIT: Duration = Duration::from_secs(1);
+/// What was asked for and does not come for so long was lost on the way: nobody tells.
+const READ_SILENCE: Duration = Duration::from_secs(5);
 /// How often a reader in a row may find nothing where something must be.
 const READ_TRIES: u32 = 5;
 
@@ -109,6 +114,9 @@ pub struct BlockMessages {
     delivered: u64,
     ready: VecDeque<BlockMessage>,
     tries: u32,
+    /// The largest block so far, and the largest that the server takes.
+    largest: Option<usize>,
+    max_payload: usize,
 }
 
 /// One block as the stream has it.
@@ -217,7 +225,18 @@ impl NatsLink {
         let lane = query.lane.map_or("*", Lane::as_str);
         let filter = format!("{}{node}.{lane}", subjects.trim_end_matches('>'));
         let (follow, ready) = (query.follow, VecDeque::new());
-        Ok(BlockMessages { stream, consumer: None, filter, follow, next, delivered: 0, ready, tries: 0 })
+        Ok(BlockMessages {
+            stream,
+            consumer: None,
+            filter,
+            follow,
+            next,
+            delivered: 0,
+            ready,
+            tries: 0,
+            largest: None,
+            max_payload: self.client().max_payload(),
+        })
     }
 }
 
@@ -370,12 +389,14 @@ impl BlockMessages {
 
     async fn read(&mut self, consumer: &Consumer<pull::Config>) -> Result<(), ReadFailure> {
         let ask = |error: &dyn fmt::Display| failed("read the stream", error);
+        let most = (READ_BYTES / self.largest.unwrap_or(self.max_payload).max(1)).clamp(1, READ_BATCH);
         let mut messages = if self.follow {
-            consumer.batch().max_messages(READ_BATCH).expires(READ_WAIT).messages().await.map_err(|e| ask(&e))?
+            consumer.batch().max_messages(most).expires(READ_WAIT).messages().await.map_err(|e| ask(&e))?
         } else {
-            consumer.fetch().max_messages(READ_BATCH).messages().await.map_err(|e| ask(&e))?
+            consumer.fetch().max_messages(most).messages().await.map_err(|e| ask(&e))?
         };
-        while let Some(message) = messages.next().await {
+        // The end of a request is told as well, and may be lost as well.
+        while let Ok(Some(message)) = tokio::time::timeout(READ_SILENCE, messages.next()).await {
             let message = message.map_err(|error| ask(&error))?;
             let info = message.info().map_err(|error| ask(&error))?;
             let (sequence, delivered, pending) = (info.stream_sequence, info.consumer_sequence, info.pending);
@@ -385,6 +406,7 @@ impl BlockMessages {
             }
             self.delivered = delivered;
             self.next = sequence + 1;
+            self.largest = self.largest.max(Some(message.message.payload.len()));
             let stored_us = (info.published.unix_timestamp_nanos() / 1_000) as TimeUs;
             self.ready.push_back(BlockMessage { bytes: message.message.payload, sequence, pending, stored_us });
             if pending == 0 {
