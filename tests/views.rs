@@ -419,8 +419,8 @@ fn rows_that_are_on_disk_are_not_kept_in_memory_as_well() -> Result<()> {
         )?;
         shop.placement("home-hero", &hero(1, "[\"value\"]"))?.model("value", VALUE)?;
         let release = rig.deploy(shop.folder()).await?;
-        let spec = rig.spec("edge-1").set("features.max_pending_bytes=4MiB").set("features.disk_cache=4MiB");
-        let node = Node::start(spec).await?;
+        rig.link().await?.create_features_bucket("user").await?;
+        let node = Node::start(rig.spec("edge-1").set("features.max_pending_bytes=4MiB")).await?;
         node.runs(&release, LIMIT).await?;
         live(&node).await?;
         let before = node.process.resident_bytes()?;
