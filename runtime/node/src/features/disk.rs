@@ -120,8 +120,8 @@ const CHECKPOINT_WITHOUT_BYTES: u8 = 2;
 const BROKEN_MARK: &str = "broken";
 /// Beyond this many stores moved aside, the oldest are deleted.
 const KEPT_ASIDE: usize = 2;
-/// Of so many rows written, in the order of their keys, one is read again: more than that are on a page.
-const TOUCH_STRIDE: usize = 8;
+/// Of so many bytes written, in the order of their keys, one row is read again: more than that are on a page, or the row alone is.
+const TOUCH_BYTES: usize = 1_600;
 /// How many rows a loading thread reads before it looks how far the other one is.
 const LOAD_STRIDE: usize = 256;
 
@@ -196,10 +196,12 @@ impl DiskView {
         changes: impl IntoIterator<Item = (&'c str, &'c Change)>,
         checkpoint: Option<Checkpoint>,
     ) -> Result<(), DiskError> {
-        let (mut batch, mut touched) = (sled::Batch::default(), Vec::new());
-        for (index, (entity, change)) in changes.into_iter().enumerate() {
-            if index % TOUCH_STRIDE == 0 {
+        let (mut batch, mut touched, mut untouched) = (sled::Batch::default(), Vec::new(), TOUCH_BYTES);
+        for (entity, change) in changes {
+            untouched += entity.len() + change.as_ref().map_or(0, |row| row.row.len());
+            if untouched >= TOUCH_BYTES {
                 touched.push(entity);
+                untouched = 0;
             }
             match change {
                 Some(row) => batch.insert(entity.as_bytes(), row.to_bytes()),

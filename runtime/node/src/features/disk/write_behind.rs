@@ -75,8 +75,10 @@ enum Left {
 
 /// So many changes are written without waiting for more.
 const ENOUGH_ROWS: usize = 5_000;
-/// At most this many are one batch of the store, which keeps all that a batch replaces until the batch is over.
+/// At most this many, and this many bytes unless one row is more, are one batch of the store, which keeps all that a batch replaces until
+/// the batch is over.
 const BATCH_ROWS: usize = 1_000;
+const BATCH_BYTES: usize = 256 << 10;
 
 // === impl WriteBehind: what waits ===
 
@@ -325,10 +327,25 @@ fn write(
         left -= batch.len();
         let batch = batch.into_iter().map(|(entity, waiting)| Ok((entity, waiting.into_change(scratch)?)));
         let batch = batch.collect::<Result<Vec<_>, DiskError>>()?;
-        let rows = batch.iter().map(|(entity, change)| (&**entity, change));
-        view.apply(rows, checkpoint.filter(|_| left == 0))?;
+        let mut rest = &batch[..];
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(first_batch(rest));
+            rest = after;
+            let is_last = left == 0 && rest.is_empty();
+            view.apply(part.iter().map(|(entity, change)| (&**entity, change)), checkpoint.filter(|_| is_last))?;
+        }
     }
     Ok(Left::Nothing)
+}
+
+/// How many of these changes are one batch by their bytes: one at least.
+fn first_batch(changes: &[(Arc<str>, Change)]) -> usize {
+    let mut bytes = 0;
+    let fits = |(entity, change): &&(Arc<str>, Change)| {
+        bytes += entity.len() + change.as_ref().map_or(0, |row| row.row.len());
+        bytes <= BATCH_BYTES
+    };
+    changes.iter().take_while(fits).count().max(1)
 }
 
 /// The changes in the order of their keys, in batches. Each is memory of its own, given back when it is written: one piece for all would
