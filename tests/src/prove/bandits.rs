@@ -117,9 +117,9 @@ fn compare(
     findings.note(format!("by {by}: {size:?}; regret is what the best action would have brought more"));
     findings.note("   seed    central   8 nodes  ratio   2 cut off  ratio".into());
     let mut worlds = vec![[0.0; 3]; size.seeds as usize];
-    for (_, world, spread, lost, found) in simulations(size, seed, drawn)? {
-        worlds[world][spread] += lost / size.runs as f64;
-        findings.join(found);
+    for ran in simulations(size, seed, drawn)? {
+        worlds[ran.world][ran.spread] += ran.lost / size.runs as f64;
+        findings.join(ran.found);
     }
     let mut sums = [0.0; 3];
     for (world, lost) in worlds.into_iter().enumerate() {
@@ -136,13 +136,18 @@ fn compare(
     Ok(())
 }
 
-/// Each world so often under each spread, on all cores, in order: which one it was of all, which world and spread, what it lost, and what
-/// was found.
-fn simulations(
-    size: Size,
-    seed: u64,
-    drawn: fn(&mut Random, usize) -> World,
-) -> Result<Vec<(usize, usize, usize, f64, Findings)>> {
+/// A simulation that is over.
+struct Ran {
+    /// Which one of all.
+    at: usize,
+    world: usize,
+    spread: usize,
+    lost: f64,
+    found: Findings,
+}
+
+/// Each world so often under each spread, on all cores; in their order.
+fn simulations(size: Size, seed: u64, drawn: fn(&mut Random, usize) -> World) -> Result<Vec<Ran>> {
     const SPREADS: [Spread; 3] = [Spread::Central, Spread::Nodes, Spread::CutOff];
     let each = size.runs as usize * SPREADS.len();
     let (total, next) = (size.seeds as usize * each, AtomicUsize::new(0));
@@ -160,7 +165,7 @@ fn simulations(
             let mut found = Findings::default();
             let lost = simulate(size, SPREADS[spread], &of, chance, &mut found);
             let lost = lost.inspect_err(|_| next.store(total, Ordering::Relaxed))?;
-            done.push((at, world, spread, lost, found));
+            done.push(Ran { at, world, spread, lost, found });
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -170,7 +175,7 @@ fn simulations(
         joined.map(|done| done.unwrap_or_else(|_| Err(anyhow!("a simulation broke off")))).collect()
     });
     let mut all: Vec<_> = each.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    all.sort_unstable_by_key(|(at, ..)| *at);
+    all.sort_unstable_by_key(|ran| ran.at);
     Ok(all)
 }
 

@@ -128,7 +128,7 @@ pub(super) fn weight(entity: &str, waiting: &Waiting) -> usize {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
     use std::time::Duration;
 
