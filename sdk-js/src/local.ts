@@ -248,10 +248,17 @@ async function stage(
     throw new Failure("other_core", `this engine cannot decide by the node's release: ${String(error)}`, false);
   }
   const ready: Ready = { release, etag, core, asked: 1, taken: 0 };
-  await added;
   await takeEarly(setup, ready, { subject, session }, 1, rows);
+  if (!before) rehearse(ready);
+  await added;
   // The one before is left to the collector: a decision may be under way with it.
   return ready;
+}
+
+/** Browsers compile a function when it is called first: what decides is called while modules are on their way, and nobody is told. */
+function rehearse(ready: Ready): void {
+  const [placement] = Object.keys(ready.release.placements);
+  if (placement !== undefined) one(ready, { placement }, { context: {}, placements: [] }, []);
 }
 
 /** The code of the failure when the node runs another release by now. */

@@ -24,6 +24,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use selvedge_suite::harness::{Client, binary};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::balancer::Balancer;
@@ -174,12 +175,14 @@ async fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C or SIGTERM.
+/// Ctrl-C, SIGTERM, or the terminal is closed.
 async fn stopped() -> Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::select! {
         interrupt = tokio::signal::ctrl_c() => interrupt?,
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
     Ok(())
 }
