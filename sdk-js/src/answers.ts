@@ -23,7 +23,7 @@ export interface Surroundings {
   subject(): string;
   /** Resolves when what happened before a question is told, or after a moment. */
   settled(): Promise<unknown>;
-  emit<K extends keyof Happenings>(what: K, told: Happenings[K]): void;
+  happen<K extends keyof Happenings>(what: K, told: Happenings[K]): void;
   /** Where answers may be kept now; nowhere without consent. */
   keep(): Store | undefined;
   /** The key of what is kept. */
@@ -124,7 +124,7 @@ export function answers(around: Surroundings): Answers {
     retry.stop();
     if (!problem) return;
     problem = undefined;
-    if (begun) around.emit("ready", "fresh");
+    if (begun) around.happen("ready", "fresh");
   }
 
   /** What is shown of these. */
@@ -143,7 +143,7 @@ export function answers(around: Surroundings): Answers {
     release = answer.release ?? release;
     // Not in the way of whoever waits for the answer.
     setTimeout(remember);
-    if (begun && changed.length) around.emit("change", changed);
+    if (begun && changed.length) around.happen("change", changed);
   }
 
   function failed(failure: Failure): void {
@@ -152,14 +152,14 @@ export function answers(around: Surroundings): Answers {
     const told = problem && passing;
     problem = { code, message };
     around.warn(code, `no new decisions: ${message}`);
-    if (!told) around.emit(passing ? "stale" : "error", problem);
+    if (!told) around.happen(passing ? "stale" : "error", problem);
     if (passing) retry.start(backoff(failure, failures));
   }
 
   /** What is asked for within the time that a page waits. That nobody answers in it is told. */
   async function inTime(ms: number, work: Promise<boolean>): Promise<boolean> {
     const fresh = await within(ms, work, false);
-    if (!fresh && open.size && !problem && !closed) around.emit("stale", (problem = { code: "timeout", message: "no node answered in time" }));
+    if (!fresh && open.size && !problem && !closed) around.happen("stale", (problem = { code: "timeout", message: "no node answered in time" }));
     return fresh;
   }
 

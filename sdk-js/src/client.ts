@@ -80,14 +80,14 @@ export function createClient(options: Options): Client {
       // What a session's events come to is counted by the node.
       await within(SETTLE_MS, events.drain().then(() => engine.update()).catch(() => {}), undefined);
     },
-    emit,
+    happen,
     keep: () => (consent === "granted" ? store : undefined),
     cache,
     timeoutMs: set.timeoutMs,
     warn,
   });
 
-  function emit<K extends keyof Happenings>(what: K, told: Happenings[K]): void {
+  function happen<K extends keyof Happenings>(what: K, told: Happenings[K]): void {
     for (const listener of [...(listeners.get(what) ?? [])]) call(listener, told);
   }
 
@@ -124,7 +124,7 @@ export function createClient(options: Options): Client {
     const chosen = item ?? choices[0]?.id;
     const word = token ?? choices.find((choice) => choice.id === chosen)?.token;
     if (!id || word || BY_A_PAGE.test(id)) return { decision_id: id, item: chosen, token: word };
-    warn("no_token", `an event is told without its decision: no token for ${chosen}`);
+    warn("no_token", `told without its decision: no token for ${chosen}`);
     return { item };
   }
 
@@ -150,7 +150,7 @@ export function createClient(options: Options): Client {
       left -= Date.now() - before;
     }
     const state = await held.begin([...(start?.placements ?? []), ...set.placements], left);
-    emit("ready", state);
+    happen("ready", state);
     if (visible()) listen();
     return state;
   }
@@ -158,13 +158,13 @@ export function createClient(options: Options): Client {
   /** Decides in the page from now on; if it cannot, the node goes on deciding. */
   async function here(loading: Exclude<typeof local, false>): Promise<void> {
     try {
+      const send = (name: string, init: EngineRequest = {}) => net.send(set.beside(name), init, whole);
+      const ids = who.whom();
+      // Asked for while the file that wants it comes.
+      const early = send("release", { query: ids });
+      early.catch(() => {});
       const { createEngine } = await loading;
-      const setup: EngineSetup = {
-        ...who.whom(),
-        request: (name: string, init: EngineRequest = {}) => net.send(set.beside(name), init, whole),
-        wasm: set.wasm,
-        record: records.push,
-      };
+      const setup: EngineSetup = { ...ids, send, early, wasm: set.wasm, record: records.push };
       const made: Engine = await createEngine(setup);
       if (closed) return made.close();
       engine = made;

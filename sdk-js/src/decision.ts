@@ -56,9 +56,8 @@ export function seen(entry: WireEntry): string {
 /** The most placements of one question: a node's `http.max_batch`. */
 export const ASK_MOST = 32;
 
-/** Placements by name or in full, as the node takes them; what is neither is left out. */
+/** Placements by name or in full, or one, as the node takes them; what is neither is left out. */
 export function asks(placements: readonly (string | Ask)[] | undefined): Ask[] {
-  if (!Array.isArray(placements)) return [];
-  const all: Ask[] = placements.map((each) => (typeof each === "string" ? { placement: each } : each));
+  const all = [placements].flat().map((each) => (typeof each === "string" ? { placement: each } : (each as Ask)));
   return all.filter((each) => typeof each?.placement === "string");
 }

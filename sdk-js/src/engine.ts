@@ -53,7 +53,9 @@ export interface Engine {
 /** What the local engine is made with. */
 export interface EngineSetup {
   /** Requests a neighbour of the path that decides, such as `release`, with key, version, failover and timeout; rejects with a `Failure`. */
-  request(name: string, init?: EngineRequest): Promise<Response>;
+  send(name: string, init?: EngineRequest): Promise<Response>;
+  /** What `release` answers, asked for those ids. */
+  early: Promise<Response>;
   wasm?: string | URL | BufferSource | WebAssembly.Module;
   subject?: string;
   session?: string;

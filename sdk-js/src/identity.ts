@@ -55,7 +55,7 @@ export function identity(said: Ids, adopted: Ids, store: Store, agreed: Consent,
   let looked = 0;
 
   // A clock that was set back or far ahead makes an id old, not immortal; what never was is not near.
-  const near = (then: number | undefined, ms: number) => Math.abs(Date.now() - Number(then)) < ms;
+  const near = (then: number | undefined, ms: number) => Math.abs(Date.now() - then!) < ms;
 
   function current(): Minted {
     const time = Date.now();

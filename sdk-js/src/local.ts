@@ -3,6 +3,7 @@
 // file only when it was created with `engine: "local"`.
 
 import { Engine as Core, initSync } from "../engine/pkg/engine.js";
+import { warner } from "./manners.js";
 import { Failure, type DecideAnswer, type DecideRequest, type Engine, type EngineSetup, type WireEntry } from "./engine.js";
 import { Runner, canCompile, compile } from "./local/runner.js";
 import { decodeRecord, encodeAsk, type Kind } from "./local/postcard.js";
@@ -51,6 +52,7 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
   if (!setup.wasm) throw new Failure("not_wasm", "option wasm is missing", false);
   const loaded = heardLater(engineModule(setup.wasm).then((module) => initSync({ module })));
   const compiled = new Map<string, Promise<WebAssembly.Module>>();
+  const warn = warner();
   let ready = await stage(setup, compiled, setup, null, loaded);
   let staging = 0;
   let closed = false;
@@ -77,7 +79,11 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
 
   function decide(request: DecideRequest): DecideAnswer | Promise<DecideAnswer> {
     // As soon as one placement is a node's, a node decides the page: on one view of the features, and distinct.
-    if (request.placements.some((ask) => ready.release.remote.includes(ask.placement))) return remote(request);
+    const far = request.placements.find((ask) => ready.release.remote.includes(ask.placement))?.placement;
+    if (far !== undefined) {
+      warn("decided_remotely", `the node decides, not the page: ${far} cannot be decided here. \`selvedge check -v\` says why`);
+      return remote(request);
+    }
     if (request.subject !== ready.subject || request.session !== ready.session) return rows(request).then(() => decide(request));
     return here(request) ?? remote(request);
   }
@@ -98,7 +104,7 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
   }
 
   async function remote(request: DecideRequest): Promise<DecideAnswer> {
-    return json("decisions")(await setup.request("decide", { body: JSON.stringify(request) }));
+    return json("decisions")(await setup.send("decide", { body: JSON.stringify(request) }));
   }
 
   return {
@@ -218,7 +224,7 @@ async function stage(
   loaded: Promise<unknown>,
 ): Promise<Ready> {
   const mine = before ? ++before.asked : 1;
-  const asked = setup.request("release", { query: whose({ subject, session }) });
+  const asked = before ? setup.send("release", { query: whose({ subject, session }) }) : setup.early;
   const rows = heardLater(fetchRows(setup, { subject, session }, true));
   const response = await Promise.race([asked, loaded.then(() => asked)]);
   const etag = response.headers.get("ETag");
@@ -290,7 +296,7 @@ async function fetchRows(setup: EngineSetup, { subject, session }: Ids, all: boo
   const queries = [...(all ? [everybodys] : []), ...(Object.keys(own).length ? [own] : [])];
   return Promise.all(
     queries.map(async (query) => {
-      const bytes = await (await setup.request("features", { query })).arrayBuffer();
+      const bytes = await (await setup.send("features", { query })).arrayBuffer();
       return { bytes: new Uint8Array(bytes), at: now() };
     }),
   );
@@ -309,7 +315,7 @@ function take(of: Ready, { subject, session }: Ids, mine: number, fetched: Fetch
 }
 
 async function fetchModule(setup: EngineSetup, digest: string): Promise<WebAssembly.Module> {
-  const module = await compile(await setup.request(`modules/${digest}`));
+  const module = await compile(await setup.send(`modules/${digest}`));
   if (!module) throw new Failure("not_wasm", `what came as module ${digest} is no WebAssembly`, false);
   return module;
 }
@@ -318,6 +324,7 @@ async function fetchModule(setup: EngineSetup, digest: string): Promise<WebAssem
 async function engineModule(wasm: NonNullable<EngineSetup["wasm"]>): Promise<WebAssembly.Module> {
   if (wasm instanceof WebAssembly.Module) return wasm;
   let file: Response | ArrayBuffer;
+  if (!["string", "object"].includes(typeof wasm)) throw new Failure("not_wasm", `option wasm is a ${typeof wasm}`, false);
   if (typeof wasm === "string" || wasm instanceof URL) {
     file = await fetch(wasm);
     if (!file.ok) throw new Failure("not_wasm", `the engine's file ${String(wasm)} was answered ${file.status}`, true);

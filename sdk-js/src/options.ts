@@ -5,6 +5,7 @@ import type { WireEntry } from "./engine.js";
 import type { Ask, Bootstrap, Consent, Context, Options } from "./types.js";
 import { parse } from "./store.js";
 import type { Warn } from "./manners.js";
+import { addresses } from "./transport.js";
 
 /** The last is what is meant by whatever else is said: nothing is kept or told until it is clear. */
 export const CONSENTS: readonly Consent[] = ["granted", "denied", "pending"];
@@ -33,11 +34,7 @@ export function meant(options: Options, warn: Warn): Meant {
     return known[known.length - 1];
   }
 
-  const baseUrls = [said.baseUrl]
-    .flat()
-    .map(String)
-    .filter((base) => /^https?:\/\/./.test(base))
-    .map((base) => base.replace(/\/$/, ""));
+  const baseUrls = addresses(said.baseUrl);
   if (!baseUrls.length) wrong("baseUrl", `is ${String(said.baseUrl)}, expected https://…`);
 
   const text = (value: unknown) => (value ? String(value) : undefined);

@@ -4,7 +4,7 @@
 import { ASK_MOST, asks, isDecision, isEntry, read, type Held } from "./decision.js";
 import type { DecideAnswer, Failure, WireEntry } from "./engine.js";
 import { mint } from "./identity.js";
-import { json, transport } from "./transport.js";
+import { addresses, json, transport } from "./transport.js";
 import type { Ask, Bootstrap, Context, Decision, Json, Problem } from "./types.js";
 import { warner } from "./manners.js";
 
@@ -70,8 +70,10 @@ export interface Server {
 
 export function createServer(options: ServerOptions): Server {
   const warn = warner();
-  const { key, timeoutMs = 300, decidePath = "/v1/browser/decide" } = options;
-  const baseUrls = [options.baseUrl].flat().map((base) => String(base).replace(/\/$/, ""));
+  // Whatever is said, nothing here throws.
+  const { baseUrl, key, timeoutMs = 300, decidePath = "/v1/browser/decide" } = { ...options };
+  const baseUrls = addresses(baseUrl);
+  if (!baseUrls.length) warn("option_baseUrl", `option baseUrl is ${String(baseUrl)}, expected https://…: pages are rendered with defaults`);
   const net = transport({ baseUrls, key, timeoutMs }, timeoutMs / baseUrls.length);
 
   async function ask(request: PageRequest, placements: Ask[]): Promise<WireEntry[]> {
@@ -86,7 +88,8 @@ export function createServer(options: ServerOptions): Server {
   }
 
   return {
-    async page(request) {
+    async page(asked) {
+      const request = { ...asked };
       const placements = asks(request.placements);
       const held = new Map<string, Held>();
       const seen = new Set<string>();

@@ -33,6 +33,12 @@ export function backoff({ retryAfterMs }: Failure, failures: number): number {
 /** How long a request may take where there is no other address: longer than a page waits, because a late answer is one. */
 const PATIENCE_MS = 10_000;
 
+/** The addresses among what was said: each without the slash at its end. */
+export function addresses(said: unknown): string[] {
+  const all = [said].flat().map(String).filter((base) => /^https?:\/\/./.test(base));
+  return all.map((base) => base.replace(/\/$/, ""));
+}
+
 export interface Addresses {
   baseUrls: readonly string[];
   /** Sent in the address: what a page sends then needs no preflight, and beacons and streams can carry nothing else. */
@@ -88,14 +94,14 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses, patienceMs = 
   };
 }
 
-/** Reads JSON in which `member` stands, whatever its status; anything else is a refusal, or somebody else's answer. */
+/** Reads JSON in which `member` stands, whatever its status; anything else is a refusal, or somebody else's answer, who may go again. */
 export function json(member: string): (response: Response) => Promise<any> {
   return async (response) => {
     const found = parse(await response.text());
     if (found && typeof found === "object" && member in found) return found;
     const { status, url, headers } = response;
     const { code, message } = found?.error ?? {};
-    if (!code) throw new Failure("not_a_node", `${url.split("?")[0]} answered ${status} (${headers.get("content-type")}), not as a node does`, status >= 500);
+    if (!code) throw new Failure("not_a_node", `${url.split("?")[0]} answered ${status} (${headers.get("content-type")}), not as a node does`, true);
     // The handshake: a node that does not speak this protocol says which ones it speaks.
     const hint = status === 426 ? `; this SDK speaks protocol ${PROTOCOL}` : "";
     const passing = status >= 500 || status === 429 || status === 408;

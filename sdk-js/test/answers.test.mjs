@@ -18,7 +18,7 @@ function over(decide, more = {}) {
     update: async () => {},
     subject: () => "u",
     settled: async () => {},
-    emit: (what, said) => told.push([what, said]),
+    happen: (what, said) => told.push([what, said]),
     keep: () => undefined,
     cache: "c",
     timeoutMs: 200,

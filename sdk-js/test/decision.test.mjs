@@ -49,7 +49,7 @@ test("what was stored or handed on may be anything", () => {
   }
   assert.ok(isEntry(decided([])) && isEntry({ placement: "a", error: { code: "x", message: "" } }));
   assert.deepEqual(asks(["a", { placement: "b", slots: 2 }, null, 7, {}]), [{ placement: "a" }, { placement: "b", slots: 2 }]);
-  assert.deepEqual(asks("hero"), []);
+  assert.deepEqual([asks("hero"), asks(undefined), asks(7)], [[{ placement: "hero" }], [], []]);
 });
 
 test("another id or score is nothing that a visitor sees", () => {

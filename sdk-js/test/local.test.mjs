@@ -57,7 +57,7 @@ function answer(name, query, release = running) {
   return '{"decisions":[],"release":"r9"}';
 }
 
-async function request(name, { query = {}, body } = {}) {
+async function send(name, { query = {}, body } = {}) {
   const of = { name, query, body };
   asked.push(of);
   if (waits) await new Promise((go) => (of.go = go));
@@ -66,7 +66,9 @@ async function request(name, { query = {}, body } = {}) {
   return new Response(text, { headers: { ETag: `${running}` } });
 }
 
-const engine = () => createEngine({ request, wasm: new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])), subject: "u-1", session: "s", record: (text) => recorded.push(text) });
+const ids = { subject: "u-1", session: "s" };
+const make = (wasm) => createEngine({ send, early: send("release", { query: ids }), wasm, ...ids, record: (text) => recorded.push(text) });
+const engine = () => make(new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])));
 const of = (subject, more = {}) => ({ subject, session: "s", context: {}, placements: [{ placement: "hero", ...more }] });
 const who = ({ decisions }) => decisions.map(({ choices, error }) => error?.code ?? choices[0].id).join();
 const moment = () => new Promise((done) => setTimeout(done));
@@ -185,13 +187,18 @@ test("what a node refuses a page refuses", async () => {
 });
 
 test("what is a node's, or would make too long a record, a node decides", async () => {
+  const warned = [];
+  const { warn } = console;
+  console.warn = (text) => warned.push(text);
   const made = await engine();
   asked = [];
   for (const request of [{ ...of("u-1"), placements: [{ placement: "hero" }, { placement: "far" }] }, of("u-1", { candidates: Array.from({ length: 100 }, () => "x".repeat(500)) })]) {
     assert.equal((await made.decide(request)).release, "r9");
     assert.deepEqual(JSON.parse(asked.at(-1).body), request);
   }
-  assert.deepEqual([asked.length, recorded.length], [2, 0]);
+  console.warn = warn;
+  assert.deepEqual([asked.length, recorded.length, warned.length], [2, 0, 1]);
+  assert.match(warned[0], /far cannot be decided here.*\[decided_remotely\]$/);
   waits = true;
   const page = made.decide({ ...of("u-1"), placements: [{ placement: "far" }] });
   await moment();
@@ -216,7 +223,7 @@ test("the engine's file may come as anything that is WebAssembly, and nothing el
   const wasm = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]);
   const engineOf = (body, headers, init) => {
     globalThis.fetch = async () => new Response(body, { headers, ...init });
-    return createEngine({ request, wasm: "/engine.wasm", subject: "u-1", session: "s", record: () => {} });
+    return make("/engine.wasm");
   };
   try {
     for (const type of ["application/wasm", "application/wasm; charset=utf-8", "application/octet-stream"]) {
@@ -227,8 +234,8 @@ test("the engine's file may come as anything that is WebAssembly, and nothing el
     }
     await assert.rejects(engineOf("", {}, { status: 404 }), { code: "not_wasm" });
     asked = [];
-    await assert.rejects(createEngine({ request, record: () => {} }), { code: "not_wasm" });
-    assert.deepEqual(asked, [], "a page that will never decide asks for nothing");
+    await assert.rejects(make(), { code: "not_wasm" });
+    assert.deepEqual(asked.map(({ name }) => name), ["release"], "a page that will never decide asks for nothing more");
     // A node that does not answer is not waited for when the engine's file is none.
     waits = true;
     await assert.rejects(engineOf("", {}, { status: 404 }), { code: "not_wasm" });

@@ -22,7 +22,7 @@ test("whatever is said, there are options", () => {
   const baseUrl = "https://a.example";
   for (const timeoutMs of [-1, 0, "x", NaN, null]) check({ baseUrl, timeoutMs }, { timeoutMs: 1000 });
   check({ baseUrl, key: "sk_1" }, { key: "sk_1" }, ["option_key"]);
-  check({ baseUrl, subject: 42, placements: "hero" }, { subject: "42", placements: [] });
+  check({ baseUrl, subject: 42, placements: "hero" }, { subject: "42", placements: [{ placement: "hero" }] });
 });
 
 test("what is said of a closed set is one of it", () => {

@@ -80,3 +80,22 @@ test("a page of many placements is asked for in parts, one of none is not", asyn
   assert.deepEqual([page.source, none.source], ["fresh", "fresh"]);
   for (const placement of placements) assert.equal(page.decide(placement, "code").value, "dark");
 });
+
+test("whatever is said, a page is rendered with its defaults", async () => {
+  const warned = [];
+  const { warn } = console;
+  console.warn = (text) => warned.push(text);
+  try {
+    for (const options of [undefined, null, {}, { baseUrl: "shop.example" }]) {
+      const server = createServer(options);
+      for (const request of [undefined, null, {}, { placements: "home-hero" }]) {
+        const page = await server.page(request);
+        assert.equal(page.decide("home-hero", "plain").value, "plain");
+      }
+    }
+  } finally {
+    console.warn = warn;
+  }
+  assert.equal(warned.length, 4);
+  for (const text of warned) assert.match(text, /option baseUrl is .*: pages are rendered with defaults \[option_baseUrl\]$/);
+});

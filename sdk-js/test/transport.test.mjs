@@ -33,11 +33,12 @@ test("what went wrong has a code, and says whether it may pass", async () => {
     [say(426, error("protocol")), "protocol", false],
     [say(429, error("too_many_requests"), { "retry-after": "7" }), "too_many_requests", true, 7000],
     [say(503, error("not_ready"), { "retry-after": "x" }), "not_ready", true],
-    [say(200, "<!doctype html>", { "content-type": "text/html" }), "not_a_node", false],
-    [say(404, "<!doctype html>"), "not_a_node", false],
+    // Somebody else stands in for a node, for a while: a login page, a proxy.
+    [say(200, "<!doctype html>", { "content-type": "text/html" }), "not_a_node", true],
+    [say(404, "<!doctype html>"), "not_a_node", true],
     [say(502, "Bad gateway"), "not_a_node", true],
-    [say(200, { else: 1 }), "not_a_node", false],
-    [say(200, "null"), "not_a_node", false],
+    [say(200, { else: 1 }), "not_a_node", true],
+    [say(200, "null"), "not_a_node", true],
     [(response) => response.destroy(), "unreachable", true],
   ]) {
     const { base } = await server(answer);

@@ -101,7 +101,7 @@ pub enum Denied {
         has: String,
     },
     /// A page of an origin that the key does not name.
-    #[error("key {name:?} does not allow pages of {origin:?}: add the origin to the key's `origins`")]
+    #[error("key {name:?} does not allow pages of {origin:?}: {}", how_to_allow(origin, "the key's `origins`"))]
     Origin {
         /// Its name.
         name: String,
@@ -325,6 +325,15 @@ impl Access {
         let keys = keys.get();
         let found = keys.servers.iter().find(|key| key.line.sha256 == *sha256);
         found.is_some_and(|found| expired(found.line.expires, self.clock.now_us()).is_none())
+    }
+}
+
+/// What to do so that pages of `origin` may ask.
+pub fn how_to_allow(origin: &str, origins: &str) -> String {
+    match origin {
+        // What browsers say of sandboxed pages and of files: anybody's.
+        "null" => format!("pages of no origin, such as sandboxed ones, are allowed by \"*\" in {origins} alone"),
+        _ => format!("add the origin to {origins}"),
     }
 }
 

@@ -1,9 +1,10 @@
 // A single-page app: the banner is decided again on every route.
 
 import { createClient } from "@selvedge/sdk";
-import { hide } from "@selvedge/sdk/snippet";
 
-const reveal = hide("#hero");
+/** Of snippet.js, in the page's head. */
+declare const selvedgeReveal: () => void;
+
 const client = createClient({
   baseUrl: "http://127.0.0.1:7070",
   context: { country: "DE" },
@@ -18,7 +19,7 @@ function render(): void {
   title.onclick = () => client.track("select_promotion", {}, { decision: hero });
 }
 
-client.ready().then(render).finally(reveal);
+client.ready().then(render).finally(() => selvedgeReveal());
 // Another release, or another answer.
 client.on("change", render);
 addEventListener("hashchange", async () => {

@@ -36,6 +36,7 @@ const site = await shop({
     "/examples/html/": await text("html/index.html"),
     "/examples/html/shop.js": await text("html/shop.js"),
     "/vite": await text("vite/index.html"),
+    "/snippet.js": await readFile(join(dist, "iife/snippet.js"), "utf8"),
     "/react": (await text("react/index.html")).replace("/src/main.jsx", "/react.js"),
     "/react.js": await bundled("react/src/main.jsx"),
   },
@@ -81,6 +82,7 @@ vite.on("request", (request) => request.url().includes("/v1/browser/events") && 
 await vite.route("**/main.ts", async (route) => route.fulfill({ contentType: "text/javascript", body: await bundled("vite/main.ts") }));
 await vite.goto(`${site.origin}/vite`);
 await title(vite, SHIPPING);
+await until("the banner to be seen", () => vite.evaluate(() => getComputedStyle(document.getElementById("hero")).opacity === "1"));
 await vite.click("a[href='#sale']");
 await tracked("page_view", 1);
 await vite.close();

@@ -3,57 +3,49 @@
 // the browser takes on such a page for the same files alone.
 
 import assert from "node:assert/strict";
-import { chromium, shop, until } from "./browsers.mjs";
+import { BLANK, BLANK_JS, chromium, shop, until } from "./browsers.mjs";
 
 const [, , , executable, dist, node, key, rounds, decisions] = process.argv;
 /** Decisions between two looks at the clock, which is coarse in a page. */
 const TOGETHER = 50;
-const options = { baseUrl: node, key, subject: "u-1", placements: ["hero"], timeoutMs: 10_000, streaming: false, engine: "local", wasm: "/sdk/engine.wasm" };
-
-/** A page whose script is `script`, and says what it needs before it, as docs/browser.md has it. */
-const page = (script) => `<!doctype html><html lang="en"><title>Shop</title>
-<link rel="modulepreload" href="/sdk/esm/local.js">
+/** What such a page says before its scripts, as docs/browser.md has it. */
+const HEAD = `<link rel="modulepreload" href="/sdk/esm/local.js">
 <link rel="preload" as="fetch" crossorigin href="/sdk/engine.wasm">
-<link rel="preconnect" crossorigin href="${node}">
-<script type="module" src="${script}"></script><p>Shop</p></html>`;
+<link rel="preconnect" crossorigin href="${node}">`;
+const site = await shop({ connect: node, pages: { "/": BLANK.replace("<title>", `${HEAD}<title>`), "/blank.js": BLANK_JS }, folders: { "/sdk/": dist }, wasm: true });
+const browser = await chromium(executable);
+const options = { baseUrl: node, key, subject: "u-1", placements: ["hero"], timeoutMs: 10_000, streaming: false, engine: "local", wasm: "/sdk/engine.wasm" };
+const first = [];
+const bare = [];
+const each = [];
 
-/** In the page, as its script runs: the client is made, and decides. */
-async function decideFirst(sdk, options) {
-  const start = performance.now();
-  const client = (window.client = sdk.createClient(options));
-  const state = await client.ready();
-  const { reason, source } = client.decide("hero", null);
-  return { us: (performance.now() - start) * 1000, state, reason, source };
+async function open() {
+  const page = await browser.page();
+  await page.goto(`${site.origin}/`);
+  await until("the SDK to be loaded", () => page.evaluate(() => document.documentElement.dataset.loaded === "yes"));
+  return page;
 }
 
-/** In another one: the files that the engine needs, as soon as they can be asked for, compiled; nothing is done with them. */
-async function fetchFiles(sdk, { baseUrl, key, subject, wasm }) {
+/** In the page: the files that the engine needs, as soon as they can be asked for, compiled; nothing is done with them. */
+async function filesAlone({ baseUrl, key, subject, wasm }) {
   const start = performance.now();
   const ask = (name, query) => fetch(`${baseUrl}/v1/browser/${name}?${new URLSearchParams({ key, v: "1", ...query })}`);
   const rows = [{ subject, all: "1" }, { subject }].map(async (query) => (await ask("features", query)).arrayBuffer());
   const release = await (await ask("release", { subject })).json();
   const modules = release.modules.map(({ digest }) => WebAssembly.compileStreaming(ask(`modules/${digest}`)));
   await Promise.all([import("/sdk/esm/local.js"), WebAssembly.compileStreaming(fetch(wasm)), ...rows, ...modules]);
-  return { us: (performance.now() - start) * 1000 };
-}
-
-const script = (run) => `import * as sdk from "/sdk/esm/index.js";\n${run}\nwindow.told = await ${run.name}(sdk, ${JSON.stringify(options)});`;
-const pages = { "/": page("/decide.js"), "/decide.js": script(decideFirst), "/files": page("/fetch.js"), "/fetch.js": script(fetchFiles) };
-const site = await shop({ connect: node, pages, folders: { "/sdk/": dist }, wasm: true });
-const browser = await chromium(executable);
-const first = [];
-const bare = [];
-const each = [];
-
-/** Opens a page; what its script told. */
-async function open(path) {
-  const page = await browser.page();
-  await page.goto(`${site.origin}${path}`);
-  return [page, await until("the page's script", () => page.evaluate(() => window.told))];
+  return (performance.now() - start) * 1000;
 }
 
 for (let round = 0; round <= Number(rounds); round++) {
-  const [page, begun] = await open("/");
+  const page = await open();
+  const begun = await page.evaluate(async (options) => {
+    const start = performance.now();
+    const client = (window.client = sdk.createClient(options));
+    const state = await client.ready();
+    const { reason, source } = client.decide("hero", null);
+    return { us: (performance.now() - start) * 1000, state, reason, source };
+  }, options);
   assert.deepEqual([begun.state, begun.reason, begun.source], ["fresh", "SCORED", "fresh"]);
   // The first page of all fetched the modules, and its engine was not compiled before.
   if (round > 0) {
@@ -74,7 +66,8 @@ for (let round = 0; round <= Number(rounds); round++) {
   }
   await page.evaluate(() => client.close());
   await page.close();
-  const [other, { us }] = await open("/files");
+  const other = await open();
+  const us = await other.evaluate(filesAlone, options);
   if (round > 0) bare.push(us);
   await other.close();
 }

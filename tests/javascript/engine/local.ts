@@ -22,7 +22,7 @@ interface Task {
 export async function local(task: Task, wasm: BufferSource | string): Promise<unknown> {
   const requests: string[] = [];
 
-  async function request(name: string, init: EngineRequest = {}): Promise<Response> {
+  async function send(name: string, init: EngineRequest = {}): Promise<Response> {
     const url = new URL(`/v1/browser/${name}`, task.base);
     for (const [key, value] of Object.entries({ v: "1", ...init.query })) url.searchParams.set(key, value);
     const method = init.body === undefined ? "GET" : "POST";
@@ -34,9 +34,10 @@ export async function local(task: Task, wasm: BufferSource | string): Promise<un
 
   const { subject, session } = task;
   const who = { ...(subject === undefined ? {} : { subject }), ...(session === undefined ? {} : { session }) };
+  const early = send("release", { query: who });
   let made: string[] = [];
   const record = (text: string) => void made.push(JSON.parse(text));
-  const engine = await createEngine({ request, wasm, record, ...who });
+  const engine = await createEngine({ send, early, wasm, record, ...who });
   const told: unknown[] = [];
   let sent: string[] = [];
   for (const step of task.steps) {

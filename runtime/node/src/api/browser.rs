@@ -20,7 +20,7 @@ use axum::{Extension, Router};
 
 use super::error::{self, ApiError, Code};
 use super::{Public, access, body, cors, gzip};
-use crate::keys::PublishableKey;
+use crate::keys::{PublishableKey, how_to_allow};
 
 /// The protocols that are spoken here, the newest last.
 pub(super) const PROTOCOLS: [u32; 1] = [1];
@@ -168,7 +168,9 @@ impl Public {
 
 /// A page that a node without keys does not let.
 fn foreign(origin: Option<&str>) -> ApiError {
-    let message = format!("http.cors_origins does not allow pages of {:?}: add the origin", origin.unwrap_or_default());
+    let origin = origin.unwrap_or_default();
+    let how = how_to_allow(origin, "it");
+    let message = format!("http.cors_origins does not allow pages of {origin:?}: {how}");
     ApiError::new(Code::foreign_origin, message).at("origin")
 }
 

@@ -299,9 +299,10 @@ impl From<Refused> for ApiError {
             Refused::NotForBrowsers { .. } | Refused::NotForKey { .. } => {
                 Self::new(Code::not_for_browsers, message).at("placement")
             }
-            Refused::Value(BadValue { field, why, limit }) => {
+            Refused::Value(BadValue { field, limit, .. }) => {
                 let code = if limit.is_some() { Code::out_of_bounds } else { Code::bad_field };
-                Self { limit, ..Self::new(code, why).at(field) }
+                // With the field in it: a page's console shows the message alone.
+                Self { limit, ..Self::new(code, message).at(field) }
             }
             Refused::Request(bad) => match bad {
                 BadRequest::NoCandidates => Self::new(Code::no_candidates, message).at("candidates"),

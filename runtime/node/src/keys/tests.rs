@@ -104,6 +104,8 @@ fn a_publishable_key_is_for_its_pages_and_placements() {
     for foreign in ["http://shop.example", "https://shop.example:8443", "https://shop.example.evil", "null"] {
         check(Some(key(&line)), Some(foreign), "does not allow pages of");
     }
+    check(Some(key(&line)), Some("http://shop.example"), "add the origin");
+    check(Some(key(&line)), Some("null"), "such as sandboxed ones, are allowed by \"*\"");
     check(Some(key(&gone)), None, "expired at 1970");
     check(None, None, "?key=pk_");
     check(Some("pk_other"), None, "no such key");

@@ -7,8 +7,10 @@ import React from "react";
 import { createRoot } from "react-dom/client";
 import { Shop } from "./shop.jsx";
 
-const client = createClient({ baseUrl: "http://127.0.0.1:7070", placements: ["home-hero"] });
-OpenFeature.setContext({ country: "DE" });
+// Both get the same context: so the first question is the one that counts.
+const context = { country: "DE" };
+const client = createClient({ baseUrl: "http://127.0.0.1:7070", context, placements: ["home-hero"] });
+OpenFeature.setContext(context);
 OpenFeature.setProvider(new SelvedgeProvider(client));
 
 createRoot(document.getElementById("root")).render(

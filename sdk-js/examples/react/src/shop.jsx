@@ -21,7 +21,7 @@ export function Shop() {
   return (
     <Suspense fallback={<h1>…</h1>}>
       <Hero />
-      <button onClick={() => setContext({ targetingKey: "u-1", country: "DE" })}>Log in</button>
+      <button onClick={() => setContext({ targetingKey: "u-42", country: "DE" })}>Log in</button>
     </Suspense>
   );
 }
