@@ -107,6 +107,12 @@ fn a_module_that_may_run_once_leaves_the_other_threads_free() -> Result<()> {
         let answer = until_told(&node, "ruled", "busy").await?;
         ensure!(answer["reason"] == "FALLBACK" && answer["choices"][0]["id"] == "sku-2", "{answer}");
         ensure!(node.metrics().await?.sum("selvedge_load_sheds_total", &[]) == 0.0, "0s sheds nothing");
+        // Who found no place took none away: alone, the next one is scored.
+        let mut client = node.client();
+        let scored = until("a scored decision", LIMIT, async || {
+            ask(&mut client, "ruled", 0).await.ok().filter(|answer| answer["reason"] == "SCORED")
+        });
+        scored.await?;
         Ok(())
     })
 }

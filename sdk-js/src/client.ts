@@ -110,9 +110,9 @@ export function createClient(options: Options): Client {
     if (exposed.has(entry.decision_id)) return;
     if (exposed.size >= READ_MOST) exposed.delete(exposed.keys().next().value as string);
     exposed.set(entry.decision_id, entry);
-    const { decision_id, placement, experiment, arm, choices } = entry;
+    const { decision_id, placement, release, experiment, arm, choices } = entry;
     // The same message wherever it is told from: the server's page, another tab, a page that had it from the cache.
-    tell("$exposure", { placement, experiment, arm, choice: choices[0]?.id }, { messageId: `x-${decision_id}`, decision_id });
+    tell("$exposure", { placement, release, experiment, arm }, { messageId: `x-${decision_id}`, decision_id, item: choices[0]?.id });
   }
 
   /** The decision and the choice that an event follows from, as far as a node believes it. */

@@ -18,6 +18,7 @@ const STAND_INS = {
         if (subject) this.subject = subject;
       }
       decide({ placement, candidates = [], context }) {
+        globalThis.decided.push([placement, this.subject]);
         const record = new Uint8Array(candidates.join("").length);
         return Object.assign(record, { outcome: { decisionId: this.release + this.subject, candidates: [this.subject], choices: [{ candidate: 0, score: 1, propensity: 1 }], values: [], reason: "RULED", arm: null, fault: null, maxLagMs: 0 }, context });
       }
@@ -45,7 +46,7 @@ let recorded;
 let running;
 let waits;
 beforeEach(() => {
-  Object.assign(globalThis, { freed: [] });
+  Object.assign(globalThis, { freed: [], decided: [] });
   [asked, recorded, running, waits] = [[], [], "r1", false];
 });
 
@@ -83,6 +84,14 @@ test("everybody's rows are asked for with a release, and after that the visitor'
   await made.update("r2");
   assert.deepEqual(queries().length, 2);
   assert.equal(made.decide(of("u-1")).release, "r2");
+});
+
+test("what decides is called before anybody asks, of which nothing is told; and once", async () => {
+  const made = await engine();
+  assert.deepEqual(globalThis.decided.splice(0), [["hero", "u-1"]]);
+  running = "r2";
+  await made.update("r2");
+  assert.deepEqual([globalThis.decided, recorded], [[], []]);
 });
 
 test("rows decide for whom they are, in whatever order they come", async () => {

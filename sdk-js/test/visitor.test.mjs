@@ -22,7 +22,11 @@ test("who agrees on a later page is who they were", async () => {
   page.setConsent("granted");
   assert.deepEqual(page.visitor(), before);
   assert.equal(await page.flush(), true);
-  assert.deepEqual(world.told.map(({ event }) => event), ["$exposure", "click"]);
+  const [exposure, click] = world.told;
+  assert.equal(click.event, "click");
+  // What was seen, in which placement and arm, and by which release.
+  const { event, item, properties } = exposure;
+  assert.deepEqual([event, item, properties], ["$exposure", "dark", { placement: "theme", release: "sha256:1", arm: null }]);
   for (const { subject, session } of world.told) assert.deepEqual([subject, session], [before.subject, before.session]);
   // What was decided for somebody new is decided again.
   await until("the question of whom it is", () => world.asked.at(-1).subject === before.subject);

@@ -14,6 +14,7 @@ mod look;
 mod metrics;
 mod modules;
 mod page;
+mod places;
 mod request;
 mod rows;
 mod source;

@@ -2,7 +2,6 @@
 //! that can fail about a release fails here, before the swap.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use super::breaker::{Breaker, BreakerConfig};
 use super::flags::Flags;
 use super::lifted::{Lifted, Shelf};
 use super::page::{Forms, Pages};
+use super::places::Places;
 use super::rows::RowCounts;
 use crate::bandits::{Bandits, Learner};
 use crate::features::{Features, Symbols, View};
@@ -68,9 +68,8 @@ pub(super) struct ModuleSlot {
     breaker: Breaker,
     config: BreakerConfig,
     born: Instant,
-    /// Calls of it that run, counted only where there is a bound.
-    running: AtomicU32,
-    max_at_once: u32,
+    /// For calls of it.
+    pub(super) places: Places,
 }
 
 /// What people may know of a module.
@@ -81,9 +80,6 @@ pub struct Told {
     /// Its decision tables.
     pub tables: Vec<TableText>,
 }
-
-/// A call's place among those that may run at once; given back when dropped.
-pub(super) struct Place<'a>(Option<&'a AtomicU32>);
 
 /// What becomes of modules that fail, or take too much of the node.
 #[derive(Debug, Clone, Copy)]
@@ -356,45 +352,19 @@ impl Bound {
     }
 }
 
-impl Place<'_> {
-    /// Where there is no bound.
-    pub(super) fn unbounded() -> Self {
-        Self(None)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if let Some(running) = self.0 {
-            running.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
 // === impl ModuleSlot ===
 
 impl ModuleSlot {
     fn new(module: Module, told: Told, config: ModuleConfig) -> Self {
-        let max_at_once = config.max_at_once;
+        let places = Places::new(config.max_at_once);
         let config = BreakerConfig { after: config.breaker_after, cool_down: config.breaker_cool_down };
         let rows = RowCounts::new(told.tables.iter().map(|table| table.rows.len()).max());
-        let (breaker, running) = (Breaker::default(), AtomicU32::new(0));
-        Self { module, rows, told, breaker, config, born: Instant::now(), running, max_at_once }
+        Self { module, rows, told, breaker: Breaker::default(), config, born: Instant::now(), places }
     }
 
     /// Whether its breaker lets a call through.
     pub(super) fn lets(&self, now: Instant) -> bool {
         self.breaker.lets(self.config, self.age_us(now))
-    }
-
-    /// A place for a call, unless as many as may run do.
-    pub(super) fn enter(&self) -> Option<Place<'_>> {
-        if self.max_at_once == 0 {
-            return Some(Place(None));
-        }
-        let (order, most) = (Ordering::Relaxed, self.max_at_once);
-        let entered = self.running.fetch_update(order, order, |running| (running < most).then_some(running + 1));
-        entered.is_ok().then_some(Place(Some(&self.running)))
     }
 
     pub(super) fn note(&self, now: Instant, worked: bool) {

@@ -8,7 +8,8 @@ use selvedge_decision::record::Rung;
 use selvedge_decision::settle::Modules;
 
 use super::Load;
-use super::active::{Active, Place};
+use super::active::Active;
+use super::places::Place;
 
 /// Kept back for choosing, concluding and replying.
 const RESERVE: Duration = Duration::from_micros(500);
@@ -57,7 +58,7 @@ impl Modules for Calls<'_> {
         if share < LEAST {
             return Err(Fault::Deadline);
         }
-        let place = if is_scorer { slot.enter() } else { Some(Place::unbounded()) };
+        let place = if is_scorer { slot.places.take() } else { Some(Place::unbounded()) };
         let Some(_place) = place else { return Err(Fault::Busy) };
         // The last that is asked: who is let through to try must do so.
         if !slot.lets(now) {
