@@ -69,7 +69,7 @@ impl Args {
             };
             tokio::select! {
                 () = work => {}
-                Some(beside) = another.recv() => return Err(beside.into()),
+                Some(beside) = another.recv() => return Err(anyhow::Error::from(beside)),
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
