@@ -289,3 +289,49 @@ fn what_is_best_for_whom_is_learned_by_a_model() -> Result<()> {
         Ok(())
     })
 }
+
+/// Both used to go on, each writing over what the other had read, and nobody was told but whoever read the log.
+#[test]
+fn of_two_that_merge_one_ends_and_the_other_goes_on() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = Shop::new(rig.path("shop"), "shop")?;
+        shop.placement("hero", HERO)?;
+        let release = rig.deploy(shop.folder()).await?;
+        let node = rig.node("edge-1").await?;
+        node.runs(&release, LIMIT).await?;
+        let mut expected: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+        let mut decided = async || -> Result<()> {
+            let decision = decide(&node, "hero", "u-1").await?;
+            let action = decision["choices"][0]["id"].as_str().context("a choice")?.to_owned();
+            expected.entry(action).or_default().0 += 1;
+            Ok(())
+        };
+        let first = rig.core_bandits("first").await?;
+        decided().await?;
+        let mut both = [first, rig.core_bandits("second").await?];
+        let ended = until("one of them to end", LIMIT, async || {
+            if let Err(failed) = decided().await {
+                return Some(Err(failed));
+            }
+            both.iter_mut().position(|one| !one.running()).map(Ok)
+        });
+        let ended = ended.await??;
+        let told = both[ended].log()?;
+        let other = &mut both[1 - ended];
+        let name = format!("another `core bandits`, process {} since 2", other.pid());
+        ensure!(told.contains(&name) && told.contains("so this one ends"), "{told}");
+        for _ in 0..20 {
+            decided().await?;
+        }
+        ensure!(other.running(), "the other goes on: {}", other.log_tail());
+
+        // Killed without a word, whoever is started in its place goes on at once.
+        other.kill()?;
+        let mut third = rig.core_bandits("third").await?;
+        decided().await?;
+        learns(&rig, &expected).await?;
+        ensure!(third.running(), "{}", third.log_tail());
+        Ok(())
+    })
+}

@@ -314,6 +314,13 @@ fn what_a_decision_brought_needs_the_token_of_its_choice() -> Result<()> {
         let codes: Vec<_> = answer["rejected"].as_array().context("rejected")?.iter().map(|one| &one["code"]).collect();
         let expected = ["no_token", "forged_token", "forged_token", "missing_field", "no_token"];
         ensure!(answer["accepted"] == 1 && codes == expected, "{answer}");
+        // Whoever watches the node can tell a page that sends no token from one that makes them up.
+        let metrics = node.metrics().await?;
+        for code in ["no_token", "forged_token", "missing_field", "expired_token"] {
+            let counted = metrics.sum("selvedge_outbox_rejected_total", &[&format!("code=\"{code}\"")]);
+            let told = expected.iter().filter(|told| **told == code).count();
+            ensure!(counted == told as f64, "{code}: {counted} counted, {told} told");
+        }
         let right = told(hero, &choice["id"], &choice["token"]).to_string();
         let foreign = post(&mut other, &events, Some(SHOP), &right).await?.json()?;
         ensure!(foreign["rejected"][0]["code"] == "forged_token", "another node's key: {foreign}");

@@ -201,6 +201,14 @@ fn a_canary_that_faults_is_dropped_by_itself_and_no_decision_fails() -> Result<(
         let node = Node::start(node.kill()?).await?;
         node.runs(&first, LIMIT).await?;
         until("the report to say so again", LIMIT, async || reported(&rig).await).await?;
+        refused(
+            &rig,
+            "promote",
+            &[],
+            1,
+            &format!("node edge-eu dropped canary {} by itself", canary.as_str().unwrap_or("?")),
+        )
+        .await?;
         ensure!(numbers(&node, &json!({})).await?.values().all(|number| *number == 1), "it stays away");
         ok(&rig, "deploy", &deploy).await?;
         ensure!(numbers(&node, &json!({})).await?.values().any(|number| *number == 2), "the canary decides again");

@@ -167,6 +167,10 @@ fn flags_and_errors_are_as_published() -> Result<()> {
             ("/%ff", r#"{"context":{}}"#, 404, "FLAG_NOT_FOUND", "no key of a flag"),
             ("/hero", "{", 400, "PARSE_ERROR", "not JSON"),
             ("/hero", "", 400, "PARSE_ERROR", "not JSON"),
+            // Once a list was taken for an object without any fields.
+            ("/banner", "[]", 400, "PARSE_ERROR", "a JSON object was expected"),
+            ("", " [{}]", 400, "PARSE_ERROR", "a JSON object was expected"),
+            ("", "null", 400, "PARSE_ERROR", "a JSON object was expected"),
             ("/hero", r#"{"context":{"session":"s"}}"#, 400, "TARGETING_KEY_MISSING", "context.targetingKey"),
             ("/hero", r#"{"context":{"targetingKey":""}}"#, 400, "TARGETING_KEY_MISSING", "context.targetingKey"),
             ("/visits", r#"{"context":{"targetingKey":"u-1"}}"#, 400, "INVALID_CONTEXT", "context.session"),

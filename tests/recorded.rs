@@ -135,6 +135,110 @@ fn a_decision_is_explained_replayed_and_compared_from_the_stream_and_from_the_la
     })
 }
 
+const QUIET: &str = "actions = [{ id = \"a\" }, { id = \"b\" }]\nfallback = [\"b\"]\nrecord = { inputs = 0.0 }\n";
+
+/// Nothing replayed was nothing different: a job that watched a folder that was not the right one was green for ever.
+#[test]
+fn a_source_without_a_decision_is_an_error_and_one_without_inputs_is_none() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        rig.link().await?.ensure_events_stream().await?;
+        let shop = Shop::new(rig.path("shop"), "shop")?;
+        shop.placement("quiet", QUIET)?;
+        let file = rig.pack(&shop).await?.display().to_string();
+        let empty = rig.path("empty");
+        std::fs::create_dir(&empty)?;
+        let (empty, folder) = (empty.display().to_string(), shop.folder().display().to_string());
+        let lake = rig.path("lake").display().to_string();
+        let refuses = async |source: &str, days: &[&str], why: &str| -> Result<()> {
+            for command in [&["replay", source, "--release", &file][..], &["diff", &file, &file, "--replay", source]] {
+                let ran = rig.cli.run([command, days].concat()).await?;
+                let told = ran.stderr.contains(source) && ran.stderr.contains(why);
+                let told = told && ran.stderr.contains("a SOURCE is `nats`");
+                ensure!(ran.code == Some(2) && told && ran.stdout.is_empty(), "{command:?} {days:?}: {ran:?}");
+            }
+            Ok(())
+        };
+        for source in ["nats", &empty, &folder] {
+            refuses(source, &[], "there is no decision in it").await?;
+        }
+        let digest = rig.cli.run(["diff", &file, "sha256:00", "--replay", "nats"]).await?;
+        ensure!(digest.code == Some(2) && digest.stderr.contains("expected sha256: and 64 hex digits"), "{digest:?}");
+
+        let node = rig.node("edge-1").await?;
+        node.runs(&rig.deploy(shop.folder()).await?, LIMIT).await?;
+        node.client().post("/v1/decide", &json!({"placement": "quiet"})).await?.ok()?;
+        let mut stream = Stream::open(&rig.nats.url()).await?;
+        until("it to arrive", LIMIT, async || {
+            stream.read_on().await.ok()?;
+            (stream.records.len() == 1).then_some(())
+        })
+        .await?;
+        rig.cli.json(["core", "lake", "--to", &lake, "--once"]).await?;
+        for source in ["nats", &lake] {
+            let replayed = rig.cli.json(["replay", source]).await?;
+            ensure!(replayed["replayed"] == 0 && replayed["without_inputs"] == 1, "{source}: {replayed}");
+            let compared = rig.cli.run(["diff", &file, &file, "--replay", source]).await?;
+            let told = compared.stdout.contains("1 recorded without inputs");
+            ensure!(compared.code == Some(1) && told, "nothing to compare, and why: {compared:?}");
+            refuses(source, &["--until", "2020-01-01"], "no decision of the days that are asked for").await?;
+        }
+        Ok(())
+    })
+}
+
+/// What one placement's decisions brought was told of all others as well, and nobody found it among that.
+#[test]
+fn a_value_is_told_of_what_a_placement_brought_and_what_its_policy_learns_by() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = Shop::new(rig.path("shop"), "shop")?;
+        let inputs = QUIET.replace("inputs = 0.0", "inputs = 1.0");
+        shop.placement("banner", &inputs)?.placement("other", &inputs)?;
+        shop.placement("learns", &format!("{inputs}choose = {{ policy = \"thompson\", reward = \"click\" }}\n"))?;
+        let file = rig.pack(&shop).await?.display().to_string();
+        let node = rig.node("edge-1").await?;
+        node.runs(&rig.deploy(Path::new(&file)).await?, LIMIT).await?;
+        let mut client = node.client();
+        for placement in ["banner", "other", "learns"] {
+            let answer = client.post("/v1/decide", &json!({"placement": placement, "subject": "u-1"})).await?.ok()?;
+            if placement == "banner" {
+                for name in ["purchase", "share"] {
+                    let event = json!({"name": name, "decision_id": answer["decision_id"]});
+                    client.post("/v1/events", &event).await?.ok()?;
+                }
+            }
+        }
+        let mut stream = Stream::open(&rig.nats.url()).await?;
+        until("all to arrive", LIMIT, async || {
+            stream.read_on().await.ok()?;
+            (stream.records.len() == 3 && stream.events.len() == 2).then_some(())
+        })
+        .await?;
+        let kinds = async |more: &[&str]| -> Result<(Vec<String>, Value)> {
+            let said = rig.cli.json([&["diff", &file, &file, "--replay", "nats"], more].concat()).await?;
+            let placements = said["placements"].as_object().context("placements")?.iter();
+            let of = placements.map(|(key, placed)| {
+                let kinds = placed["value"].as_object().into_iter().flatten().map(|(kind, _)| kind.as_str());
+                format!("{key}: {}", kinds.collect::<Vec<_>>().join(" "))
+            });
+            Ok((of.collect(), said["values_left_out"].clone()))
+        };
+        let (found, left_out) = kinds(&[]).await?;
+        ensure!(
+            found == ["banner: purchase share", "learns: click", "other: "] && left_out == 4,
+            "{found:?} {left_out}"
+        );
+        let (found, left_out) = kinds(&["--reward", "purchase"]).await?;
+        let asked = ["banner: purchase", "learns: purchase", "other: purchase"];
+        ensure!(found == asked && left_out == 0, "what is asked for is told of all: {found:?} {left_out}");
+        let text = rig.cli.run(["diff", &file, &file, "--replay", "nats"]).await?;
+        let lines = text.ok()?.stdout.lines().filter(|line| line.contains("value by")).count();
+        ensure!(lines == 3 && text.stdout.contains("\nleft out: 4 values by kinds of reward"), "{}", text.stdout);
+        Ok(())
+    })
+}
+
 /// Once a reader asked for 256 blocks whatever they weighed. The server ended the connection of one that had more than 64 MiB on the way to
 /// it, what was on the way was lost, and the reader waited for it for ever.
 #[test]

@@ -17,6 +17,7 @@ use crate::core::CoreArgs;
 use crate::output::Usage;
 
 const DAY_US: TimeUs = 86_400_000_000;
+const A_SOURCE: &str = "a SOURCE is `nats`, a node's outbox folder (what the core does not have yet), or a lake";
 
 /// How long after a decision something that it brought may still come, at most, for those who ask for that: a week.
 pub(crate) const BROUGHT_WITHIN_US: TimeUs = 7 * DAY_US;
@@ -70,6 +71,10 @@ pub(crate) struct Recorded {
     reader: Reader,
     ready: VecDeque<Found>,
     wanted: Wanted,
+    /// What is read, for people.
+    of: String,
+    /// Whether a decision that is asked for was found, or what cannot be read and may be one.
+    any: bool,
 }
 
 enum From {
@@ -132,7 +137,18 @@ impl Source {
                 From::Lake(Box::new(recorded))
             }
         };
-        Ok(Recorded { from, reader: Reader::new(), ready: VecDeque::new(), wanted })
+        Ok(Recorded { from, reader: Reader::new(), ready: VecDeque::new(), wanted, of: self.to_string(), any: false })
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nats => f.write_str("nats"),
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            #[cfg(feature = "lake")]
+            Self::Lake(place) => f.write_str(place),
+        }
     }
 }
 
@@ -140,9 +156,7 @@ impl Source {
 fn open(folder: &Path) -> anyhow::Result<Segments> {
     let inside = folder.join("outbox");
     let folder = if inside.is_dir() { &inside } else { folder };
-    let why =
-        |error| Usage(format!("{}: {error}; a SOURCE is `nats`, a node's outbox folder or a lake", folder.display()));
-    Ok(segments(folder).map_err(why)?)
+    Ok(segments(folder).map_err(|error| Usage(format!("{}: {error}; {A_SOURCE}", folder.display())))?)
 }
 
 // === impl Recorded ===
@@ -174,15 +188,31 @@ impl Recorded {
             };
             match block.and_then(|bytes| self.reader.block(&bytes).map_err(|error| error.to_string())) {
                 Ok(entries) => entries.into_iter().for_each(|entry| self.take(entry.item)),
-                Err(why) => self.ready.push_back(Found::Broken(why)),
+                Err(why) => {
+                    self.any = true;
+                    self.ready.push_back(Found::Broken(why));
+                }
             }
         }
+    }
+
+    /// Whether there was anything to judge by, for those to whom nothing found is nothing wrong: a path that is not the right one
+    /// would pass.
+    pub(crate) fn check_any(&self) -> Result<(), Usage> {
+        if self.any {
+            return Ok(());
+        }
+        let of_days = if self.wanted.days == Days::default() { "" } else { " of the days that are asked for" };
+        Err(Usage(format!("{}: there is no decision{of_days} in it; {A_SOURCE}", self.of)))
     }
 
     fn take(&mut self, item: Item) {
         let Wanted { days, events } = self.wanted;
         match item {
-            Item::Record(record) if days.have(record.time_us) => self.ready.push_back(Found::Record(record)),
+            Item::Record(record) if days.have(record.time_us) => {
+                self.any = true;
+                self.ready.push_back(Found::Record(record));
+            }
             Item::Event(event) if events && event.decision_id.is_some_and(|id| days.have(id.time_us())) => {
                 self.ready.push_back(Found::Event(Box::new(event)));
             }

@@ -195,7 +195,7 @@ impl Default for Limits {
 // === impl RejectCode ===
 
 impl RejectCode {
-    /// Every code.
+    /// Every code, in the order of declaration.
     pub const ALL: [Self; 17] = [
         Self::EventTooLarge,
         Self::InvalidJson,

@@ -40,7 +40,7 @@ pub use metrics::{Cause, Metrics, Setback};
 pub use status::{LaneStatus, OutboxStatus, Trouble};
 
 use crate::clock::Clock;
-use crate::events::Event;
+use crate::events::{Event, RejectCode};
 use files::Disk;
 use log::LaneLog;
 use metrics::Counters;
@@ -420,9 +420,11 @@ impl Outbox {
         }
     }
 
-    /// Counts events that were not events, so that the exported balance covers everything senders sent.
-    pub fn reject_events(&self, count: usize) {
-        self.shared.metrics.rejected.inc_by(count as u64);
+    /// Counts events that were not taken, by what was wrong with them, so that the exported balance covers everything senders sent.
+    pub fn reject_events(&self, codes: impl IntoIterator<Item = RejectCode>) {
+        for code in codes {
+            self.shared.metrics.rejected(code).inc();
+        }
     }
 
     /// Resolves when everything appended before is written.

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use selvedge_decision::record::ChoiceRecord;
 use selvedge_decision::{DecisionId, Digest, Record, TimeUs};
 
-use crate::events::RejectCode;
+use crate::events::{RejectCode, rfc3339};
 use crate::secret::Secret;
 
 /// The form of what is sealed.
@@ -51,9 +51,14 @@ pub enum BadToken {
         "this token is not that of this decision and this choice; nodes that take each other's tokens have one `tokens.key`"
     )]
     Forged,
-    /// Its time is over.
-    #[error("this token counted until {0} seconds after 1970 (tokens.valid_for)")]
+    /// Its time is over: until when it counted, in seconds since 1970.
+    #[error("this token counted until {} (tokens.valid_for)", until(.0))]
     Expired(u32),
+}
+
+/// The end of a token's time, which it says in seconds.
+fn until(expires_s: &u32) -> String {
+    rfc3339::format(i64::from(*expires_s) * 1_000_000)
 }
 
 // === impl Tokens ===
@@ -178,6 +183,9 @@ mod tests {
         check(whole, id, Some(&item), now + HOUR_US, Ok(()));
         let expires_s = ((now + HOUR_US) / 1_000_000) as u32;
         check(whole, id, Some(&item), now + HOUR_US + 1_000_000, Err(BadToken::Expired(expires_s)));
+        // It was said in seconds since 1970.
+        let until = "this token counted until 2026-11-27T06:00:00.000000Z (tokens.valid_for)";
+        assert_eq!(BadToken::Expired(1_795_759_200).to_string(), until);
         check(None, id, Some(&item), now, Err(BadToken::None));
         check(whole, id, None, now, Err(BadToken::NoChoice));
         check(whole, id, Some("another"), now, Err(BadToken::Forged));

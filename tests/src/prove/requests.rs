@@ -238,6 +238,7 @@ fn cases() -> Vec<Case> {
         ),
         raw("deep JSON", "/v1/decide", deep.into_bytes(), 400, "bad_json", Some("body")),
         raw("no JSON", "/v1/decide", b"placement=home-hero".to_vec(), 400, "bad_json", Some("body")),
+        raw("a list", "/v1/decide", b"[\"home-hero\"]".to_vec(), 400, "bad_json", Some("body")),
         raw("two values", "/v1/decide", b"{\"placement\":\"home-hero\"}{}".to_vec(), 400, "bad_json", Some("body")),
         raw("nothing", "/v1/decide", vec![], 400, "bad_json", Some("body")),
         raw(

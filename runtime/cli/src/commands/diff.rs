@@ -15,7 +15,7 @@ pub(super) use self::told::Told;
 #[command(
     after_help = "Recorded decisions with inputs are made again by both releases, on this machine. What B reads and no record has is \
     named and counted, never guessed. Value is estimated from logged propensities; where they cannot say anything, that is told, \
-    and why. Findings are that nothing could be compared. docs/replay.md has how to read it."
+    and why. Findings are that nothing could be compared; a source without any decision is an error. docs/replay.md has how to read it."
 )]
 pub(crate) struct Args {
     /// A release file, or the digest of a release at the core.
@@ -25,7 +25,8 @@ pub(crate) struct Args {
     /// `nats` for the core's stream, a node's outbox folder, or a lake: its directory or s3://BUCKET/PREFIX.
     #[arg(long, value_name = "SOURCE")]
     replay: Source,
-    /// A kind of reward that counts, such as purchase, or purchase=7d with its window; every kind that is found when not said.
+    /// A kind of reward that counts, such as purchase, or purchase=7d with its window; when not said, of each placement every kind that
+    /// its decisions had or its policy learns by.
     #[arg(long, value_name = "KIND[=WINDOW]")]
     reward: Vec<Wish>,
     #[command(flatten)]
@@ -40,8 +41,10 @@ impl Args {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let comparison = block_on(0, async {
             let (a, b, releases) = pair([&self.a, &self.b], &self.core, output).await?;
-            let recorded = self.replay.read(&self.core, Wanted { days: self.days, events: true }).await?;
-            Study::new(a, b, releases, output).read(recorded, &self.reward).await
+            let mut recorded = self.replay.read(&self.core, Wanted { days: self.days, events: true }).await?;
+            let comparison = Study::new(a, b, releases, output).read(&mut recorded, &self.reward).await?;
+            recorded.check_any()?;
+            anyhow::Ok(comparison)
         })?;
         output.data(&comparison, Told(&comparison))?;
         Ok(Outcome::of(comparison.compared > 0))

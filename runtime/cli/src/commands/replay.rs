@@ -19,7 +19,8 @@ const MAX_TOLD: u64 = 20;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Records without inputs are counted as skipped: a placement records the inputs of a share of its \
-    decisions, and never those marked pii = true. Findings are records that come out different, or cannot be replayed for another reason."
+    decisions, and never those marked pii = true. Findings are records that come out different, or cannot be replayed for another reason. \
+    A source without any decision is an error."
 )]
 pub(crate) struct Args {
     /// `nats` for the core's stream, a node's outbox folder, or a lake: its directory or s3://BUCKET/PREFIX.
@@ -70,6 +71,7 @@ impl Args {
                     Found::Broken(why) => report.broken(&why, output),
                 }
             }
+            recorded.check_any()?;
             anyhow::Ok(())
         })?;
         output.data(&report, report.text())?;

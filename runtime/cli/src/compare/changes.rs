@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use selvedge_decision::plan::Placement;
+use selvedge_decision::plan::{Placement, Plan};
 use selvedge_decision::settle::Outcome;
 use selvedge_decision::{Digest, Reason};
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub(crate) struct Comparison {
     pub(crate) changed: u64,
     #[serde(flatten)]
     pub(crate) skipped: Skipped,
+    /// How often a kind of reward that was found is left out of a placement's value: none of its decisions had one.
+    pub(crate) values_left_out: u64,
     pub(crate) placements: BTreeMap<String, Placed>,
 }
 
@@ -160,11 +162,18 @@ pub(super) fn slate(ids: &[Arc<str>], outcome: &Outcome) -> Vec<(u32, Arc<str>)>
 
 impl Comparison {
     pub(super) fn of(study: Study<'_>, wishes: &[Wish]) -> Self {
-        let found: Vec<Wish> = study.earned.kinds().into_iter().map(Wish::new).collect();
-        let wishes = if wishes.is_empty() { &found } else { wishes };
-        let mut placements = BTreeMap::new();
+        let found = study.earned.kinds();
+        let (mut placements, mut values_left_out) = (BTreeMap::new(), 0);
         for (key, seen) in study.placements {
-            let values = wishes.iter().map(|wish| (wish.kind.clone(), seen.kept.value(wish, &study.earned)));
+            let own: Vec<Wish> = if wishes.is_empty() && !seen.kept.is_empty() {
+                let mut kinds = seen.kept.kinds(&study.earned);
+                kinds.extend([&study.a, &study.b].into_iter().flat_map(|release| learned_by(&release.plan, &key)));
+                values_left_out += found.iter().filter(|kind| !kinds.contains(**kind)).count() as u64;
+                kinds.into_iter().map(Wish::new).collect()
+            } else {
+                wishes.to_vec()
+            };
+            let values = own.iter().map(|wish| (wish.kind.clone(), seen.kept.value(wish, &study.earned)));
             let values = values.filter_map(|(kind, value)| Some((kind, value?))).collect();
             placements.insert(key.to_string(), seen.changes.placed(seen.kept.of_pages(), values));
         }
@@ -174,9 +183,15 @@ impl Comparison {
             compared: placements.values().map(|placed: &Placed| placed.compared).sum(),
             changed: placements.values().map(|placed| placed.changed).sum(),
             skipped: study.skipped,
+            values_left_out,
             placements,
         }
     }
+}
+
+/// The kinds of reward that policies of a placement learn by.
+fn learned_by<'p>(plan: &'p Plan, placement: &str) -> impl Iterator<Item = &'p str> {
+    plan.bandits.iter().filter(move |bandit| &*bandit.placement == placement).map(|bandit| bandit.reward.as_str())
 }
 
 // === impl Changes ===

@@ -130,6 +130,12 @@ impl Earned {
         kinds
     }
 
+    /// The kinds of what names a decision, in time or not.
+    pub(super) fn kinds_of(&self, id: DecisionId) -> impl Iterator<Item = &str> {
+        let rewards = self.by_decision.get(&id).into_iter().flatten();
+        rewards.filter_map(|reward| self.kinds.get(usize::from(reward.kind)).map(String::as_str))
+    }
+
     /// What a decision brought: for each of the chosen ids what its own item did and, in equal parts, what names no item. A reward that
     /// names another item is not of what was chosen.
     pub(super) fn of(&self, wish: &Wish, id: DecisionId, time_us: TimeUs, chosen: &[&str]) -> Vec<f64> {
@@ -204,6 +210,8 @@ mod tests {
         check("select_item=1h", &[0.0, 3.0]);
         check("other", &[0.0, 0.0]);
         assert_eq!(earned.kinds(), ["purchase", "select_item"]);
+        let of_one: BTreeSet<&str> = earned.kinds_of(DecisionId::new(0, 1, 2)).collect();
+        assert_eq!((of_one.len(), earned.kinds_of(DecisionId::new(0, 1, 3)).count()), (2, 0));
         assert_eq!(earned.of(&Wish::new("purchase"), DecisionId::new(0, 1, 3), 0, &["a"]), [0.0]);
         assert!("=7d".parse::<Wish>().is_err() && "a=8d".parse::<Wish>().is_err() && "a=0s".parse::<Wish>().is_err());
     }

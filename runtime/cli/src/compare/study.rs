@@ -62,7 +62,7 @@ impl<'o> Study<'o> {
     }
 
     /// Reads all of a source, and says what it comes to.
-    pub(crate) async fn read(mut self, mut recorded: Recorded, wishes: &[Wish]) -> anyhow::Result<Comparison> {
+    pub(crate) async fn read(mut self, recorded: &mut Recorded, wishes: &[Wish]) -> anyhow::Result<Comparison> {
         while let Some(found) = recorded.next().await? {
             match found {
                 Found::Record(record) => self.record(&record).await?,
@@ -175,7 +175,7 @@ fn is_faithful(record: &Record, ran: &Ran) -> bool {
         && outcome.faults == record.faults
 }
 
-/// Opens A and B: a file, or the digest of a release at the core.
+/// Opens A and B: a file, or the digest of a release at the core, all of it.
 pub(crate) async fn pair(
     named: [&str; 2],
     core: &CoreArgs,
@@ -186,6 +186,8 @@ pub(crate) async fn pair(
     for name in named {
         found.push(match name.parse::<Digest>() {
             Ok(digest) => releases.of(digest, output).await.map_err(|why| anyhow::anyhow!("{name}: {why}"))?,
+            // No file is called so: it was meant to be a digest.
+            Err(bad) if name.starts_with("sha256:") => return Err(Usage(bad.to_string()).into()),
             Err(_) => releases.add(name.as_ref())?,
         });
     }

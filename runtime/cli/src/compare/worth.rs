@@ -2,7 +2,7 @@
 //! a release, and when that is not known; the estimates are `selvedge_build::off_policy`'s. What a page says that it decided is its word
 //! alone, and not kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use selvedge_build::off_policy::{Change, Draw, Interval, Limits, Means, Worth};
@@ -87,6 +87,16 @@ impl Kept {
         self.ids.push(id.clone());
         self.numbers.insert(id.clone(), number);
         number
+    }
+
+    /// The kinds of reward that one of them had.
+    pub(super) fn kinds<'e>(&self, earned: &'e Earned) -> BTreeSet<&'e str> {
+        self.decisions.iter().flat_map(|decision| earned.kinds_of(decision.id)).collect()
+    }
+
+    /// Whether there is none: then nothing is worth anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.decisions.is_empty()
     }
 
     /// Decisions that pages made, which are left out.

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::error::{ApiError, Code};
 
@@ -67,8 +68,16 @@ pub(super) async fn discard(mut body: Body, within: Duration) {
     }
 }
 
-/// Parses JSON. The fast way first; only a refusal is parsed again, for the path to the field.
+/// Parses a JSON object. The fast way first; only a refusal is parsed again, for the path to the field.
 pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
+    // Serde takes a list for the fields of a struct in their order, and an empty one for all that may be left out.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        let why = match serde_json::from_slice::<IgnoredAny>(bytes) {
+            Ok(IgnoredAny) => "a JSON object was expected".to_owned(),
+            Err(error) => format!("not JSON: {error}"),
+        };
+        return Err(ApiError::new(Code::bad_json, why).at("body"));
+    }
     serde_json::from_slice(bytes).map_err(|first| {
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
         let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {

@@ -33,7 +33,7 @@ pub struct ApiError {
 #[serde(rename_all = "snake_case")]
 #[expect(non_camel_case_types, reason = "the variant is the label of the counter")]
 pub enum Code {
-    /// Not JSON, not UTF-8, or nested too deep.
+    /// Not a JSON object, not UTF-8, or nested too deep.
     bad_json,
     /// A field of the wrong type, unknown, or missing.
     bad_field,
@@ -85,7 +85,7 @@ pub enum Code {
     no_operator_key,
     /// The channel is not where it was seen.
     channel_moved,
-    /// The channel has nowhere to go.
+    /// The channel has nowhere to go: there is nothing there, or a node dropped it by itself.
     nothing_to_move,
     /// The core does not have the release.
     unknown_release,

@@ -77,7 +77,7 @@ impl Public {
                 Err(reason) => rejected.push(reason),
             }
         }
-        self.outbox.reject_events(rejected.len());
+        self.outbox.reject_events(rejected.iter().map(|rejected| rejected.code));
         let none = taken.is_empty();
         let sent = taken.len() as u64;
         let unknown = self.unknown(&taken);

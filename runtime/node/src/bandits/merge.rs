@@ -1,7 +1,7 @@
 //! The one that merges: reads what all nodes decided and were told of, and publishes for each bandit what it comes to. Owns the
 //! turns of that: blocks of the stream in, one value a bandit out, each written only over the one it was made from, with what is
 //! in it. Whatever ends when, the next begins from the bucket, reads the stream again as far back as rewards may come, and adds
-//! nothing twice.
+//! nothing twice. Of two that run beside each other one ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::snapshot::{self, Run};
+use super::snapshot::{self, Merger, Run};
 use super::{Ledger, Origin, Snapshot, stopped};
+use crate::events::rfc3339;
 use crate::link::LinkState;
 use crate::link::nats::NatsLink;
 use crate::link::nats::aggregates::NotWritten;
@@ -30,6 +31,9 @@ const GATHER: Duration = Duration::from_millis(500);
 const PROVE_EVERY: Duration = Duration::from_secs(10);
 /// Blocks that wait to be taken.
 const BLOCKS: usize = 32;
+/// How often another may write between two values of ours before this one ends: one that began earlier, and one that began later. Once
+/// is not enough: of one that was killed a last value may come late. The elder waits longer, so that not both end.
+const MOST_BESIDE: [u32; 2] = [2, 5];
 /// How long to wait after a failure, and for a stream that is not there.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -82,16 +86,27 @@ enum Failure {
     Core(#[from] CoreError),
     #[error(transparent)]
     Read(#[from] ReadFailure),
-    #[error("{0}{hint}", hint = beside(.0))]
-    NotWritten(#[from] NotWritten),
+    /// Another wrote it, or an earlier try of ours came through without an answer.
+    #[error("{bandit}: it was written meanwhile; is there another `core bandits`? One is enough")]
+    Changed { bandit: String },
 }
 
-/// What else to tell of a value that was not written.
-fn beside(why: &NotWritten) -> &'static str {
-    match why {
-        NotWritten::Changed(..) => "; is there another `core bandits`? One is enough, and only one can write",
-        NotWritten::Failed(_) => "",
-    }
+/// Another learns and writes, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "another `core bandits`, process {} since {}, writes what policies learn, too: one is enough, so this one ends",
+    other.process, rfc3339::format(other.began_us)
+)]
+pub struct Beside {
+    /// The other.
+    pub other: Merger,
+}
+
+/// The other that wrote last between two values of ours, and how often it did.
+#[derive(Debug)]
+struct Others {
+    own: Merger,
+    other: Option<(Merger, u32)>,
 }
 
 /// A block of the stream.
@@ -123,14 +138,19 @@ pub struct Merging {
     changed: bool,
 }
 
-/// Learns for `bandits` until `stop`. What fails is told and tried again.
+/// Learns for `bandits` until `stop`, as the process `own`, which remembers `most` decisions of each. What fails is told and tried again.
+///
+/// # Errors
+///
+/// Another does the same.
 pub async fn learn(
     nats: Arc<NatsLink>,
     bandits: Vec<Bandit>,
-    most: usize,
+    (own, most): (Merger, usize),
     tell: impl Fn(Did),
     mut stop: watch::Receiver<bool>,
-) {
+) -> Result<(), Beside> {
+    let mut others = Others { own, other: None };
     let mut told: Option<(String, Instant)> = None;
     loop {
         let mut state = nats.state();
@@ -139,18 +159,27 @@ pub async fn learn(
             () = stopped(&mut stop) => true,
         };
         if is_over {
-            return;
+            return Ok(());
         }
-        let Err(failure) = turn(&nats, &bandits, most, &tell, &mut stop).await else { return };
+        let Err(failure) = turn(&nats, &bandits, (own, most), &tell, &mut stop).await else { return Ok(()) };
+        if let Failure::Changed { bandit } = &failure {
+            others.wrote(written_by(&nats, bandit).await)?;
+        }
         let why = failure.to_string();
         if told.as_ref().is_none_or(|(last, when)| *last != why || when.elapsed() >= PROVE_EVERY) {
             tell(Did::Failed { why: why.clone() });
             told = Some((why, Instant::now()));
         }
         if tokio::time::timeout(PAUSE, stopped(&mut stop)).await.is_ok() {
-            return;
+            return Ok(());
         }
     }
+}
+
+/// Who wrote a bandit's value; `None` when nobody says so, or it cannot be read.
+async fn written_by(nats: &NatsLink, bandit: &str) -> Option<Merger> {
+    let (json, _) = nats.read_bandit(bandit).await.ok()?;
+    Snapshot::read(&json?)?.by
 }
 
 async fn connected(state: &mut watch::Receiver<LinkState>) {
@@ -161,7 +190,7 @@ async fn connected(state: &mut watch::Receiver<LinkState>) {
 async fn turn(
     nats: &NatsLink,
     bandits: &[Bandit],
-    most: usize,
+    (own, most): (Merger, usize),
     tell: &impl Fn(Did),
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), Failure> {
@@ -169,7 +198,8 @@ async fn turn(
     for spec in bandits {
         let (json, revision) = nats.read_bandit(&spec.key).await?;
         let known = json.and_then(|json| Snapshot::read(&json)).filter(|known| known.is_of(spec));
-        let snapshot = known.unwrap_or_else(|| Snapshot::new(spec));
+        let mut snapshot = known.unwrap_or_else(|| Snapshot::new(spec));
+        snapshot.by = Some(own);
         merging.push(Merging::new(spec, snapshot, most, revision));
     }
     let query = |from| BlockQuery { lane: None, node: None, from, follow: true };
@@ -196,14 +226,14 @@ async fn turn(
         tokio::select! {
             biased;
             () = stopped(stop) => {
-                publish(nats, &mut merging, true).await?;
+                publish(nats, &mut merging, true, tell).await?;
                 return Ok(());
             }
             _ = turns.tick() => {
                 let is_time = proven.elapsed() >= PROVE_EVERY;
-                if publish(nats, &mut merging, is_time).await? || is_time {
+                publish(nats, &mut merging, is_time, tell).await?;
+                if is_time {
                     proven = Instant::now();
-                    merging.iter().for_each(|merging| tell(merging.did()));
                 }
             }
             block = blocks_come.recv() => {
@@ -230,15 +260,32 @@ async fn read(mut blocks: BlockMessages, send: mpsc::Sender<Result<BlockMessage,
     }
 }
 
-/// Publishes what changed, or all. Whether anything was.
-async fn publish(nats: &NatsLink, all: &mut [Merging], is_time: bool) -> Result<bool, Failure> {
-    let mut any = false;
+/// Publishes what changed, or all, and tells it.
+async fn publish(nats: &NatsLink, all: &mut [Merging], is_time: bool, tell: &impl Fn(Did)) -> Result<(), Failure> {
     for merging in all.iter_mut().filter(|merging| merging.changed || (is_time && merging.snapshot.at > 0)) {
-        let json = Bytes::from(merging.snapshot.to_json());
-        merging.revision = nats.write_bandit(&merging.snapshot.bandit, json, merging.revision).await?;
-        any |= std::mem::take(&mut merging.changed);
+        let (json, bandit) = (Bytes::from(merging.snapshot.to_json()), &merging.snapshot.bandit);
+        merging.revision = match nats.write_bandit(bandit, json, merging.revision).await {
+            Ok(revision) => revision,
+            Err(NotWritten::Changed(_)) => return Err(Failure::Changed { bandit: bandit.clone() }),
+            Err(NotWritten::Failed(why)) => return Err(why.into()),
+        };
+        merging.changed = false;
+        tell(merging.did());
     }
-    Ok(any)
+    Ok(())
+}
+
+// === impl Others ===
+
+impl Others {
+    /// A value was written between two of ours, by `by`, where it says so; it may be ours, too.
+    fn wrote(&mut self, by: Option<Merger>) -> Result<(), Beside> {
+        let Some(other) = by.filter(|by| *by != self.own) else { return Ok(()) };
+        let before = self.other.filter(|(known, _)| *known == other).map_or(0, |(_, times)| times);
+        self.other = Some((other, before + 1));
+        let most = MOST_BESIDE[usize::from(other > self.own)];
+        if before + 1 < most { Ok(()) } else { Err(Beside { other }) }
+    }
 }
 
 // === impl Block ===
@@ -312,5 +359,32 @@ impl Merging {
             rewards += rewarded;
         }
         Did::Learned { bandit: self.snapshot.bandit.clone(), at: self.snapshot.at, trials, rewards }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_that_write_one_ends_and_the_elder_waits_longer() {
+        let at = |began_us, process| Merger { began_us, process };
+        let own = at(5, 5);
+        // After how many values of others it ends.
+        let check = |wrote: &[Option<Merger>], expected: Option<usize>| {
+            let mut others = Others { own, other: None };
+            let ended = wrote.iter().position(|by| others.wrote(*by).is_err()).map(|at| at + 1);
+            assert_eq!(ended, expected, "{wrote:?}");
+        };
+        let (elder, younger) = (Some(at(1, 9)), Some(at(7, 1)));
+        check(&[elder; 9], Some(2));
+        check(&[Some(at(5, 4)); 9], Some(2));
+        check(&[younger; 9], Some(5));
+        check(&[elder, Some(own), None, elder], Some(4));
+        // What was killed writes no second time: whoever is started in its place goes on.
+        check(&[elder, Some(at(2, 2)), younger], None);
+        // A write of our own whose answer was lost, and one of before values said whose they are.
+        check(&[Some(own); 9], None);
+        check(&[None; 9], None);
     }
 }

@@ -10,6 +10,7 @@ use super::history::History;
 use super::ledger::{Gain, bucket_us};
 use super::seen::Seen;
 use super::tally::Tally;
+use crate::clock::Clock;
 use crate::outbox::Lane;
 
 /// A bandit's value in the bucket.
@@ -39,6 +40,18 @@ pub struct Snapshot {
     pub at: u64,
     /// Where the stream was when: from there on it is read again, to know the decisions of rewards to come.
     pub marks: Vec<(TimeUs, u64)>,
+    /// Who wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Merger>,
+}
+
+/// A process that merges. Of two the one that began later is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Merger {
+    /// When it began, by its machine's clock.
+    pub began_us: TimeUs,
+    /// Its process: two that begin in the same microsecond are still two.
+    pub process: u32,
 }
 
 /// One lane of one run.
@@ -58,6 +71,15 @@ const REMEMBERED_US: i64 = 7 * 86_400_000_000;
 const MOST_RUNS: usize = 4_096;
 /// Marks of a window.
 const MARKS: i64 = 16;
+
+// === impl Merger ===
+
+impl Merger {
+    /// This process, which begins now.
+    pub fn beginning() -> Self {
+        Self { began_us: Clock::new().now_us(), process: std::process::id() }
+    }
+}
 
 // === impl Snapshot ===
 
@@ -79,6 +101,7 @@ impl Snapshot {
             stream_us: 0,
             at: 0,
             marks: Vec::new(),
+            by: None,
         }
     }
 

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::status::{LaneStatus, OutboxStatus};
 use super::{Lane, Shared};
+use crate::events::RejectCode;
 
 /// Why an item was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub struct Metrics(pub(super) Arc<Shared>);
 #[derive(Debug)]
 pub(super) struct Counters {
     pub(super) lanes: [LaneMetrics; Lane::ALL.len()],
-    pub(super) rejected: Counter,
+    rejected: [Counter; RejectCode::ALL.len()],
     pub(super) duplicates: Counter,
     pub(super) group_seconds: Histogram,
     pub(super) publish_seconds: Histogram,
@@ -84,9 +85,11 @@ struct Families {
     published: Family<LaneLabel, Counter>,
     setbacks: Family<CauseLabels, Counter>,
     lost_bytes: Family<LaneLabel, Counter>,
+    rejected: Family<CodeLabel, Counter>,
 }
 
 type LaneLabel = [(&'static str, &'static str); 1];
+type CodeLabel = [(&'static str, &'static str); 1];
 type CauseLabels = [(&'static str, &'static str); 2];
 
 /// What is read from the outbox when somebody asks, rather than counted.
@@ -167,7 +170,7 @@ impl Default for Counters {
         let families = Families::default();
         Self {
             lanes: Lane::ALL.map(|lane| families.lane(lane)),
-            rejected: Counter::default(),
+            rejected: families.codes(),
             duplicates: Counter::default(),
             group_seconds: Histogram::new([1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.5, 2.0]),
             publish_seconds: Histogram::new([2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0]),
@@ -182,6 +185,10 @@ impl Counters {
         &self.lanes[lane as usize]
     }
 
+    pub(super) fn rejected(&self, code: RejectCode) -> &Counter {
+        &self.rejected[code as usize]
+    }
+
     fn register(&self, registry: &mut Registry) {
         let Families {
             accepted,
@@ -194,6 +201,7 @@ impl Counters {
             published,
             setbacks,
             lost_bytes,
+            rejected,
         } = &self.families;
         let help = "Events and records handed to the outbox; the sum of stored, refused, dropped and resting";
         registry.register("selvedge_outbox_accepted", help, accepted.clone());
@@ -210,8 +218,8 @@ impl Counters {
         let help = "Times a lane went back to its first unacknowledged block, by cause";
         registry.register("selvedge_outbox_setbacks", help, setbacks.clone());
         registry.register("selvedge_outbox_lost_bytes", "Bytes of damaged segments stepped over", lost_bytes.clone());
-        let help = "Events that were not events, by their sender's fault";
-        registry.register("selvedge_outbox_rejected", help, self.rejected.clone());
+        let help = "Events not taken for what is wrong with them, by code; their senders were told";
+        registry.register("selvedge_outbox_rejected", help, rejected.clone());
         let help = "Events not stored because copies of them are, by their message ids";
         registry.register("selvedge_outbox_duplicates", help, self.duplicates.clone());
         let help = "Time of one group commit, fdatasync included";
@@ -244,6 +252,11 @@ impl Families {
             setbacks: Setback::ALL.map(|cause| self.setbacks.get_or_create_owned(&[lane, ("cause", cause.as_str())])),
             lost_bytes: one(&self.lost_bytes),
         }
+    }
+
+    /// One for each code: those that nobody caused yet are 0.
+    fn codes(&self) -> [Counter; RejectCode::ALL.len()] {
+        RejectCode::ALL.map(|code| self.rejected.get_or_create_owned(&[("code", code.as_str())]))
     }
 }
 

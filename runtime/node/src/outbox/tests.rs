@@ -509,7 +509,7 @@ async fn metrics_show_the_balance() {
     let dir = tempfile::tempdir().unwrap();
     let outbox = open(OutboxConfig { events_bytes: 10_000, ..config(dir.path()) });
     while outbox.append_events(events(0..20)).await.is_ok() {}
-    outbox.reject_events(3);
+    outbox.reject_events([RejectCode::ForgedToken, RejectCode::TooOld, RejectCode::ForgedToken]);
     let mut registry = prometheus_client::registry::Registry::default();
     outbox.metrics().register(&mut registry);
     let mut text = String::new();
@@ -523,7 +523,15 @@ async fn metrics_show_the_balance() {
     let refused = value("selvedge_outbox_refused_total{lane=\"events\",cause=\"full\"}");
     assert_eq!(accepted, stored + refused);
     assert!(stored > 0.0 && refused == 20.0);
-    assert_eq!(value("selvedge_outbox_rejected_total"), 3.0);
+    for code in RejectCode::ALL {
+        let expected = match code {
+            RejectCode::ForgedToken => 2.0,
+            RejectCode::TooOld => 1.0,
+            _ => 0.0,
+        };
+        let name = format!("selvedge_outbox_rejected_total{{code=\"{}\"}}", code.as_str());
+        assert_eq!(value(&name), expected, "{code:?}: a code has a counter of its own, from the start");
+    }
     assert!(value("selvedge_outbox_backlog_bytes{lane=\"events\"}") > 0.0);
     assert_eq!(value("selvedge_outbox_backlog_bytes{lane=\"rewards\"}"), 0.0);
     assert!(value("selvedge_outbox_oldest_seconds{lane=\"events\"}") >= 0.0);

@@ -141,8 +141,9 @@ impl Operator {
         if now.counter() != seen {
             return Err(NotMoved::Stale { channel: channel.to_owned(), counter: now.counter(), seen });
         }
+        let reports = NodeReport::read_all(nats).await?;
         let pointed = match to {
-            Move::Promote => now.promoted()?,
+            Move::Promote => now.promoted(&reports)?,
             Move::Rollback => now.rolled_back(&nats.channel_history(channel).await?)?,
             Move::To(release) => {
                 if !nats.has_release(&release).await? {
@@ -151,7 +152,6 @@ impl Operator {
                 Pointed { release, canary: None }
             }
         };
-        let reports = NodeReport::read_all(nats).await?;
         let pointer = now.followed_by(pointed, highest_counter(channel, &reports), VALID_FOR, self.clock.now_us());
         Ok((now, pointer))
     }

@@ -4,7 +4,7 @@
 use selvedge_build::channel::{Canary, Pointer};
 use selvedge_build::keys::SigningKey;
 use selvedge_decision::definition::Span;
-use selvedge_decision::{Digest, TimeUs};
+use selvedge_decision::{Digest, NodeId, TimeUs};
 
 use super::NodeReport;
 use crate::link::NatsLink;
@@ -45,6 +45,21 @@ pub enum Nowhere {
         /// The channel.
         channel: String,
     },
+    /// A node dropped the canary by itself.
+    #[error(
+        "node {node}{more} dropped canary {release} by itself: {why}; drop it everywhere by `selvedge rollback`, or deploy it again: with \
+         --share for another try, without it for all"
+    )]
+    Dropped {
+        /// The canary.
+        release: Digest,
+        /// The first node that did.
+        node: NodeId,
+        /// How many others, in words.
+        more: String,
+        /// Its reason.
+        why: String,
+    },
     /// There is nothing to go back to.
     #[error("channel {channel} has no earlier release to go back to; see `selvedge status`")]
     NothingEarlier {
@@ -68,11 +83,25 @@ impl Now {
         self.pointer.as_ref().map_or(0, |pointer| pointer.counter)
     }
 
-    /// The canary becomes the release.
-    pub fn promoted(&self) -> Result<Pointed, Nowhere> {
-        let canary = self.pointer.as_ref().and_then(|pointer| pointer.canary.as_ref());
-        let canary = canary.ok_or_else(|| Nowhere::NoCanary { channel: self.channel.clone() })?;
-        Ok(Pointed { release: canary.release, canary: None })
+    /// The canary becomes the release, unless it was worse than its guard allows on one of the nodes that these reports are of.
+    pub fn promoted(&self, reports: &[NodeReport]) -> Result<Pointed, Nowhere> {
+        let tries = self.pointer.as_ref().and_then(|pointer| Some((pointer.canary.as_ref()?, pointer.counter)));
+        let (canary, counter) = tries.ok_or_else(|| Nowhere::NoCanary { channel: self.channel.clone() })?;
+        let release = canary.release;
+        // What was dropped under another counter was another try.
+        let tried = reports.iter().filter(|report| report.channel == self.channel && report.counter == counter);
+        let mut dropped = tried.filter_map(|report| {
+            let dropped = report.canary_dropped.as_ref().filter(|dropped| dropped.release == release.to_string())?;
+            Some((&report.node, &dropped.why))
+        });
+        if let Some((node, why)) = dropped.next() {
+            let more = match dropped.count() {
+                0 => String::new(),
+                others => format!(" and {others} more"),
+            };
+            return Err(Nowhere::Dropped { release, node: node.clone(), more, why: why.clone() });
+        }
+        Ok(Pointed { release, canary: None })
     }
 
     /// The canary ends; where there is none, the release before comes back, by the channel's `history`, the newest value first.
@@ -135,6 +164,7 @@ fn next_counter(channel: u64, nodes: u64, now_us: TimeUs) -> u64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::{ReportedDrop, Versions};
     use super::*;
 
     fn digest(name: &str) -> Digest {
@@ -198,9 +228,50 @@ mod tests {
     #[test]
     fn a_canary_is_promoted_or_dropped_first() {
         let tries = now("b", Some("c"));
-        assert_eq!(tries.promoted(), Ok(Pointed { release: digest("c"), canary: None }));
+        assert_eq!(tries.promoted(&[]), Ok(Pointed { release: digest("c"), canary: None }));
         assert_eq!(tries.rolled_back(&history(&["b", "a"])), Ok(Pointed { release: digest("b"), canary: None }));
-        assert_eq!(now("b", None).promoted(), Err(Nowhere::NoCanary { channel: "prod".into() }));
+        assert_eq!(now("b", None).promoted(&[]), Err(Nowhere::NoCanary { channel: "prod".into() }));
+    }
+
+    /// It went through without a word, and every node had to find out for itself.
+    #[test]
+    fn a_canary_that_a_node_dropped_is_not_promoted() {
+        let report = |node: &str, channel: &str, counter, dropped: Option<&str>| NodeReport {
+            node: node.parse().unwrap(),
+            epoch: String::new(),
+            labels: Default::default(),
+            channel: channel.into(),
+            counter,
+            release: Some(digest("b").to_string()),
+            name: None,
+            previous: None,
+            refused: None,
+            quarantined: None,
+            canary: None,
+            canary_dropped: dropped.map(|name| ReportedDrop {
+                release: digest(name).to_string(),
+                why: format!("{node} says why"),
+                since_us: 1,
+            }),
+            link: "nats".into(),
+            versions: Versions { runtime: "0.1.0".into(), core: 1 },
+            time_us: 1,
+        };
+        let check = |reports: &[NodeReport], expected: Option<&str>| {
+            let why = now("b", Some("c")).promoted(reports).err().map(|why| why.to_string());
+            let begin = why.as_ref().map(|why| why.split(" dropped").next().unwrap());
+            assert_eq!(begin, expected, "{reports:?}");
+        };
+        let well = || report("edge-1", "prod", 7, None);
+        check(&[well()], None);
+        check(&[well(), report("edge-2", "prod", 7, Some("c"))], Some("node edge-2"));
+        let two = [report("edge-2", "prod", 7, Some("c")), report("edge-3", "prod", 7, Some("c"))];
+        check(&two, Some("node edge-2 and 1 more"));
+        assert!(now("b", Some("c")).promoted(&two).unwrap_err().to_string().contains("edge-2 says why"));
+        // Another canary, another channel, a try before this one.
+        check(&[report("edge-2", "prod", 7, Some("d"))], None);
+        check(&[report("edge-2", "next", 7, Some("c"))], None);
+        check(&[report("edge-2", "prod", 6, Some("c"))], None);
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use selvedge_decision::plan::Bandit;
-use selvedge_node::bandits::{Did, learn};
+use selvedge_node::bandits::{Beside, Did, Merger, learn};
 use selvedge_node::link::NatsLink;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::followed::ReleaseArgs;
@@ -17,8 +17,8 @@ use crate::output::{Outcome, Output};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Reads the stream EVENTS and writes the bucket `bandits`, a value for each policy that learns. One is enough, and \
-    no second can write beside it. It may end at any time, also by force: it goes on where it stood and counts no decision and no \
+    after_help = "Reads the stream EVENTS and writes the bucket `bandits`, a value for each policy that learns. One is enough: \
+    of two one ends, mostly the one that was started later, with exit code 1. It may end at any time, also by force: it goes on where it stood and counts no decision and no \
     reward twice. Tells what it does on standard output; stops on SIGTERM."
 )]
 pub(crate) struct Args {
@@ -32,7 +32,13 @@ pub(crate) struct Args {
     core: CoreArgs,
 }
 
-/// What is learned at the moment.
+/// Who learns, what at the moment, and where it is told that another does the same.
+struct Learning {
+    own: Merger,
+    running: Option<Running>,
+    beside: mpsc::Sender<Beside>,
+}
+
 struct Running {
     bandits: Vec<Bandit>,
     stop: watch::Sender<bool>,
@@ -52,26 +58,28 @@ impl Args {
         block_on(0, async {
             let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
             let nats = self.core.connect_as(LEARNS).await?;
-            let mut running = None;
+            let (beside, mut another) = mpsc::channel(1);
+            let mut learning = Learning { own: Merger::beginning(), running: None, beside };
             let work = async {
                 if let Some(plan) = fixed {
-                    self.become_those(&mut running, &nats, plan.bandits, output).await;
+                    self.become_those(&mut learning, &nats, plan.bandits, output).await;
                     return std::future::pending().await;
                 }
-                self.follow(&mut running, &nats, output).await
+                self.follow(&mut learning, &nats, output).await
             };
             tokio::select! {
                 () = work => {}
+                Some(beside) = another.recv() => return Err(anyhow::Error::from(beside)),
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            self.become_those(&mut running, &nats, Vec::new(), output).await;
+            self.become_those(&mut learning, &nats, Vec::new(), output).await;
             Ok(Outcome::Ok)
         })
     }
 
     /// Learns by what the channel points to, for ever.
-    async fn follow(&self, running: &mut Option<Running>, nats: &Arc<NatsLink>, output: &Output) {
+    async fn follow(&self, learning: &mut Learning, nats: &Arc<NatsLink>, output: &Output) {
         let mut followed = self.release.follow(nats);
         loop {
             let news = followed.next(output).await;
@@ -79,22 +87,16 @@ impl Args {
             let names: Vec<&str> = bandits.iter().map(|spec| spec.key.as_str()).collect();
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
             output.talk(format_args!("{} points to {news}: learns for {names}", followed.channel()));
-            self.become_those(running, nats, bandits, output).await;
+            self.become_those(learning, nats, bandits, output).await;
         }
     }
 
     /// Learns for these and no others.
-    async fn become_those(
-        &self,
-        running: &mut Option<Running>,
-        nats: &Arc<NatsLink>,
-        wanted: Vec<Bandit>,
-        output: &Output,
-    ) {
-        if running.as_ref().is_some_and(|running| running.bandits == wanted) {
+    async fn become_those(&self, learning: &mut Learning, nats: &Arc<NatsLink>, wanted: Vec<Bandit>, output: &Output) {
+        if learning.running.as_ref().is_some_and(|running| running.bandits == wanted) {
             return;
         }
-        if let Some(Running { stop, task, .. }) = running.take() {
+        if let Some(Running { stop, task, .. }) = learning.running.take() {
             stop.send_replace(true);
             if task.await.is_err() {
                 output.talk("the learning broke off");
@@ -110,7 +112,14 @@ impl Args {
             // Whoever read this has gone: the learning goes on.
             drop(output.data(&did, &text));
         };
-        let task = tokio::spawn(learn(Arc::clone(nats), wanted.clone(), self.decisions, tell, stops));
-        *running = Some(Running { bandits: wanted, stop, task });
+        let learns = learn(Arc::clone(nats), wanted.clone(), (learning.own, self.decisions), tell, stops);
+        let beside = learning.beside.clone();
+        let task = tokio::spawn(async move {
+            if let Err(another) = learns.await {
+                // Whoever would hear of it ends already.
+                drop(beside.send(another).await);
+            }
+        });
+        learning.running = Some(Running { bandits: wanted, stop, task });
     }
 }

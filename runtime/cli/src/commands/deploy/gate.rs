@@ -134,10 +134,10 @@ impl GateArgs {
             return Ok(true);
         }
         let wanted = Wanted { days: self.days, events: gate.asks_for_value() };
-        let recorded = self.replay.read(core, wanted).await?;
+        let mut recorded = self.replay.read(core, wanted).await?;
         let (placements, study) =
             (a.plan.placements.keys().cloned().collect::<Vec<_>>(), Study::new(Rc::clone(&a), b, releases, output));
-        let comparison = study.read(recorded, &gate.wishes()?).await?;
+        let comparison = study.read(&mut recorded, &gate.wishes()?).await?;
         let breaches = gate.judge(&placements, &comparison);
         let judged = Judged {
             gate: if breaches.is_empty() { "passes" } else { "stopped" },
@@ -400,6 +400,7 @@ mod tests {
             compared: 0,
             changed: 0,
             skipped: Default::default(),
+            values_left_out: 0,
             placements: BTreeMap::new(),
         };
         let breaches = gate.judge(&["a".to_owned(), "b".to_owned()], &none);

@@ -26,7 +26,15 @@ impl fmt::Display for Told<'_> {
         if of.skipped.broken > 0 {
             write!(f, ", {} blocks cannot be read", of.skipped.broken)?;
         }
-        of.placements.iter().try_for_each(|(key, placed)| placement(f, key, placed))
+        of.placements.iter().try_for_each(|(key, placed)| placement(f, key, placed))?;
+        if of.values_left_out > 0 {
+            write!(
+                f,
+                "\n\nleft out: {} values by kinds of reward that none of the placement's decisions had; --reward KIND tells one",
+                of.values_left_out
+            )?;
+        }
+        Ok(())
     }
 }
 
