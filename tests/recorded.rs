@@ -3,15 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use selvedge_decision::NodeId;
 use selvedge_node::link::nats::events::BlockQuery;
 use selvedge_node::outbox::Lane;
-use selvedge_suite::harness::shop::{FEATURES, Shop};
+use selvedge_suite::harness::shop::{FEATURES, Shop, number};
 use selvedge_suite::harness::stream::Stream;
 use selvedge_suite::harness::{Rig, until};
 use serde_json::{Value, json};
 
+use crate::lake;
 use crate::views::LIMIT;
 
 const DECISIONS: usize = 150;
@@ -235,6 +236,102 @@ fn a_value_is_told_of_what_a_placement_brought_and_what_its_policy_learns_by() -
         let text = rig.cli.run(["diff", &file, &file, "--replay", "nats"]).await?;
         let lines = text.ok()?.stdout.lines().filter(|line| line.contains("value by")).count();
         ensure!(lines == 3 && text.stdout.contains("\nleft out: 4 values by kinds of reward"), "{}", text.stdout);
+        Ok(())
+    })
+}
+
+/// Once a limit that refused somebody of a low score was not told, a command told none, and nothing told of whom the page had already.
+/// A text that only a limit compares was told as a number of the node.
+#[test]
+fn what_kept_somebody_from_a_place_is_told_at_once_and_from_the_record() -> Result<()> {
+    crate::alone(async {
+        let rig = Rig::start().await?;
+        let shop = Shop::new(rig.path("shop"), "shop")?;
+        shop.file("release.toml", "name = \"shop\"\n[holdout]\nsalt = \"out\"\nshare = 0.5\n")?;
+        let placement = "candidates = { view = \"item\", from = \"request\" }\nslots = 2\ndeadline = \"1s\"\nladder = [\"rank\"]\n\
+             fallback = { by = \"item.stock\" }\nrecord = { inputs = 1.0 }\n\
+             [limits]\nabove = { \"item.stock\" = 0 }\nmax_per = { \"item.category\" = 1 }\n\
+             [[experiment]]\nkey = \"ranks\"\nunit = \"subject\"\narms = [{ name = \"one\", weight = 50 }, { name = \"two\", weight = 50 }]\n";
+        shop.placement("plp-rank", placement)?;
+        shop.model("rank", &format!("link = \"identity\"\n{}", number("item.price", "candidate", 1.0)))?;
+        let row = |id: &str, category: &str, price: f64, stock: f64| json!({"_key": id, "category": category, "price": price, "stock": stock});
+        let rows = [
+            row("sku-0", "shoes", 50.0, 3.0),
+            row("sku-1", "shoes", 40.0, 3.0),
+            row("sku-2", "hats", 30.0, 3.0),
+            row("sku-3", "hats", 60.0, 0.0),
+        ];
+        rig.push("item", rows).await?;
+        let release = rig.pack(&shop).await?;
+        let node = rig.node("edge-1").await?;
+        node.runs(&rig.deploy(&release).await?, LIMIT).await?;
+        node.wait_for("ready", LIMIT).await?;
+        let mut client = node.client();
+        let all = json!(["sku-0", "sku-1", "sku-2", "sku-3"]);
+        let limits = json!([
+            {"limit": "above item.stock", "candidates": ["sku-3"]},
+            {"limit": "max_per item.category", "candidates": ["sku-1"]},
+        ]);
+        let category = |value: &str| json!({"name": "item.category", "candidate": "sku-0", "value": value});
+
+        let mut asked = Vec::new();
+        for at in 0..12 {
+            let request =
+                json!({"placement": "plp-rank", "subject": format!("u-{at}"), "candidates": all, "explain": true});
+            let answer = client.post("/v1/decide", &request).await?.ok()?;
+            ensure!(names(&answer["choices"], "id") == ["sku-0", "sku-2"], "{answer}");
+            let how = &answer["explanation"];
+            ensure!(how["limits"] == limits, "{how}");
+            let is_told =
+                |used: &Value| ["name", "candidate", "value"].iter().all(|key| used[key] == category("shoes")[key]);
+            ensure!(how["features"].as_array().context("features")?.iter().any(is_told), "{how}");
+            asked.push((answer["decision_id"].as_str().context("no id")?.to_owned(), answer["experiment"] == "ranks"));
+        }
+        let part = json!({"placement": "plp-rank", "candidates": ["sku-2", "sku-0"]});
+        let page = json!({"subject": "u-0", "distinct": true, "explain": true, "placements": [part, part]});
+        let answer = client.post("/v1/decide/batch", &page).await?.ok()?;
+        let [first, second] = &answer["decisions"].as_array().context("decisions")?[..] else { bail!("{answer}") };
+        ensure!(first["explanation"]["limits"].is_null() && second["reason"] == "EMPTY", "{answer}");
+        let distinct = json!([{"limit": "distinct", "candidates": ["sku-2", "sku-0"]}]);
+        ensure!(second["explanation"]["limits"] == distinct, "{answer}");
+
+        lake::land(&rig, asked.len() + 2, 0).await?;
+        let told = node.admin().get(&format!("/console/api/decisions/{}", asked[0].0)).await?.ok()?;
+        ensure!(
+            told["how"]["limits"] == limits && told["how"]["features"].to_string().contains("(not recorded)"),
+            "{told}"
+        );
+        let mut assigned = [false; 2];
+        for (id, is_assigned) in &asked {
+            let why = rig.cli.json(["why", id]).await?;
+            ensure!(why["how"]["same"] == true && why["how"]["limits"] == limits, "{why}");
+            ensure!(why["how"]["inputs"].as_array().context("inputs")?.contains(&category("<not recorded>")), "{why}");
+            let experiment = if *is_assigned { json!("ranks") } else { Value::Null };
+            ensure!(why["experiment"] == experiment && why["held_out"] == !is_assigned, "{why}");
+            let text = rig.cli.run(["why", id]).await?;
+            let part = if *is_assigned {
+                "ASSIGNED, experiment ranks, arm "
+            } else {
+                "SCORED, held out of experiments subject="
+            };
+            for part in [part, "limit: above item.stock kept from a place: sku-3"] {
+                ensure!(text.ok()?.stdout.contains(part), "{}", text.stdout);
+            }
+            assigned[usize::from(*is_assigned)] = true;
+        }
+        ensure!(assigned == [true; 2], "all of 12 are held out, or none: {asked:?}");
+        let nobody = rig.cli.run(["why", second["decision_id"].as_str().context("no id")?]).await?;
+        ensure!(
+            nobody.ok()?.stdout.contains("of 0 candidates, for 2 slots: there were none, or a page"),
+            "{}",
+            nobody.stdout
+        );
+
+        let (ran, rows) = lake::dataset(&rig, &release, "rows.jsonl", &[]).await?;
+        ensure!(
+            ran.code == Some(0) && rows.contains("\"item.stock\":3.0") && !rows.contains("item.category"),
+            "{ran:?} {rows}"
+        );
         Ok(())
     })
 }

@@ -117,7 +117,7 @@ impl Carries {
 pub(crate) fn inputs(plan: &Plan, placement: &Placement, record: &Record, of: &[usize]) -> Vec<Input> {
     let Some(recorded) = &record.inputs else { return Vec::new() };
     let mut inputs = Vec::new();
-    for (scope, columns) in [(Scope::Shared, &placement.shared), (Scope::Candidate, &placement.candidate)] {
+    for scope in [Scope::Shared, Scope::Candidate] {
         let rows: Vec<(Option<usize>, &[f64])> = match scope {
             Scope::Shared => vec![(None, &recorded.shared[..])],
             Scope::Candidate => {
@@ -127,10 +127,11 @@ pub(crate) fn inputs(plan: &Plan, placement: &Placement, record: &Record, of: &[
             }
         };
         for (candidate, row) in rows {
-            for column in columns.iter().filter(|column| !column.pii) {
+            for column in placement.told(scope).filter(|column| !column.pii) {
                 let Some(cells) = row.get(column.at..column.at + column.width) else { continue };
                 let value = match (column.kind, cells) {
                     (_, cells) if cells.iter().all(|cell| cell.is_nan()) => Value::Missing,
+                    _ if column.is_identity => Value::Text(NOT_RECORDED.to_owned()),
                     (Kind::Flag, [cell]) => Value::Flag(*cell != 0.0),
                     (Kind::Symbol, [cell]) => Value::Text(plan.symbols.text(*cell).unwrap_or(OTHER).to_owned()),
                     (_, [cell]) if column.kind != Kind::Vector => Value::Number(*cell),
@@ -145,3 +146,5 @@ pub(crate) fn inputs(plan: &Plan, placement: &Placement, record: &Record, of: &[
 
 /// What a symbol is called that the release does not know: modules cannot tell such texts apart.
 const OTHER: &str = "<other>";
+/// A text of which a record has nothing but the deciding node's own number.
+const NOT_RECORDED: &str = "<not recorded>";

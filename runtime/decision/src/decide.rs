@@ -46,6 +46,8 @@ pub struct Decision {
     pub record: Record,
     /// The outcome's trace, for the explanation.
     pub outcome: Outcome,
+    /// Who would have been a candidate but for a place elsewhere on the page, for the explanation: no record has it.
+    pub taken: Vec<Arc<str>>,
 }
 
 /// Why a request cannot be decided. Each has a stable code.
@@ -94,10 +96,11 @@ pub fn decide(
     let World { features, modules, learned } = world;
     placement.check_units(request.subject, request.session)?;
     let mut ids = candidates(placement, request, features)?;
+    let mut taken = Vec::new();
     if !request.taken.is_empty() {
-        let mut taken: Vec<&Arc<str>> = request.taken.iter().collect();
-        order::sort(&mut taken, Ord::cmp);
-        ids.retain(|id| taken.binary_search(&id).is_err());
+        let mut elsewhere: Vec<&Arc<str>> = request.taken.iter().collect();
+        order::sort(&mut elsewhere, Ord::cmp);
+        taken = ids.extract_if(.., |id| elsewhere.binary_search(&&*id).is_ok()).collect();
     }
     let lots = placement.lots(request.subject, request.session, moment.time_us);
     let shadows = placement.shadow.as_ref().is_some_and(|shadow| moment.id.is_among(shadow.share));
@@ -115,6 +118,7 @@ pub fn decide(
         seed,
         explores: moment.explores,
         shadows,
+        explain: moment.explain,
     };
     let mut outcome = settle(placement, facts, modules, learned);
     let record = Record {
@@ -141,7 +145,7 @@ pub fn decide(
         model: outcome.model.take(),
         inputs: recorded(placement, moment, rows, &mut outcome),
     };
-    Ok(Decision { record, outcome })
+    Ok(Decision { record, outcome, taken })
 }
 
 fn candidates(

@@ -299,7 +299,7 @@ impl<F: Features> Fill<'_, F> {
 
     fn texts(&self) -> Vec<(usize, Arc<str>)> {
         let text = |op: &CellOp| match op {
-            CellOp::Symbol { cell, to } if self.cells[*cell] != NO_SYMBOL => {
+            CellOp::Symbol { cell, to } | CellOp::SymbolId { cell, to } if self.cells[*cell] != NO_SYMBOL => {
                 self.features.text(self.cells[*cell]).map(|text| (*to, text))
             }
             _ => None,

@@ -460,6 +460,17 @@ impl Placement {
         self.calls.get(call)
     }
 
+    /// The columns of a row that have something to tell: a node's own number of a text has not, where the text stands in another
+    /// column of that name.
+    pub fn told(&self, scope: Scope) -> impl Iterator<Item = &Column> {
+        let columns = match scope {
+            Scope::Shared => &self.shared,
+            Scope::Candidate => &self.candidate,
+        };
+        let stands_there = move |name: &str| columns.iter().any(|column| !column.is_identity && column.name == name);
+        columns.iter().filter(move |column| !column.is_identity || !stands_there(&column.name))
+    }
+
     /// Where action or item `id` stands among the actions.
     pub fn action(&self, id: &str) -> Option<&Action> {
         self.actions.iter().find(|action| &*action.id == id)

@@ -47,20 +47,22 @@ pub fn replay(
     modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
-    Ok(record_of(record, again(plan, record, modules, contests)?))
+    Ok(record_of(record, again_at(placement(plan, record)?, record, modules, contests, false)?))
 }
 
-/// As [`replay`], with how it comes about: the trace is the outcome's.
+/// As [`replay`], with how it comes about: the trace is the outcome's, and says which limits changed the answer.
 pub fn again(
     plan: &Plan,
     record: &Record,
     modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Outcome, CannotReplay> {
-    match plan.placements.get(&*record.placement) {
-        Some(placement) => again_at(placement, record, modules, contests),
-        None => Err(CannotReplay::NoPlacement(record.placement.to_string())),
-    }
+    again_at(placement(plan, record)?, record, modules, contests, true)
+}
+
+fn placement<'a>(plan: &'a Plan, record: &Record) -> Result<&'a Placement, CannotReplay> {
+    let found = plan.placements.get(&*record.placement);
+    found.ok_or_else(|| CannotReplay::NoPlacement(record.placement.to_string()))
 }
 
 /// As [`replay`], for who has the placement alone.
@@ -70,7 +72,7 @@ pub fn replay_at(
     modules: &mut dyn Modules,
     contests: &mut Contests,
 ) -> Result<Record, CannotReplay> {
-    let outcome = again_at(placement, &record, modules, contests)?;
+    let outcome = again_at(placement, &record, modules, contests, false)?;
     Ok(with(record, outcome))
 }
 
@@ -79,6 +81,7 @@ fn again_at(
     record: &Record,
     modules: &mut dyn Modules,
     contests: &mut Contests,
+    explain: bool,
 ) -> Result<Outcome, CannotReplay> {
     let Some(inputs) = &record.inputs else {
         return Err(CannotReplay::NoInputs(placement.record_inputs));
@@ -106,6 +109,7 @@ fn again_at(
         seed: record.id.seed(&placement.key, "decide"),
         explores: inputs.explores,
         shadows: !record.shadows.is_empty(),
+        explain,
     };
     let mut recorded = Recorded { modules, record };
     let mut known = Known { learned: &inputs.learned, contests };

@@ -1,22 +1,21 @@
 //! From rows to an answer: rules, ladder, choice, reason. Pure and total: whatever modules do, an outcome comes out. A replay
-//! runs this very code on recorded rows.
+//! runs this very code on recorded rows. How places are filled once everybody is scored is `fill`'s.
+
+#[cfg(feature = "std")]
+mod changed;
+mod fill;
 
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use self::fill::Filling;
 use crate::Fault;
 use crate::choose::{self, Slate};
-use crate::contest::Beta;
-#[cfg(feature = "std")]
-use crate::contest::{Contest, Normal};
-use crate::limits::{self, Filled, Places, Table};
-#[cfg(feature = "std")]
-use crate::logistic;
+use crate::limits::Filled;
 use crate::manifest::{Output, Role, Scope};
-use crate::order;
-use crate::plan::{Arm, Call, Experiment, FallbackPlan, Placement, Shadow, Way};
-use crate::policy::{Contests, Draws, Odds, Policy};
+use crate::plan::{Arm, Call, Experiment, Placement, Shadow, Way};
+use crate::policy::Contests;
 use crate::record::{ChoiceRecord, Lot, ModelInputs, Reason, Rung, RungFault, ShadowRecord};
 
 /// What a decision asks of modules: the node's host, a browser's engine, a replay's list of faults.
@@ -73,6 +72,8 @@ pub struct Facts<'a> {
     pub explores: bool,
     /// Whether scorers run beside.
     pub shadows: bool,
+    /// Whether it is told which limits changed the answer.
+    pub explain: bool,
 }
 
 /// The answer.
@@ -115,8 +116,11 @@ pub struct Trace {
     pub way: usize,
     /// The rung of its ladder that answered.
     pub rung: Option<usize>,
-    /// The limits that refused a candidate: index of the limit, candidate.
+    /// The limits that refused a candidate, the first that did: index of the limit, candidate.
     pub limited: Vec<(u16, u32)>,
+    /// The limits that changed the answer, where that is asked: index of the limit, and whom it kept from a place.
+    #[cfg(feature = "std")]
+    pub changed: Vec<(u16, Vec<u32>)>,
 }
 
 /// What an order follows from.
@@ -140,57 +144,6 @@ impl Learned for Unlearned {
 
     fn contests(&mut self) -> &mut Contests {
         &mut self.0
-    }
-}
-
-impl Slate {
-    /// Scores the candidates by what was learned of them, and tells the odds of each to be the best of those that are drawn. A
-    /// boost multiplies what a candidate is worth. Without contests there is nothing to draw.
-    fn learn(
-        &mut self,
-        policy: &Policy,
-        known: &[[f64; 2]],
-        (places, contenders): (usize, usize),
-        contests: Option<&mut Contests>,
-    ) -> Option<Odds> {
-        #[cfg(feature = "std")]
-        if policy.model.is_some() {
-            for (score, (known, boost)) in self.scores.iter_mut().zip(known.iter().zip(&self.boosts)) {
-                *score = logistic::rate(*known) * boost;
-            }
-            return contests.map(|_| Odds::of(self.logits(known, places, contenders), known.len()));
-        }
-        let values = known.iter().enumerate().map(|(row, [rewards, misses])| {
-            let scale = if self.takes_part(row, places) { self.boosts[row] } else { 0.0 };
-            Beta { a: policy.prior[0] + rewards, b: policy.prior[1] + misses, scale }
-        });
-        let values: Vec<Beta> = values.collect();
-        for (score, (value, boost)) in self.scores.iter_mut().zip(values.iter().zip(&self.boosts)) {
-            *score = value.a / (value.a + value.b) * boost;
-        }
-        contests.map(|contests| contests.between(values, contenders))
-    }
-
-    /// The contest between logits. Where boosts differ it is one between the logarithms of what candidates are worth, each a normal
-    /// distribution that has the slope of the logarithm at its middle.
-    #[cfg(feature = "std")]
-    fn logits(&self, known: &[[f64; 2]], places: usize, contenders: usize) -> Contest {
-        let has_part = |row: usize| self.boosts[row] > 0.0 && self.takes_part(row, places);
-        let mut boosts = (0..known.len()).filter(|row| has_part(*row)).map(|row| self.boosts[row]);
-        let first = boosts.next().unwrap_or(1.0);
-        let is_plain = boosts.all(|boost| boost == first);
-        let values = known.iter().enumerate().map(|(row, [mean, variance])| {
-            let value = Normal { mean: *mean, deviation: variance.sqrt() };
-            let value = if is_plain { value } else { value.log_rate(self.boosts[row]) };
-            let is_one = value.mean.is_finite() && value.deviation > 0.0 && value.deviation.is_finite();
-            (has_part(row) && is_one).then_some(value)
-        });
-        Contest::between_normals(&values.collect::<Vec<_>>(), contenders)
-    }
-
-    /// Whether a candidate may be drawn for one of so many places.
-    fn takes_part(&self, row: usize, places: usize) -> bool {
-        self.eligible[row] && !self.has_pin(row as u32, places)
     }
 }
 
@@ -222,7 +175,6 @@ pub fn settle_taking(
         outcome.reason = Some(Reason::Empty);
         return outcome;
     }
-    let table = Table { rows: facts.rows, width: placement.candidate_width };
     let mut slate = admitted(placement, facts);
     let mut caller = Caller::new(placement, facts, modules);
     let assigned = caller.assign();
@@ -232,22 +184,14 @@ pub fn settle_taking(
     let way = &placement.ways[outcome.trace.way];
     let answers = caller.rules(way, &mut slate, &mut outcome.trace);
     let rules_work = answers.len() == way.rules.len();
-    limits::bar(&placement.limits, table, &mut slate, &mut outcome.trace.limited);
-    let places = slate.places(facts.slots);
-    let (mut odds, mut seen) = (None, None);
+    let (mut known, mut seen) = (Vec::new(), None);
     let basis = match (rules_work, way.policy.bandit) {
         (false, _) => Basis::Fallback,
         (true, Some(bandit)) => {
             let model = way.policy.model();
             let x = model.map(|model| model.rows(facts.shared, facts.rows, placement.candidate_width, count));
-            let known = learned.learned(bandit, facts.ids, x.as_deref().unwrap_or_default());
+            known = learned.learned(bandit, facts.ids, x.as_deref().unwrap_or_default());
             outcome.learned = known.iter().flatten().copied().collect();
-            // Who is kept from a place by limits of a kind makes room for others: then any may win one.
-            let is_open = placement.limits.iter().any(|limit| !limit.kind.is_single());
-            let contenders = if is_open { count } else { places };
-            let explores = facts.explores && way.policy.explores();
-            let contests = explores.then(|| learned.contests());
-            odds = slate.learn(&way.policy, &known, (places, contenders), contests);
             seen = model.zip(x);
             Basis::Learned
         }
@@ -266,19 +210,13 @@ pub fn settle_taking(
         Basis::Ruled => slate.scores.copy_from_slice(&slate.boosts),
         Basis::Learned | Basis::Static | Basis::Fallback => {}
     }
-    let mut order = match basis {
-        Basis::Scored(..) | Basis::Learned | Basis::Ruled => slate.by_score(facts.ids),
-        Basis::Static | Basis::Fallback => static_order(placement, &way.fallback, facts),
-    };
-    order.retain(|row| slate.eligible[*row as usize] && !slate.has_pin(*row, places));
-    let explores = facts.explores && !matches!(basis, Basis::Fallback);
-    let draws = Draws::new(&way.policy, explores, order, &slate.scores, odds, facts.seed);
-    let mut draws = match wanted {
-        Some(wanted) => draws.taking(wanted),
-        None => draws,
-    };
-    let filling = Places::new(&placement.limits, table, places, &mut outcome.trace.limited);
-    let filled = filling.fill(&slate, &mut draws);
+    let filling = Filling { placement, way, facts, basis: &basis, known: &known, wanted };
+    let filled = filling.fill(&placement.limits, &mut slate, learned.contests(), &mut outcome.trace.limited);
+    #[cfg(feature = "std")]
+    if facts.explain {
+        let contests = learned.contests().clone();
+        outcome.trace.changed = changed::changed(filling, &slate, contests, &filled.choices, &outcome.trace.limited);
+    }
     outcome.reason = Some(reason(&filled, &basis, assigned.is_some()));
     outcome.choices = filled.choices;
     outcome.model = seen.map(|(model, x)| {
@@ -337,34 +275,6 @@ pub(crate) fn reason(filled: &Filled, basis: &Basis, assigned: bool) -> Reason {
         Basis::Static => Reason::Ruled,
         Basis::Scored(..) | Basis::Learned => Reason::Scored,
     }
-}
-
-/// The order that needs no module: a list first, then what is left by id; or by a feature.
-fn static_order(placement: &Placement, fallback: &FallbackPlan, facts: Facts<'_>) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..facts.ids.len() as u32).collect();
-    match fallback {
-        FallbackPlan::List(ids) => {
-            let mut listed: Vec<u32> = (0..ids.len() as u32).collect();
-            let id = |place: u32| &*ids[place as usize];
-            order::sort(&mut listed, |a, b| id(*a).cmp(id(*b)).then(a.cmp(b)));
-            // The last place of one that stands twice; behind all for one that is not listed.
-            let places = facts.ids.iter().map(|of| {
-                let behind = listed.partition_point(|place| *id(*place) <= **of);
-                let place = listed.get(behind.wrapping_sub(1)).filter(|place| *id(**place) == **of);
-                place.copied().unwrap_or(u32::MAX)
-            });
-            let places: Vec<u32> = places.collect();
-            let place = |row: u32| places[row as usize];
-            order::sort(&mut order, |a, b| place(*a).cmp(&place(*b)).then_with(|| choose::by_id(facts.ids, *a, *b)));
-        }
-        FallbackPlan::Column(column) => {
-            let value = |row: u32| facts.rows[row as usize * placement.candidate_width + column];
-            order::sort(&mut order, |a, b| {
-                choose::missing_last(value(*a), value(*b)).then_with(|| choose::by_id(facts.ids, *a, *b))
-            });
-        }
-    }
-    order
 }
 
 /// Calls modules and keeps their faults.

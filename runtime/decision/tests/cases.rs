@@ -18,7 +18,7 @@ use selvedge_decision::policy::Contests;
 use selvedge_decision::record::Rung;
 use selvedge_decision::replay::replay;
 use selvedge_decision::settle::{Learned, Modules};
-use selvedge_decision::{DecisionId, Digest, Fault, Manifest, Moment, Plan, Record, World, decide};
+use selvedge_decision::{Decision, DecisionId, Digest, Fault, Manifest, Moment, Plan, Record, World, decide};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -173,15 +173,19 @@ fn ask(case: &Case, plan: &Plan, request: &Value, id: DecisionId) -> (Value, Opt
     let world = World { features: &source, modules: &mut modules, learned: &mut learned };
     match decide(placement, &typed, moment, world, &mut Rows::default()) {
         Ok(decision) => {
-            let answer = answer(placement, &decision.record);
+            let answer = answer(placement, &decision);
             (answer, Some(decision.record))
         }
         Err(bad) => (json!({ "error": bad.to_string() }), None),
     }
 }
 
-fn answer(placement: &Placement, record: &Record) -> Value {
+fn answer(placement: &Placement, decision: &Decision) -> Value {
+    let Decision { record, outcome, taken } = decision;
     let ids: Vec<&str> = record.choices.iter().map(|choice| &*record.candidates[choice.candidate as usize]).collect();
+    let named = |rows: &[u32]| rows.iter().map(|row| json!(record.candidates[*row as usize])).collect::<Value>();
+    let limits = outcome.trace.changed.iter();
+    let limits = limits.map(|(limit, rows)| (placement.limits[usize::from(*limit)].name.clone(), named(rows)));
     let values = placement.values.iter().zip(&record.values).map(|(spec, value)| (spec.name.clone(), json!(value)));
     json!({
         "choices": ids,
@@ -198,6 +202,8 @@ fn answer(placement: &Placement, record: &Record) -> Value {
         "values": values.collect::<Map<_, _>>(),
         "max_lag_ms": record.max_lag_ms,
         "candidates": record.candidates.iter().map(|id| id.to_string()).collect::<Vec<_>>(),
+        "limits": limits.collect::<Map<_, _>>(),
+        "taken": taken,
     })
 }
 

@@ -35,7 +35,7 @@ use selvedge_decision::{BadRequest, Decision, DecisionId, Fault, Moment, Reason,
 pub use active::{Active, ModuleConfig, Stager, Told};
 pub use again::{Again, again};
 pub use answer::Answer;
-pub use explain::Explanation;
+pub use explain::{Explanation, Limited};
 pub use flags::{AllFlags, OneFlag};
 pub use lifted::{Lifted, Shelf};
 pub use load::Load;

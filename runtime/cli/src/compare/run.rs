@@ -123,6 +123,7 @@ impl Again<'_> {
             explores: record.inputs.as_ref().is_none_or(|inputs| inputs.explores),
             // They change nothing, and are not compared.
             shadows: false,
+            explain: false,
         };
         let mut known = Known { record, plan: &by.plan, contests: Contests::default(), unknown: None };
         let before = cpu_ns();

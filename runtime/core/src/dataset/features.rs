@@ -35,7 +35,8 @@ pub(super) struct Inputs<'a> {
 // === impl Features ===
 
 impl Features {
-    /// Of the releases that have the placement. What is a person's own is never recorded, and no column.
+    /// Of the releases that have the placement. What is a person's own is never recorded, and no column; a node's own number of a
+    /// text is another on every node, and none either.
     pub(super) fn new(releases: &BTreeMap<Digest, Plan>, placement: &str) -> Self {
         let mut columns: Vec<Spec> = Vec::new();
         let mut placed = BTreeMap::new();
@@ -44,7 +45,7 @@ impl Features {
             let shared = found.shared.iter().map(|column| (Scope::Shared, column));
             let all = shared.chain(found.candidate.iter().map(|column| (Scope::Candidate, column)));
             let mut places: Vec<Option<(Scope, Column)>> = Vec::new();
-            for (scope, column) in all.filter(|(_, column)| !column.pii) {
+            for (scope, column) in all.filter(|(_, column)| !column.pii && !column.is_identity) {
                 let spec = spec(column);
                 let at = match columns.iter().position(|known| *known == spec) {
                     Some(at) => at,

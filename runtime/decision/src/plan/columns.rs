@@ -24,6 +24,8 @@ pub struct Column {
     pub view: Option<usize>,
     /// Whether a person's own value is in it.
     pub pii: bool,
+    /// Whether its number is the deciding node's own for a text: it says which texts are one, and nothing beyond that decision.
+    pub is_identity: bool,
 }
 
 /// How a placement reads one view.

@@ -18,7 +18,8 @@ const CALL_BUDGET: Duration = Duration::from_millis(500);
 pub struct Again {
     /// Whether the same bytes came out.
     pub same: bool,
-    /// How it came about. Of features it has the values; how old they were and why they are missing is not recorded.
+    /// How it came about. Of features it has the values; how old they were and why they are missing is not recorded, nor what stood
+    /// elsewhere on the page.
     pub explanation: Explanation,
 }
 
@@ -35,7 +36,7 @@ pub fn again(active: &Active, record: &Record) -> Result<Again, CannotReplay> {
     rows.refused.clone_from(&inputs.refused);
     let record_again = replay::record_of(record, outcome.clone());
     let same = record_again.to_bytes() == record.to_bytes();
-    let decision = Decision { record: record_again, outcome };
+    let decision = Decision { record: record_again, outcome, taken: Vec::new() };
     Ok(Again { same, explanation: Explanation::new(&active.plan, placement, &decision, &rows) })
 }
 

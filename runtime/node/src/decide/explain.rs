@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_decision::definition::Overdue;
 use selvedge_decision::gather::Rows;
-use selvedge_decision::manifest::Kind;
+use selvedge_decision::manifest::{Kind, Scope};
 use selvedge_decision::plan::{Column, Placement, Plan};
 use selvedge_decision::record::Rung;
-use selvedge_decision::{Decision, Fault};
+use selvedge_decision::settle::Trace;
+use selvedge_decision::{Decision, Fault, Record};
 use serde::Serialize;
 
 /// How a decision came about, as `"explain": true` tells it.
@@ -17,7 +18,7 @@ pub struct Explanation {
     rules: Vec<Fired>,
     rungs: Vec<Tried>,
     candidates: Vec<Considered>,
-    /// The limits that changed the answer.
+    /// The limits that changed the answer; `distinct` for who stands elsewhere on the page.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     limits: Vec<Limited>,
     /// What scorers that run beside would have chosen first.
@@ -45,11 +46,13 @@ struct Tried {
     fault: Option<Fault>,
 }
 
-/// A limit, and whom it kept from being chosen.
+/// A limit that changed an answer.
 #[derive(Debug, Clone, Serialize)]
-struct Limited {
-    limit: String,
-    candidates: Vec<String>,
+pub struct Limited {
+    /// Its name, such as `max_per item.brand`.
+    pub limit: String,
+    /// Whom it kept from a place, or from one before the one they have.
+    pub candidates: Vec<String>,
 }
 
 /// A scorer that ran beside.
@@ -138,41 +141,39 @@ impl Explanation {
                 .collect(),
             olds: rows.olds.iter().map(|(row, column, old)| ((*row, *column), *old)).collect(),
         };
-        let mut features: Vec<Used> = placement.shared.iter().map(|column| gathered.used(column, None)).collect();
+        let mut features: Vec<Used> = placement.told(Scope::Shared).map(|column| gathered.used(column, None)).collect();
         for row in shown {
-            features.extend(placement.candidate.iter().map(|column| gathered.used(column, Some(row))));
+            features.extend(placement.told(Scope::Candidate).map(|column| gathered.used(column, Some(row))));
         }
         Self {
             rules: fired.collect(),
             rungs: tried(placement, decision),
             candidates: considered.collect(),
-            limits: limited(placement, decision),
+            limits: distinct(decision).into_iter().chain(Limited::of(placement, record, trace)).collect(),
             shadows: beside(placement, decision),
             features,
         }
     }
 }
 
-/// The limits without which a candidate would have been chosen that was not: one that scored as high as the last of the
-/// chosen, or any when places stayed empty.
-fn limited(placement: &Placement, decision: &Decision) -> Vec<Limited> {
-    let (record, trace) = (&decision.record, &decision.outcome.trace);
-    let score = |row: u32| trace.scores.get(row as usize).copied().unwrap_or(f64::NAN);
-    let lowest = record.choices.iter().map(|choice| choice.score).fold(f64::INFINITY, f64::min);
-    let is_short = record.choices.len() < record.slots as usize;
-    let would_be = |row: u32| {
-        let is_chosen = record.choices.iter().any(|choice| choice.candidate == row);
-        !is_chosen && (is_short || score(row).is_nan() || score(row) >= lowest)
-    };
-    let mut told: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-    for (limit, row) in trace.limited.iter().filter(|(_, row)| would_be(*row)) {
-        told.entry(*limit).or_default().push(record.candidates[*row as usize].to_string());
+// === impl Limited ===
+
+impl Limited {
+    /// The limits that changed an answer, by what was traced of it.
+    pub fn of(placement: &Placement, record: &Record, trace: &Trace) -> Vec<Self> {
+        let id = |row: &u32| record.candidates.get(*row as usize).map(ToString::to_string);
+        let told = trace.changed.iter().filter_map(|(at, rows)| {
+            let limit = placement.limits.get(usize::from(*at))?.name.clone();
+            Some(Self { limit, candidates: rows.iter().filter_map(id).collect() })
+        });
+        told.collect()
     }
-    let limits = told.into_iter().filter_map(|(at, candidates)| {
-        let limit = placement.limits.get(usize::from(at))?.name.clone();
-        Some(Limited { limit, candidates })
-    });
-    limits.collect()
+}
+
+/// The limit that a page is: whoever stands elsewhere on it is no candidate.
+fn distinct(decision: &Decision) -> Option<Limited> {
+    let candidates: Vec<String> = decision.taken.iter().map(ToString::to_string).collect();
+    (!candidates.is_empty()).then(|| Limited { limit: "distinct".to_owned(), candidates })
 }
 
 fn beside(placement: &Placement, decision: &Decision) -> Vec<Beside> {
@@ -248,7 +249,7 @@ impl Gathered<'_> {
             value: match self.texts.get(&place) {
                 _ if column.pii => Seen::Text("(pii)".to_owned()),
                 Some(text) => Seen::Text((*text).to_owned()),
-                None => seen(self.plan, column.kind, values),
+                None => seen(self.plan, column, values),
             },
             age_ms: self
                 .time_us(column, row)
@@ -265,10 +266,12 @@ impl Gathered<'_> {
     }
 }
 
-fn seen(plan: &Plan, kind: Kind, values: &[f64]) -> Seen {
-    match (kind, values) {
+fn seen(plan: &Plan, column: &Column, values: &[f64]) -> Seen {
+    match (column.kind, values) {
         (_, []) => Seen::Missing,
         (_, [first, ..]) if first.is_nan() => Seen::Missing,
+        // A record has no more of the text than that.
+        _ if column.is_identity => Seen::Text("(not recorded)".to_owned()),
         (Kind::Flag, [flag, ..]) => Seen::Flag(*flag != 0.0),
         (Kind::Number, [number, ..]) => Seen::Number(*number),
         // Of the context: a text that no module of the release knows is any other to all of them.

@@ -354,6 +354,7 @@ impl Told {
             seed: 0,
             explores: false,
             shadows: false,
+            explain: false,
         };
         let mut calls = Calls::new(active, Instant::now(), placement.deadline_us);
         let outcome = settle(placement, facts, &mut calls, &mut Unlearned::default());

@@ -5,13 +5,15 @@ use std::fmt;
 use selvedge_decision::Record;
 use selvedge_decision::plan::Placement;
 use selvedge_decision::policy::Contests;
-use selvedge_decision::record::Rung;
-use selvedge_decision::replay::replay;
+use selvedge_decision::record::{Lot, Rung};
+use selvedge_decision::replay::{again, record_of};
+use selvedge_decision::settle::Trace;
+use selvedge_node::decide::Limited;
 use selvedge_node::events::{Event, rfc3339};
 use serde::Serialize;
 
 use crate::commands::replay::difference;
-use crate::compare::{Breakers, Carries, Ran, Value, inputs};
+use crate::compare::{Value, inputs};
 use crate::releases::{Calls, Release};
 use crate::table::Table;
 
@@ -25,7 +27,10 @@ pub(super) struct Told {
     time: String,
     placement: String,
     reason: &'static str,
+    experiment: Option<String>,
     arm: Option<String>,
+    /// Whether it was held out of experiments of the release.
+    held_out: bool,
     release: String,
     core: u32,
     subject: Option<String>,
@@ -79,6 +84,8 @@ struct How {
     scorer: Option<String>,
     rules: Vec<Fired>,
     considered: Vec<Considered>,
+    /// The limits that changed the answer; what stood elsewhere on the page is not recorded.
+    limits: Vec<Limited>,
     values: Vec<Named>,
     inputs: Vec<Used>,
 }
@@ -139,18 +146,14 @@ impl Told {
             return told;
         }
         let mut how = How::of(release, placement, record);
-        match replay(&release.plan, record, &mut Calls(release), &mut Contests::default()) {
-            Ok(again) => {
+        match again(&release.plan, record, &mut Calls(release), &mut Contests::default()) {
+            Ok(outcome) => {
+                how.trace(placement, record, &outcome.trace);
+                let again = record_of(record, outcome);
                 how.same = Some(again.to_bytes() == record.to_bytes());
                 how.difference = (how.same == Some(false)).then(|| difference(record, &again));
             }
             Err(why) => told.not_replayed = Some(why.to_string()),
-        }
-        if how.same.is_some() {
-            match Carries::default().run(record, release, release, &mut Breakers::default()) {
-                Ok(ran) => how.trace(placement, record, &ran),
-                Err(why) => told.not_replayed = Some(format!("{why:?}")),
-            }
         }
         told.how = Some(how);
         told
@@ -179,7 +182,9 @@ impl Told {
             time: rfc3339::format(record.time_us),
             placement: record.placement.to_string(),
             reason: record.reason.as_str(),
+            experiment: record.experiment.as_deref().map(str::to_owned),
             arm: record.arm.as_deref().map(str::to_owned),
+            held_out: record.lots.contains(&Lot::Holdout),
             release: record.release.to_string(),
             core: record.core,
             subject: record.subject.clone(),
@@ -237,14 +242,15 @@ impl How {
             scorer: None,
             rules: Vec::new(),
             considered: Vec::new(),
+            limits: Vec::new(),
             values: values.collect(),
             inputs: used.collect(),
         }
     }
 
     /// What deciding it again shows.
-    fn trace(&mut self, placement: &Placement, record: &Record, ran: &Ran) {
-        let trace = &ran.outcome.trace;
+    fn trace(&mut self, placement: &Placement, record: &Record, trace: &Trace) {
+        self.limits = Limited::of(placement, record, trace);
         self.scorer = trace.rung.and_then(|rung| {
             let scorer = placement.ways.get(trace.way)?.ladder.get(rung)?;
             let call = placement.calls.get(scorer.call)?;
@@ -273,8 +279,13 @@ impl fmt::Display for Told {
         let whom = |name: &str, id: &Option<String>| {
             id.as_ref().map(|id| format!(" {name}={}", plain(id))).unwrap_or_default()
         };
-        let arm = self.arm.as_ref().map(|arm| format!(", arm {arm}")).unwrap_or_default();
-        writeln!(f, "{}{arm}{}{}", self.reason, whom("subject", &self.subject), whom("session", &self.session))?;
+        let named = |what: &str, name: &Option<String>| {
+            name.as_ref().map(|name| format!(", {what} {}", plain(name))).unwrap_or_default()
+        };
+        let (experiment, arm) = (named("experiment", &self.experiment), named("arm", &self.arm));
+        let held_out = if self.held_out { ", held out of experiments" } else { "" };
+        let (subject, session) = (whom("subject", &self.subject), whom("session", &self.session));
+        writeln!(f, "{}{experiment}{arm}{held_out}{subject}{session}", self.reason)?;
         writeln!(
             f,
             "release {}, decision core {}, views at most {} ms late",
@@ -287,6 +298,9 @@ impl fmt::Display for Told {
         }
         write!(f, "{table}")?;
         write!(f, "\nof {} candidates, for {} slots", self.candidates, self.slots)?;
+        if self.candidates == 0 {
+            write!(f, ": there were none, or a page that shows nothing twice had them all elsewhere")?;
+        }
         for fault in &self.faults {
             let module = fault.module.as_ref().map(|module| format!(" ({module})")).unwrap_or_default();
             write!(f, "\nfault: {}{module}: {}", fault.call, fault.fault)?;
@@ -337,6 +351,13 @@ impl fmt::Display for How {
             }
             write!(f, "\n\n{table}")?;
             more(f, self.considered.len())?;
+        }
+        for limit in &self.limits {
+            let ids: Vec<String> = limit.candidates.iter().map(|id| plain(id)).collect();
+            match ids.is_empty() {
+                true => write!(f, "\nlimit: {} changed what was drawn", limit.limit)?,
+                false => write!(f, "\nlimit: {} kept from a place: {}", limit.limit, ids.join(", "))?,
+            }
         }
         for named in &self.values {
             write!(f, "\nvalue: {} = {}", named.name, plain(&named.value.to_string()))?;

@@ -43,7 +43,8 @@ impl Rows {
                     source.read_view().and_then(|view| rows.view_uses.iter().position(|used| *used == (view, scope)));
                 rows.places[row].insert(source.clone(), rows.columns[row].len());
                 let pii = source.fields().iter().any(|field| compiler.feature(*field).is_some_and(FeatureDef::pii));
-                rows.columns[row].push(Column { name: name.clone(), kind, at: rows.widths[row], width, view, pii });
+                let (at, is_identity) = (rows.widths[row], matches!(source, Source::SymbolId { .. }));
+                rows.columns[row].push(Column { name: name.clone(), kind, at, width, view, pii, is_identity });
                 rows.widths[row] += width;
             }
             // Behind all that modules read: a row without them is a module's as it stands.
