@@ -81,7 +81,9 @@ impl Switch {
         self.check(&nats, &BTreeSet::new()).await?;
         let (mut off, revision) = nats.exploring_off().await?;
         match &self.placements[..] {
-            [] => drop(off.insert(ALL.to_owned())),
+            [] => {
+                off.insert(ALL.to_owned());
+            }
             named => off.extend(named.iter().cloned()),
         }
         switch(&nats, off, revision, output).await
