@@ -124,8 +124,10 @@ fn what_nodes_learn_is_merged_once_and_comes_back() -> Result<()> {
             })
             .await?;
         }
-        let wrong = rig.cli.run(["bandits", "off", "heor"]).await?;
-        ensure!(wrong.code == Some(2) && wrong.stderr.contains("did you mean \"hero\"?"), "{wrong:?}");
+        for switch in ["off", "on"] {
+            let wrong = rig.cli.run(["bandits", switch, "heor"]).await?;
+            ensure!(wrong.code == Some(2) && wrong.stderr.contains("did you mean \"hero\"?"), "{switch}: {wrong:?}");
+        }
         let switched = rig.cli.run(["bandits", "off", "hero"]).await?;
         ensure!(switched.code == Some(0) && switched.stdout.contains("switched off in hero"), "{}", switched.stdout);
         for node in &nodes {

@@ -240,7 +240,7 @@ arms = [{ name = "old", weight = 50 }, { name = "new", weight = 50, fallback = [
 [[experiment]]
 key = "second"
 unit = "subject"
-group = { name = "page", from = 5000, to = 8000 }
+group = { name = "people", from = 0, to = 5000 }
 arms = [{ name = "only", weight = 100, fallback = ["blue"] }]
 "#,
         )?;

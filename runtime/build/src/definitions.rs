@@ -2,13 +2,15 @@
 //! and the nearest known key. Owns what one file can be checked for alone; what the files mean together is the plan's.
 
 mod reader;
+mod words;
 
 use std::fmt;
 
 use selvedge_decision::definition::{FeaturesDef, PlacementDef, ReleaseDef};
 
-pub(crate) use self::reader::expected;
 pub use self::reader::{at, read};
+pub use self::words::in_words;
+pub(crate) use self::words::untagged;
 
 /// The most events a release lists, and the bytes of an event's name.
 const MAX_EVENTS: usize = 1_000;
@@ -220,7 +222,7 @@ mod tests {
         );
         check(
             of("[view.user.features]\na = { type = \"vector\", len = -1 }"),
-            "features.toml:5: view.user.features.a.len: found the integer `-1`, but u32 was expected",
+            "features.toml:5: view.user.features.a.len: found the integer `-1`, but a whole number from 0 to 4294967295 was expected",
         );
         check(
             of("[view.user.features]\na = 3"),
@@ -232,7 +234,7 @@ mod tests {
         check(of("\"a\", \"b\", \"a\""), "features.toml:2: events: \"a\" stands twice");
         check(of("\"$reward\""), "features.toml:2: events: \"$reward\": the node's own events are always known");
         check(of("\"\""), "features.toml:2: events: \"\": a name has 1 to 128 bytes and no control characters");
-        check(of("7"), "features.toml:2: events[0]: found the integer `7`, but a string was expected");
+        check(of("7"), "features.toml:2: events[0]: found the integer `7`, but a text in quotes was expected");
         let many: Vec<String> = (0..1001).map(|n| format!("\"e{n}\"")).collect();
         check(of(&many.join(",")), "features.toml:2: events: 1001 events, at most 1000 are allowed");
 
@@ -243,11 +245,25 @@ mod tests {
         );
         check(
             of("\nfallback = []\nslots = \"3\""),
-            "placements/p.toml:3: slots: found the string \"3\", but u32 was expected",
+            "placements/p.toml:3: slots: found the text \"3\", but a whole number from 0 to 4294967295 was expected",
         );
         check(
             of("fallback = []\n[[experiment]]\nkey = \"k\"\nunit = \"user\"\narms = []"),
             "placements/p.toml:4: experiment[0].unit: unknown word \"user\"; known here: subject, session",
+        );
+        check(
+            of(
+                "fallback = []\n[[experiment]]\nkey = \"k\"\nunit = \"subject\"\narms = [{ name = \"a\", weight = 50.0 }]",
+            ),
+            "placements/p.toml:5: experiment[0].arms[0].weight: found the number `50.0`, but a whole number from 0 to 4294967295 was \
+             expected",
+        );
+        let prior = |prior: &str| of(&format!("fallback = []\nchoose = {{ policy = \"thompson\", prior = {prior} }}"));
+        check(prior("[1, 1, 1]"), "placements/p.toml:2: choose.prior: found a list of 3, but a list of 2 was expected");
+        check(prior("[1]"), "placements/p.toml:2: choose.prior: found a list of 1, but a list of 2 was expected");
+        check(
+            of("fallback = []\nlimits = 3"),
+            "placements/p.toml:2: limits: found the integer `3`, but a table was expected",
         );
         check(
             of("fallback = []\n[[actions]]\nid = \"a\"\npayload = 2020-01-01"),
@@ -262,6 +278,10 @@ mod tests {
         check(
             release("name = \"a\"\n[guard]\nmax_fault_rate = 2").unwrap_err(),
             "release.toml:3: guard.max_fault_rate: a share from 0 to 1 was expected",
+        );
+        check(
+            release("name = \"a\"\n[holdout]\nsalt = \"h\"\nshare = \"10%\"").unwrap_err(),
+            "release.toml:4: holdout.share: found the text \"10%\", but a number was expected",
         );
         check(
             release("name = \"a\"\n[guard]\nmax_fallback_increase = -0.1").unwrap_err(),

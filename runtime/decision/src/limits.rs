@@ -90,7 +90,8 @@ impl LimitKind {
         matches!(self, Self::Above(_) | Self::AtLeast(_) | Self::Below(_))
     }
 
-    fn lets_through(self, value: f64) -> bool {
+    /// Whether a candidate with this value keeps it, as far as it is about one candidate alone.
+    pub(crate) fn lets_through(self, value: f64) -> bool {
         match self {
             Self::Above(than) => value > than,
             Self::AtLeast(least) => value >= least,
@@ -98,6 +99,11 @@ impl LimitKind {
             Self::MaxPer(_) | Self::MinShare { .. } => true,
         }
     }
+}
+
+/// How many of `slots` places a share is, as a person reckons it: 0.28 of 25 is 7.
+pub(crate) fn of_places(share: f64, slots: usize) -> usize {
+    libm::ceil(share * slots as f64 - 1e-9) as usize
 }
 
 // === impl Table ===
@@ -194,9 +200,8 @@ impl<'a> Places<'a> {
             let (mut wanted, mut first) = (0, None);
             for (at, limit) in self.limits.iter().enumerate() {
                 let LimitKind::MinShare { is, share } = limit.kind else { continue };
-                // As a person reckons it: 0.28 of 25 is 7.
-                let whole = libm::ceil(share * self.slots as f64 - 1e-9) as usize;
-                let outstanding = whole.saturating_sub(self.counts[at].values().sum::<u32>() as usize);
+                let chosen = self.counts[at].values().sum::<u32>() as usize;
+                let outstanding = of_places(share, self.slots).saturating_sub(chosen);
                 if outstanding > 0 && self.table.value(row, limit.column) == is {
                     return None;
                 }

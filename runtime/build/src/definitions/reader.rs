@@ -1,5 +1,5 @@
-//! Reads TOML text into any serde type and keeps the place of what is wrong. Owns positions, paths and wording; knows no
-//! file of ours but the untagged shapes, for which serde alone would say only that nothing fitted.
+//! Reads TOML text into any serde type and keeps the place of what is wrong. Owns positions and paths, and that a list has no more than
+//! is read of it; knows no file of ours.
 
 use std::fmt;
 
@@ -7,13 +7,12 @@ use selvedge_decision::definition::FeatureSpec;
 use selvedge_decision::layout::FeatureKind;
 use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
-use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::words::{UNTAGGED, in_words};
 use super::{BadFile, nearest};
-
-const UNTAGGED: &str = "data did not match any variant of untagged enum ";
 
 /// Reads `text`, calling it `file` in errors. Unknown keys are errors when `T` says `deny_unknown_fields`.
 pub fn read<T: for<'de> Deserialize<'de>>(file: &str, text: &str) -> Result<T, BadFile> {
@@ -41,23 +40,6 @@ pub fn at(file: &str, text: &str, path: &[&str], message: &str) -> BadFile {
         ..Wrong::new(message)
     };
     wrong.into_bad_file(file, text)
-}
-
-/// What serde says of an untagged shape, said again so that it helps; `None` for any other message.
-pub(crate) fn expected(message: &str) -> Option<String> {
-    let expected = match message.strip_prefix(UNTAGGED)? {
-        "FeatureDef" => "a type such as \"number\", or a table such as { type = \"number\", default = 0.0 }",
-        "By" => "an entity such as \"subject\", or a pair such as [\"item\", \"context.market\"]",
-        "Fallback" => "a list of ids, or a table such as { by = \"item.popularity\" }",
-        "ModelFeature" => {
-            "a name such as \"context.cart_value\", or a table such as { of = \"context.cart_value\", center = 50.0, scale = 25.0 }"
-        }
-        "Scalar" => "a number, true, false or a text in quotes",
-        "Payload" => "a text, a number, true, false, a list or a table",
-        "Missing" => "\"no-match\", \"error\", or a default such as { default = 0.0 }",
-        _ => return None,
-    };
-    Some(format!("expected {expected}"))
 }
 
 fn parse<'t>(file: &str, text: &'t str) -> Result<Spanned<DeValue<'t>>, BadFile> {
@@ -157,20 +139,12 @@ impl serde::de::Error for Wrong {
     fn missing_field(field: &'static str) -> Self {
         Self::new(format_args!("the key {field:?} is missing"))
     }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        Self::new(format_args!("found the {found}, but {expected} was expected"))
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        Self::invalid_type(found, expected)
-    }
 }
 
 // === impl Node ===
 
 impl<'de, 'a: 'de, 't> Node<'a, 't> {
-    /// What serde says of an untagged shape, said again so that it helps.
+    /// What serde says, said again so that it helps.
     fn explain(self, wrong: Wrong) -> Wrong {
         let shape = wrong.message.strip_prefix(UNTAGGED);
         if shape == Some("FeatureDef") {
@@ -183,7 +157,7 @@ impl<'de, 'a: 'de, 't> Node<'a, 't> {
                 return inner;
             }
         }
-        match expected(&wrong.message) {
+        match in_words(&wrong.message) {
             Some(message) => Wrong { message, ..wrong },
             None => wrong,
         }
@@ -210,7 +184,18 @@ impl<'de, 'a: 'de, 't> Deserializer<'de> for Node<'a, 't> {
                 Err(error) => Err(Wrong::new(error)),
             },
             DeValue::Datetime(_) => Err(Wrong::new("a date cannot stand here; write it as text in quotes")),
-            DeValue::Array(array) => visitor.visit_seq(Elements { elements: array.iter().enumerate() }),
+            DeValue::Array(array) => {
+                let mut elements = Elements { elements: array.iter().enumerate() };
+                let value = visitor.visit_seq(&mut elements)?;
+                // Serde reads as many as the type has and leaves the others.
+                match elements.elements.len() {
+                    0 => Ok(value),
+                    left => {
+                        let read = format!("an array of length {}", array.len() - left);
+                        Err(Wrong::invalid_length(array.len(), &read.as_str()))
+                    }
+                }
+            }
             DeValue::Table(table) => {
                 // In the order of writing, so that of several errors the first in the file is told.
                 let mut entries: Vec<_> = table.iter().collect();

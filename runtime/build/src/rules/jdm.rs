@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::finding::{BadRules, Code, Finding, Place};
 use super::settings::Settings;
-use crate::definitions::expected;
+use crate::definitions::untagged;
 
 /// The largest file of rules, in bytes.
 pub(super) const MAX_FILE_BYTES: usize = 4 << 20;
@@ -153,7 +153,7 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], advice: &str) -> Result<T,
         // The place in the file stands behind the words.
         let text = why.to_string();
         let words = text.split(" at line ").next().unwrap_or_default();
-        let expected = expected(words).map(|expected| format!("{path}: {expected}{}", &text[words.len()..]));
+        let expected = untagged(words).map(|expected| format!("{path}: {expected}{}", &text[words.len()..]));
         wrong(expected.unwrap_or_else(|| error.to_string()))
     })?;
     reader.end().map_err(|error| wrong(error.to_string()))?;

@@ -78,38 +78,44 @@ impl Command {
 impl Switch {
     async fn off(&self, output: &Output) -> anyhow::Result<Outcome> {
         let nats = self.core.connect().await?;
-        // One that is written wrongly would be switched off nowhere.
-        if let Some(plan) = plan_of_channel(&nats, &self.channel).await? {
-            let known = || plan.placements.keys().map(String::as_str);
-            if let Some(other) = self.placements.iter().find(|placement| !plan.placements.contains_key(*placement)) {
-                let hint = nearest(other, known()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-                let why = format!("the release of channel {} has no placement {other:?}{hint}", self.channel);
-                return Err(Usage(why).into());
+        self.check(&nats, &BTreeSet::new()).await?;
+        let (mut off, revision) = nats.exploring_off().await?;
+        match &self.placements[..] {
+            [] => {
+                off.insert(ALL.to_owned());
             }
+            named => off.extend(named.iter().cloned()),
         }
-        let all = [ALL.to_owned()];
-        let named = if self.placements.is_empty() { &all[..] } else { &self.placements };
-        switched(&nats, output, |off| {
-            off.extend(named.iter().cloned());
-            Ok(())
-        })
-        .await
+        switch(&nats, off, revision, output).await
     }
 
     async fn on(&self, output: &Output) -> anyhow::Result<Outcome> {
         let nats = self.core.connect().await?;
-        switched(&nats, output, |off| {
-            if self.placements.is_empty() {
-                off.clear();
-            } else if off.contains(ALL) {
-                let why = "exploring is switched off everywhere: `selvedge bandits on` switches it on, then switch it off where it \
-                           is to stay off";
-                return Err(Usage(why.to_owned()).into());
-            }
-            off.retain(|known| !self.placements.contains(known));
-            Ok(())
-        })
-        .await
+        let (mut off, revision) = nats.exploring_off().await?;
+        if self.placements.is_empty() {
+            off.clear();
+        } else if off.contains(ALL) {
+            let why = "exploring is switched off everywhere: `selvedge bandits on` switches it on, then switch it off where it \
+                       is to stay off";
+            return Err(Usage(why.to_owned()).into());
+        }
+        // One that is switched off may be of a release of before.
+        self.check(&nats, &off).await?;
+        off.retain(|known| !self.placements.contains(known));
+        switch(&nats, off, revision, output).await
+    }
+
+    /// Refuses a placement that neither the channel's release has nor `off`: one that is written wrongly would be switched nowhere.
+    async fn check(&self, nats: &NatsLink, off: &BTreeSet<String>) -> anyhow::Result<()> {
+        if self.placements.iter().all(|placement| off.contains(placement)) {
+            return Ok(());
+        }
+        let Some(plan) = plan_of_channel(nats, &self.channel).await? else { return Ok(()) };
+        let known: BTreeSet<&String> = plan.placements.keys().chain(off).collect();
+        let Some(other) = self.placements.iter().find(|placement| !known.contains(placement)) else { return Ok(()) };
+        let hint = nearest(other, known.iter().map(|known| known.as_str()));
+        let hint = hint.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        Err(Usage(format!("the release of channel {} has no placement {other:?}{hint}", self.channel)).into())
     }
 }
 
@@ -135,13 +141,7 @@ async fn show(core: &CoreArgs, output: &Output) -> anyhow::Result<Outcome> {
     Ok(Outcome::Ok)
 }
 
-async fn switched(
-    nats: &NatsLink,
-    output: &Output,
-    change: impl FnOnce(&mut BTreeSet<String>) -> anyhow::Result<()>,
-) -> anyhow::Result<Outcome> {
-    let (mut off, revision) = nats.exploring_off().await?;
-    change(&mut off)?;
+async fn switch(nats: &NatsLink, off: BTreeSet<String>, revision: u64, output: &Output) -> anyhow::Result<Outcome> {
     nats.switch_exploring_off(&off, revision).await?;
     let report = Report { off, bandits: Vec::new() };
     output.data(&report.off, report.switched())?;

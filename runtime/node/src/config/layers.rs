@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use selvedge_build::definitions::in_words;
 use toml::{Table, Value};
 
 use super::{Config, DEFAULT};
@@ -139,6 +140,11 @@ impl Layers {
             Some(Value::Integer(_)) => Value::Integer(text.parse().map_err(|_| bad("is not a whole number"))?),
             Some(Value::Float(_)) => Value::Float(text.parse().map_err(|_| bad("is not a number"))?),
             Some(Value::Boolean(_)) => Value::Boolean(text.parse().map_err(|_| bad("is neither true nor false"))?),
+            Some(Value::Array(_)) if text.starts_with('[') => {
+                return Err(bad(
+                    "is a list as a file has it: here it has commas alone, no brackets and no quotes: one,two",
+                ));
+            }
             Some(Value::Array(_)) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
@@ -154,7 +160,8 @@ impl Layers {
         let value = Value::Table(self.merged);
         let config: Config = serde_path_to_error::deserialize(value).map_err(|error| {
             let key = error.path().to_string();
-            BadConfig::Value { key, why: error.into_inner().message().to_owned() }
+            let error = error.into_inner();
+            BadConfig::Value { key, why: in_words(error.message()).unwrap_or_else(|| error.message().to_owned()) }
         })?;
         config.check()?;
         Ok(config)
@@ -254,7 +261,10 @@ mod tests {
         check("[node]\nnmae = \"x\"", "there is no setting `node.nmae`; did you mean `node.name`?");
         check("[nodes]\nname = \"x\"", "there is no setting `nodes`; did you mean `node`?");
         check("[http]\nlisten = 7070", "setting `http.listen`");
-        check("[http]\nmax_batch = -1", "setting `http.max_batch`");
+        check(
+            "[http]\nmax_batch = -1",
+            "setting `http.max_batch`: found the integer `-1`, but a whole number, 0 or more was expected",
+        );
         check("[node]\nname = \"Edge 1\"", "expected 1 to 32 characters");
         check("[outbox]\ngroup = \"soon\"", "\"soon\" is not a time such as 5ms");
         check("[outbox]\nsegment = \"3 parsecs\"", "is not a size such as 64KiB");
@@ -317,6 +327,18 @@ mod tests {
         assert!(written().environment(variable).unwrap().finish().unwrap().node.labels.is_empty());
         let message = written().flag("node.labels=eu").unwrap_err().to_string();
         assert!(message.contains("not of the form a=b,c=d"), "{message}");
+    }
+
+    #[test]
+    fn a_list_is_written_with_commas_where_there_is_no_file() {
+        let layers = || Layers::new().unwrap();
+        let config = layers().flag("http.cors_origins=https://a.example, https://b.example").unwrap().finish().unwrap();
+        assert_eq!(config.http.cors_origins, ["https://a.example", "https://b.example"]);
+        let message = layers().flag("http.cors_origins=[\"https://a.example\"]").unwrap_err().to_string();
+        assert!(message.contains("from --set is a list as a file has it") && message.ends_with("one,two"), "{message}");
+        let variable = [("SELVEDGE_HTTP_CORS_ORIGINS".to_owned(), "[]".to_owned())].into_iter();
+        let message = layers().environment(variable).unwrap_err().to_string();
+        assert!(message.contains("from SELVEDGE_HTTP_CORS_ORIGINS is a list as a file has it"), "{message}");
     }
 
     #[test]

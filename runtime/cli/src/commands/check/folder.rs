@@ -6,10 +6,12 @@ use std::path::Path;
 use selvedge_build::build::is_rules;
 use selvedge_build::definitions;
 use selvedge_build::keys::SigningKey;
-use selvedge_build::release::{self, Limits, PackError, ReleaseFiles};
+use selvedge_build::release::{self, Contents, Limits, PackError};
 use selvedge_build::rules::{self, Level};
-use selvedge_decision::definition::FeaturesDef;
+use selvedge_decision::definition::{ExperimentDef, FeaturesDef, PlacementDef};
 use selvedge_decision::plan::Placement;
+use selvedge_decision::{Digest, TimeUs};
+use selvedge_node::clock::Clock;
 
 use super::{Found, MAX_FILE_BYTES, rules_file};
 use crate::commands::release::check_modules;
@@ -24,7 +26,9 @@ pub(super) fn check(dir: &Path) -> anyhow::Result<Vec<Found>> {
             for finding in check_modules(&files)? {
                 found.push(Found::error(&dir.display().to_string(), finding));
             }
-            found.extend(in_pages(dir, &files)?);
+            let contents = release::definition(&files)?;
+            found.extend(in_pages(dir, &contents, files.digest)?);
+            found.extend(over(dir, &contents, Clock::new().now_us()));
         }
         Err(PackError::Bad(bad)) => {
             found.extend(bad.findings.iter().map(|finding| Found::error(&dir.display().to_string(), finding)));
@@ -51,17 +55,16 @@ pub(super) fn check(dir: &Path) -> anyhow::Result<Vec<Found>> {
 
 /// The placements for browsers that a page cannot decide by itself, so that it asks a node for them; and those that it does decide and
 /// that learn, which they do not from pages.
-fn in_pages(dir: &Path, files: &ReleaseFiles) -> anyhow::Result<Vec<Found>> {
-    let contents = release::definition(files)?;
+fn in_pages(dir: &Path, contents: &Contents<'_>, digest: Digest) -> anyhow::Result<Vec<Found>> {
     let plan = contents.compile()?;
     let browser = |at: usize| {
         let module = plan.modules.get(at).and_then(|name| contents.modules.get(name));
         module.is_some_and(|module| module.file.manifest.browser)
     };
-    let (page, left) = plan.page(files.digest, |_| true, browser);
+    let (page, left) = plan.page(digest, |_| true, browser);
     let told = |key: &str, message: String| Found::Other {
         level: Level::Information,
-        file: dir.join(format!("placements/{key}.toml")).display().to_string(),
+        file: placement_file(dir, key),
         message,
     };
     let left = left
@@ -73,6 +76,26 @@ fn in_pages(dir: &Path, files: &ReleaseFiles) -> anyhow::Result<Vec<Found>> {
         told(key, why.to_owned())
     });
     Ok(left.chain(learning).collect())
+}
+
+/// Experiments that are over. The release runs on without them, so it is no error.
+fn over(dir: &Path, contents: &Contents<'_>, now_us: TimeUs) -> Vec<Found> {
+    let of_each = |(key, def): (&String, &PlacementDef)| {
+        let over = |experiment: &ExperimentDef| {
+            let end = experiment.end.filter(|end| end.us() <= now_us)?;
+            let (name, end) = (&experiment.key, String::from(end));
+            let message = format!(
+                "experiment {name:?} is over since {end}: nobody falls into it; take it out, or say a later `end`"
+            );
+            Some(Found::Other { level: Level::Warning, file: placement_file(dir, key), message })
+        };
+        def.experiment.iter().filter_map(over).collect::<Vec<_>>()
+    };
+    contents.placements.iter().flat_map(of_each).collect()
+}
+
+fn placement_file(dir: &Path, key: &str) -> String {
+    dir.join(format!("placements/{key}.toml")).display().to_string()
 }
 
 fn features(dir: &Path) -> Option<FeaturesDef> {
@@ -114,5 +137,26 @@ mod tests {
         let found: Vec<String> = check(folder.path()).unwrap().iter().map(Found::told).collect();
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("hero.toml: pages may decide it themselves, and it learns nothing"), "{found:?}");
+    }
+
+    /// What was an experiment when it was written is none any more, without a word: the folder is the same.
+    #[test]
+    fn an_experiment_that_is_over_is_a_warning_and_the_release_is_one_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        std::fs::create_dir(folder.path().join("placements")).unwrap();
+        write("release.toml", "name = \"shop\"\n");
+        let experiment = |key: &str, end: &str| {
+            format!(
+                "[[experiment]]\nkey = \"{key}\"\nunit = \"subject\"\n{end}\narms = [{{ name = \"one\", weight = 100 }}]\n"
+            )
+        };
+        let (past, future) = ("end = \"2020-01-02T03:04:05Z\"", "end = \"9999-01-01T00:00:00Z\"");
+        let experiments = [experiment("old", past), experiment("new", future), experiment("always", "")].concat();
+        write("placements/flag.toml", &format!("actions = [{{ id = \"a\" }}]\nfallback = [\"a\"]\n{experiments}"));
+        let found = check(folder.path()).unwrap();
+        let told: Vec<String> = found.iter().map(Found::told).collect();
+        assert_eq!((found.len(), found[0].level()), (1, Level::Warning), "{told:?}");
+        assert!(told[0].contains("flag.toml: experiment \"old\" is over since 2020-01-02T03:04:05"), "{told:?}");
     }
 }

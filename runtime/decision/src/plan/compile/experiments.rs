@@ -1,11 +1,12 @@
 //! Experiments: their arms, who may have a part in them, and what two of them must not do to each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use super::{Compiler, Problems, split_scorer, unknown};
 use crate::assign::{SLOTS, Table};
-use crate::definition::{ExperimentDef, HoldoutDef};
+use crate::definition::{ExperimentDef, GroupDef, HoldoutDef, Unit};
 use crate::manifest::{Kind, Manifest};
 use crate::plan::{Arm, Definition, Experiment, Group, Holdout, Scorer};
 
@@ -13,34 +14,60 @@ use crate::plan::{Arm, Definition, Experiment, Group, Holdout, Scorer};
 const MAX_EXPERIMENTS: usize = 32;
 const MAX_ARMS: usize = 200;
 
-/// What concerns experiments of several placements: the holdout, and groups, whose parts must not overlap.
+/// A part of a group, and whose it is.
+struct Part<'a> {
+    placement: &'a str,
+    experiment: &'a ExperimentDef,
+    group: &'a GroupDef,
+}
+
+/// What concerns experiments of several placements: the holdout, and groups, whose parts must be of one unit and not overlap.
 pub(super) fn check_release(definition: &Definition, problems: &mut Problems) {
     if let Some(def) = &definition.release.holdout
         && let Err(why) = holdout(def)
     {
         problems.add("release.toml", format!("holdout.{why}"));
     }
-    let mut parts: BTreeMap<&str, Vec<(u16, u16, &str, &str)>> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, Vec<Part<'_>>> = BTreeMap::new();
     for (placement, def) in &definition.placements {
         for experiment in &def.experiment {
             if let Some(group) = &experiment.group {
-                parts.entry(&group.name).or_default().push((group.from, group.to, placement, &experiment.key));
+                groups.entry(&group.name).or_default().push(Part { placement, experiment, group });
             }
         }
     }
-    for (name, mut parts) in parts {
-        parts.sort_unstable();
-        for (at, (start, _, placement, other)) in parts.iter().enumerate() {
+    for (name, mut parts) in groups {
+        check_units(name, &parts, problems);
+        parts.sort_unstable_by_key(|part| (part.group.from, part.group.to, part.placement, part.key()));
+        for (at, part) in parts.iter().enumerate() {
             // One experiment in several placements is one experiment.
-            let before = parts[..at].iter().filter(|(_, end, _, one)| end > start && one != other);
-            if let Some((_, end, _, one)) = before.max_by_key(|(_, end, _, _)| *end) {
+            let is_in = |before: &&Part<'_>| before.group.to > part.group.from && before.key() != part.key();
+            if let Some(before) = parts[..at].iter().filter(is_in).max_by_key(|before| before.group.to) {
                 let why = format!(
-                    "experiment {other:?}: its part of the group {name:?} begins at {start}, but that of {one:?} ends at {end}: \
-                     parts of a group must not overlap"
+                    "experiment {:?}: its part of the group {name:?} begins at {}, but that of {before} ends at {}: \
+                     parts of a group must not overlap",
+                    part.key(),
+                    part.group.from,
+                    before.group.to
                 );
-                problems.add(format!("placements/{placement}.toml"), why);
+                problems.add(part.file(), why);
             }
         }
+    }
+}
+
+/// Who has a part by one unit and who by another fall into a group independently: then its parts exclude nobody.
+fn check_units(name: &str, parts: &[Part<'_>], problems: &mut Problems) {
+    let Some(first) = parts.first() else { return };
+    for part in parts.iter().filter(|part| part.experiment.unit != first.experiment.unit) {
+        let why = format!(
+            "experiment {:?}: its part of the group {name:?} is by {:?}, but that of {first} is by {:?}: one visitor could be in \
+             both; give all parts of a group one `unit`, or this one a group of its own",
+            part.key(),
+            part.unit(),
+            first.unit()
+        );
+        problems.add(part.file(), why);
     }
 }
 
@@ -54,6 +81,34 @@ fn holdout(def: &HoldoutDef) -> Result<Holdout, String> {
     }
     Ok(Holdout { salt: def.salt.clone(), below: slots.round() as u16 })
 }
+
+// === impl Part ===
+
+impl<'a> Part<'a> {
+    fn key(&self) -> &'a str {
+        &self.experiment.key
+    }
+
+    fn unit(&self) -> &'static str {
+        match self.experiment.unit {
+            Unit::Subject => "subject",
+            Unit::Session => "session",
+        }
+    }
+
+    fn file(&self) -> String {
+        format!("placements/{}.toml", self.placement)
+    }
+}
+
+/// As a message about another part calls it.
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} in {}", self.key(), self.file())
+    }
+}
+
+// === impl Compiler ===
 
 impl Compiler<'_> {
     pub(super) fn experiments(

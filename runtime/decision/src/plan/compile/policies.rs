@@ -158,6 +158,12 @@ fn learner(def: &Choose, bandit: Bandit, add: &mut impl FnMut(String)) -> Option
         add("thompson needs `reward`, the name of an event or the `kind` of a `$reward`".into());
         return None;
     };
+    if reward.starts_with('$') {
+        add(format!(
+            "reward is {reward:?}, but names that begin with $ are the node's own: say the name of an event, such as \
+             \"add_to_cart\", or the `kind` of a `$reward`"
+        ));
+    }
     let window = def.window.unwrap_or_else(|| window_of(&reward));
     if window.us() <= 0 || window > MAX_WINDOW {
         add(format!("window is {window}, expected more than 0 and at most {MAX_WINDOW}"));

@@ -53,9 +53,7 @@ impl<S: Stage> Follow<S> {
         let Some(bad) = self.active.take_if(|active| active.ran.release == release) else { return };
         let since_us = self.shared.clock.now_us();
         let Some(mut good) = self.previous.take() else {
-            let why = format!(
-                "{release}: {tripped}; there is no earlier release to go back to, so it runs on: deploy another"
-            );
+            let why = format!("{tripped}; there is no earlier release to go back to, so it runs on: deploy another");
             self.active = Some(bad);
             self.refuse(Refused { code: RefusalCode::Guard, release: Some(release), why });
             return;
@@ -87,7 +85,6 @@ impl<S: Stage> Follow<S> {
 }
 
 fn quarantined(held: &Quarantine) -> Refused {
-    let (release, why) = (held.release, &held.why);
-    let why = format!("{release} was taken back: {why}; it stays away until the channel is deployed again");
-    Refused { code: RefusalCode::Quarantined, release: Some(release), why }
+    let why = format!("taken back: {}; it stays away until the channel is deployed again", held.why);
+    Refused { code: RefusalCode::Quarantined, release: Some(held.release), why }
 }

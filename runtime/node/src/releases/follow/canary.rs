@@ -163,10 +163,9 @@ impl<S: Stage> Follow<S> {
 }
 
 pub(super) fn was_dropped(held: &Quarantine) -> Refused {
-    let (release, why) = (held.release, &held.why);
     let why = format!(
-        "canary {release} was dropped: {why}; the running release decides for all, and it stays away until the channel is deployed \
-         again"
+        "canary dropped: {}; the running release decides for all, and it stays away until the channel is deployed again",
+        held.why
     );
-    Refused { code: RefusalCode::Quarantined, release: Some(release), why }
+    Refused { code: RefusalCode::Quarantined, release: Some(held.release), why }
 }

@@ -196,6 +196,10 @@ impl Bench {
         self.releases.observe(release, &did(100, 90));
         let (release, tripped) = self.follow.trips.get_mut().try_recv().unwrap();
         self.follow.take_back(release, &tripped).await;
+        let status = self.releases.status();
+        let refusal = status.refusal.as_ref().unwrap();
+        assert_eq!(refusal.release, Some(release.to_string()));
+        assert!(!refusal.why.contains(&release.to_string()), "the digest stands twice: {refusal:?}");
     }
 }
 
