@@ -11,7 +11,7 @@ mod unknown;
 use selvedge_decision::{DecisionId, TimeUs};
 use serde::Serialize;
 
-pub use parse::parse;
+pub use parse::{Parsed, parse};
 pub use selvedge_decision::rfc3339;
 pub use unknown::{Unknown, UnknownEvent};
 

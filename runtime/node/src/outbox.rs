@@ -427,6 +427,11 @@ impl Outbox {
         }
     }
 
+    /// Counts events that were taken without the decision that they named.
+    pub fn detach_events(&self, count: usize) {
+        self.shared.metrics.detached.inc_by(count as u64);
+    }
+
     /// Resolves when everything appended before is written.
     pub async fn flush(&self) {
         if let Some(written) = self.shared.queue.push_flush() {

@@ -11,7 +11,7 @@ use super::Public;
 use super::browser::Caller;
 use super::error::{ApiError, Code};
 use super::spans::Told;
-use crate::events::{self, BadBatch, BatchCode, Event, Headers, Rejected, names};
+use crate::events::{self, BadBatch, BatchCode, Event, Headers, Parsed, RejectCode, Rejected, names};
 use crate::keys::Scope;
 use crate::outbox::Refused;
 
@@ -27,6 +27,9 @@ struct Taken {
     duplicates: u64,
     /// Events that were not taken, and why; the rest was.
     rejected: Vec<Rejected>,
+    /// Of those that were: which without the decision that they named, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    detached: Vec<Rejected>,
     /// When none was taken: the first reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<First>,
@@ -70,14 +73,19 @@ impl Public {
         let tokens = page.map(|_| &self.tokens);
         let parsed = events::parse(body, &said(headers), self.clock.now_us(), &self.limits.events, tokens)?;
         page.map_or(Ok(()), |page| page.charge(parsed.len().div_ceil(TOKEN_EVENTS)))?;
-        let (mut taken, mut rejected) = (Vec::with_capacity(parsed.len()), Vec::new());
-        for event in parsed {
-            match event {
-                Ok(event) => taken.push(event.known_as(&self.ids)),
+        let (mut taken, mut rejected, mut detached) = (Vec::with_capacity(parsed.len()), Vec::new(), Vec::new());
+        for (index, parsed) in parsed.into_iter().enumerate() {
+            match parsed {
+                Ok(Parsed { event, expired }) => {
+                    taken.push(event.known_as(&self.ids));
+                    let (code, field) = (RejectCode::ExpiredToken, Some("token"));
+                    detached.extend(expired.map(|message| Rejected { index, code, field, message }));
+                }
                 Err(reason) => rejected.push(reason),
             }
         }
         self.outbox.reject_events(rejected.iter().map(|rejected| rejected.code));
+        self.outbox.detach_events(detached.len());
         let none = taken.is_empty();
         let sent = taken.len() as u64;
         let unknown = self.unknown(&taken);
@@ -89,7 +97,7 @@ impl Public {
             message: first.message.clone(),
             field: first.field.map_or(format!("[{}]", first.index), |field| format!("[{}].{field}", first.index)),
         });
-        Ok(Taken { accepted: sent - stored.duplicates, duplicates: stored.duplicates, rejected, error })
+        Ok(Taken { accepted: sent - stored.duplicates, duplicates: stored.duplicates, rejected, detached, error })
     }
 
     /// The names of those that the running release does not list.

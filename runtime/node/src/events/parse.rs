@@ -16,7 +16,7 @@ use self::cloud::Attributes;
 use self::fields::{Elements, Field, Fields, kind};
 use super::time::Clocks;
 use super::{BadBatch, BatchCode, Event, Headers, Limits, RejectCode, Rejected, names, rfc3339};
-use crate::tokens::Tokens;
+use crate::tokens::{BadToken, Tokens};
 
 /// Bytes of an event's name.
 pub const NAME_BYTES: usize = 128;
@@ -36,18 +36,27 @@ struct Reading<'l> {
     tokens: Option<&'l Tokens>,
 }
 
+/// An event that is taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The event.
+    pub event: Event,
+    /// Why it is taken without the decision that it named: its token's time is over. What happened did happen.
+    pub expired: Option<String>,
+}
+
 /// Why an event was not taken: what is wrong with which field, in words.
 type BadField = (RejectCode, &'static str, String);
 
 /// Takes apart a request's body that arrived at `now_us`. With `tokens`, an event that names a decision must show the token of its
-/// choice. Outer error: nothing of it was taken.
+/// choice. What comes out is in the order of the body. Outer error: nothing of it was taken.
 pub fn parse(
     body: &[u8],
     headers: &Headers<'_>,
     now_us: TimeUs,
     limits: &Limits,
     tokens: Option<&Tokens>,
-) -> Result<Vec<Result<Event, Rejected>>, BadBatch> {
+) -> Result<Vec<Result<Parsed, Rejected>>, BadBatch> {
     if body.len() > limits.batch_bytes {
         let message =
             format!("the batch has {} bytes, {} are allowed: send smaller batches", body.len(), limits.batch_bytes);
@@ -141,7 +150,7 @@ impl Headers<'_> {
 
 impl Reading<'_> {
     /// The event that `text` is; its `fields`, if they are known already.
-    fn event(self, index: usize, text: &str, fields: Option<Fields<'_>>) -> Result<Event, Rejected> {
+    fn event(self, index: usize, text: &str, fields: Option<Fields<'_>>) -> Result<Parsed, Rejected> {
         let reject = |code, field, message| Rejected { index, code, field, message };
         self.check_size(text).map_err(|message| reject(RejectCode::EventTooLarge, None, message))?;
         let fields = match fields {
@@ -159,7 +168,7 @@ impl Reading<'_> {
     }
 
     /// The event whose attributes are in the headers and whose data is the body.
-    fn bound(self, body: &str, attributes: &[(&str, &[u8])]) -> Result<Event, Rejected> {
+    fn bound(self, body: &str, attributes: &[(&str, &[u8])]) -> Result<Parsed, Rejected> {
         let reject = |code, field, message| Rejected { index: 0, code, field, message };
         self.check_size(body).map_err(|message| reject(RejectCode::EventTooLarge, None, message))?;
         Attributes::bound(attributes)
@@ -176,15 +185,19 @@ impl Reading<'_> {
     }
 
     /// Refuses an event that follows from a decision and does not show that it does. That a decision was seen needs no proof: nobody
-    /// learns from it.
-    fn check_token(self, event: Event, token: Option<&str>) -> Result<Event, BadField> {
-        let (Some(tokens), Some(id)) = (self.tokens, event.decision_id) else { return Ok(event) };
+    /// learns from it. Who shows it too late has still bought: of that all but the decision is taken.
+    fn check_token(self, event: Event, token: Option<&str>) -> Result<Parsed, BadField> {
+        let whole = |event| Parsed { event, expired: None };
+        let (Some(tokens), Some(id)) = (self.tokens, event.decision_id) else { return Ok(whole(event)) };
         // Of what a page decided itself the node has given no token, and learns nothing.
         if event.name == names::EXPOSURE || id.is_of_a_page() {
-            return Ok(event);
+            return Ok(whole(event));
         }
         match tokens.check(token, id, event.item.as_deref(), event.received_us) {
-            Ok(()) => Ok(event),
+            Ok(()) => Ok(whole(event)),
+            Err(bad @ BadToken::Expired(_)) if event.name != names::REWARD => {
+                Ok(Parsed { event: Event { decision_id: None, ..event }, expired: Some(bad.to_string()) })
+            }
             Err(bad) => {
                 let (code, field) = bad.code();
                 Err((code, field, bad.to_string()))

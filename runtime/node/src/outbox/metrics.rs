@@ -66,6 +66,7 @@ pub(super) struct Counters {
     pub(super) lanes: [LaneMetrics; Lane::ALL.len()],
     rejected: [Counter; RejectCode::ALL.len()],
     pub(super) duplicates: Counter,
+    pub(super) detached: Counter,
     pub(super) group_seconds: Histogram,
     pub(super) publish_seconds: Histogram,
     pub(super) sync_failures: Counter,
@@ -172,6 +173,7 @@ impl Default for Counters {
             lanes: Lane::ALL.map(|lane| families.lane(lane)),
             rejected: families.codes(),
             duplicates: Counter::default(),
+            detached: Counter::default(),
             group_seconds: Histogram::new([1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.5, 2.0]),
             publish_seconds: Histogram::new([2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0]),
             sync_failures: Counter::default(),
@@ -222,6 +224,8 @@ impl Counters {
         registry.register("selvedge_outbox_rejected", help, rejected.clone());
         let help = "Events not stored because copies of them are, by their message ids";
         registry.register("selvedge_outbox_duplicates", help, self.duplicates.clone());
+        let help = "Events taken without the decision that they named, because its token's time was over; their senders were told";
+        registry.register("selvedge_outbox_detached", help, self.detached.clone());
         let help = "Time of one group commit, fdatasync included";
         registry.register("selvedge_outbox_group_seconds", help, self.group_seconds.clone());
         let help = "Time from sending a block to its acknowledgement";

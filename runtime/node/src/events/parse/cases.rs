@@ -77,7 +77,7 @@ fn check(what: &str, case: &Case) {
     let (mut events, mut rejected) = (Vec::new(), Vec::new());
     for event in found {
         match event {
-            Ok(event) => events.push(shown(&event)),
+            Ok(parsed) => events.push(shown(&parsed.event)),
             Err(reason) => {
                 rejected.push((reason.index, reason.code.as_str().to_owned(), reason.field.map(str::to_owned)))
             }

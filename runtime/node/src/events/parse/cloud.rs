@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::event::{decision_id, name, properties, time};
 use super::fields::{Field, Fields, check_text, kind};
 use super::hints::Hints;
-use super::{BadField, ID_BYTES, NAME_BYTES, Reading};
+use super::{BadField, ID_BYTES, NAME_BYTES, Parsed, Reading};
 use crate::events::{Event, RejectCode};
 
 const VERSION: &str = "1.0";
@@ -103,7 +103,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// The event with these attributes and `data`.
-    pub(super) fn event(self, data: Cow<'_, str>, reading: Reading<'_>) -> Result<Event, BadField> {
+    pub(super) fn event(self, data: Cow<'_, str>, reading: Reading<'_>) -> Result<Parsed, BadField> {
         let missing = |field| (RejectCode::MissingField, field, "every CloudEvent has one".to_owned());
         let version = self.version.ok_or_else(|| missing("specversion"))?;
         if version != VERSION {

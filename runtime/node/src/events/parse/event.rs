@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::fields::{Field, Fields, kind, text};
 use super::hints::Hints;
-use super::{BadField, DEPTH, ID_BYTES, NAME_BYTES, Reading};
+use super::{BadField, DEPTH, ID_BYTES, NAME_BYTES, Parsed, Reading};
 use crate::events::time::Clocks;
 use crate::events::{Event, RejectCode, names, rfc3339};
 
@@ -17,7 +17,7 @@ use crate::events::{Event, RejectCode, names, rfc3339};
 
 impl<'a> Fields<'a> {
     /// The event that the fields are.
-    pub(super) fn event(&self, reading: Reading<'_>) -> Result<Event, BadField> {
+    pub(super) fn event(&self, reading: Reading<'_>) -> Result<Parsed, BadField> {
         if let Some(field) = self.twice() {
             return Err((RejectCode::DuplicateField, field.as_str(), "it is given twice".to_owned()));
         }

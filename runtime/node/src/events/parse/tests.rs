@@ -2,12 +2,17 @@
 
 use proptest::prelude::*;
 
+use serde_json::json;
+
 use super::*;
+use crate::outbox::samples;
+use crate::secret::Secret;
 
 const NOW_US: i64 = 1_700_000_001_000_000;
 
 fn read(body: &[u8], limits: &Limits) -> Result<Vec<Result<Event, Rejected>>, BadBatch> {
-    parse(body, &Headers::default(), NOW_US, limits, None)
+    let found = parse(body, &Headers::default(), NOW_US, limits, None)?;
+    Ok(found.into_iter().map(|parsed| parsed.map(|parsed| parsed.event)).collect())
 }
 
 fn take(body: &str) -> Vec<Result<Event, Rejected>> {
@@ -162,4 +167,32 @@ proptest! {
         let properties: serde_json::Value = serde_json::from_str(&event.properties).unwrap();
         prop_assert_eq!(properties["k"].as_str(), Some(name.as_str()));
     }
+}
+
+/// Once a purchase was refused with its token, and who paid after two weeks had paid nothing.
+#[test]
+fn what_shows_its_token_too_late_is_taken_without_the_decision() {
+    let record = samples::record(1);
+    let choice = record.choices.first().unwrap();
+    let item = &record.candidates[choice.candidate as usize];
+    let tokens = Tokens::new(Secret::new(&[1; 32]), 1_000_000);
+    let token = tokens.mint(&record, choice).to_string();
+    let told =
+        |name: &str| json!({"event": name, "decision_id": record.id.to_string(), "item": &**item, "token": token});
+    let body = json!([told("purchase"), told("$reward"), {"event": "page_view"}]).to_string();
+    let read = |after_us| {
+        let now_us = record.time_us + after_us;
+        parse(body.as_bytes(), &Headers::default(), now_us, &Limits::default(), Some(&tokens)).unwrap()
+    };
+    let taken = |found: &Result<Parsed, Rejected>| {
+        found.as_ref().ok().map(|parsed| (parsed.event.decision_id, parsed.expired.is_some()))
+    };
+    let in_time = read(0);
+    let whole = Some((Some(record.id), false));
+    assert_eq!(in_time.iter().map(taken).collect::<Vec<_>>(), [whole, whole, Some((None, false))]);
+    let [purchase, reward, view] = read(3_000_000).try_into().unwrap();
+    assert_eq!(taken(&purchase), Some((None, true)), "the purchase counts, and is nobody's merit");
+    assert_eq!(purchase.unwrap().event.item.as_deref(), Some(&**item));
+    assert_eq!(reward.unwrap_err().code, RejectCode::ExpiredToken, "of a reward nothing is left");
+    assert_eq!(taken(&view), Some((None, false)));
 }
