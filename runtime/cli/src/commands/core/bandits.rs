@@ -117,7 +117,7 @@ impl Args {
         let task = tokio::spawn(async move {
             if let Err(another) = learns.await {
                 // Whoever would hear of it ends already.
-                drop(beside.send(another).await);
+                beside.send(another).await.ok();
             }
         });
         learning.running = Some(Running { bandits: wanted, stop, task });
