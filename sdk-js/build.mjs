@@ -27,7 +27,8 @@ const BARS = { "esm/index.js": 7 * 1024, "iife/selvedge.js": 7 * 1024, "esm/open
 const INTERNAL = [
   ...["settled", "instant", "sealed", "dirty", "lines", "chars", "drain", "arrive", "leave", "baseUrls", "keep", "cache", "wait"],
   ...["problem", "renew", "once", "want", "begin", "runs", "become", "beside", "member", "entry", "whom", "most", "what"],
-  ...["passing", "retryAfterMs", "started", "path", "ask", "hide", "show", "online", "record", "update", "send", "query", "start", "early", "happen", "stop"],
+  ...["passing", "retryAfterMs", "started", "path", "ask", "hide", "show", "online", "record", "update", "send", "query"],
+  ...["start", "early", "happen", "stop"],
 ];
 const common = {
   absWorkingDir: root,

@@ -47,13 +47,17 @@ const MOST_RECORD = 44_000;
 
 /** Fetches all that a decision needs; then the engine decides without a network. */
 export async function createEngine(setup: EngineSetup): Promise<Engine> {
-  // A page that can never decide by itself asks no node for what it would need.
+  // A page that can never decide by itself asks for nothing but the release, which the client asked for.
   canCompile();
   if (!setup.wasm) throw new Failure("not_wasm", "option wasm is missing", false);
   const loaded = heardLater(engineModule(setup.wasm).then((module) => initSync({ module })));
   const compiled = new Map<string, Promise<WebAssembly.Module>>();
   const warn = warner();
-  let ready = await stage(setup, compiled, setup, null, loaded);
+  let ready = await stage(setup, compiled, setup, null, loaded).catch((error) => {
+    // Another release came while the page fetched what it needs for this one: once more, by that one.
+    if ((error as Failure).code !== OTHER_RELEASE) throw error;
+    return stage({ ...setup, early: setup.send("release", { query: whose(setup) }) }, compiled, setup, null, loaded);
+  });
   let staging = 0;
   let closed = false;
 

@@ -90,7 +90,8 @@ export function createServer(options: ServerOptions): Server {
   return {
     async page(asked) {
       const request = { ...asked };
-      const placements = asks(request.placements);
+      let placements = asks(request.placements);
+      let context = { ...request.context };
       const held = new Map<string, Held>();
       const seen = new Set<string>();
       let problem: Problem | undefined;
@@ -102,11 +103,13 @@ export function createServer(options: ServerOptions): Server {
       } catch (error) {
         const { code = "unexpected", message } = error as Failure;
         problem = { code, message };
+        // A page that is no JSON was asked for by nobody.
+        if (!isJson(request)) [context, placements] = [{}, []];
         warn(code, `pages are rendered with defaults: ${message}`);
       }
       const bootstrap = (): Bootstrap => {
         const decisions = [...held.values()].map((each) => each.entry);
-        return { v: 1, subject: request.subject, session: request.session, context: { ...request.context }, placements, decisions, read: [...seen] };
+        return { v: 1, subject: request.subject, session: request.session, context, placements, decisions, read: [...seen] };
       };
       return {
         source: problem ? "defaults" : "fresh",
@@ -119,7 +122,8 @@ export function createServer(options: ServerOptions): Server {
         script: (id = "selvedge") => `<script type="application/json" id="${id}">${serialize(bootstrap() as unknown as Json)}</script>`,
       };
     },
-    visitor(cookies, { anew } = {}) {
+    visitor(cookies, options) {
+      const { anew } = { ...options };
       const now = Math.floor(Date.now() / 1000);
       const one = (name: string, mostS: number, idleS: number) => {
         // The id, and since when it is, in seconds since 1970.
@@ -133,6 +137,15 @@ export function createServer(options: ServerOptions): Server {
       return { subject: subject.id, session: session.id, cookies: [subject.cookie, session.cookie] };
     },
   };
+}
+
+function isJson(value: unknown): boolean {
+  try {
+    JSON.stringify(value);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** JSON that stands inside of a script element whatever is in it, and is the same JSON to a parser. */

@@ -1,13 +1,7 @@
 // The snippet as a script element: `<script src="snippet.js" data-hide="#hero" data-hide-2=".reco" data-timeout="800">`, synchronous, in
 // the head. Leaves `selvedgeReveal` on the window for whoever renders.
 
-import { hide, type Reveal } from "./snippet.js";
-
-declare global {
-  interface Window {
-    selvedgeReveal?: Reveal;
-  }
-}
+import { hide } from "./snippet.js";
 
 const { timeout, ...said } = document.currentScript?.dataset ?? {};
 const selectors = Object.keys(said)

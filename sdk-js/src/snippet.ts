@@ -4,6 +4,13 @@
 /** Shows what was hidden: all of it, or what `selector` was given for. */
 export type Reveal = (selector?: string) => void;
 
+declare global {
+  interface Window {
+    /** Left by the script element; not there where it was blocked. */
+    selvedgeReveal?: Reveal;
+  }
+}
+
 /**
  * Hides what `selectors` match, now and later, without moving anything on the page. After `timeoutMs` all of it is seen, whatever
  * happened.

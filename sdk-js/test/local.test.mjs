@@ -67,8 +67,9 @@ async function send(name, { query = {}, body } = {}) {
 }
 
 const ids = { subject: "u-1", session: "s" };
-const make = (wasm) => createEngine({ send, early: send("release", { query: ids }), wasm, ...ids, record: (text) => recorded.push(text) });
-const engine = () => make(new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])));
+const make = (wasm, early = send("release", { query: ids })) => createEngine({ send, early, wasm, ...ids, record: (text) => recorded.push(text) });
+const module = new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]));
+const engine = () => make(module);
 const of = (subject, more = {}) => ({ subject, session: "s", context: {}, placements: [{ placement: "hero", ...more }] });
 const who = ({ decisions }) => decisions.map(({ choices, error }) => error?.code ?? choices[0].id).join();
 const moment = () => new Promise((done) => setTimeout(done));
@@ -186,9 +187,10 @@ test("what a node refuses a page refuses", async () => {
   assert.equal(recorded.length, 1);
 });
 
-test("what is a node's, or would make too long a record, a node decides", async () => {
+test("what is a node's, or would make too long a record, a node decides", async (t) => {
   const warned = [];
   const { warn } = console;
+  t.after(() => (console.warn = warn));
   console.warn = (text) => warned.push(text);
   const made = await engine();
   asked = [];
@@ -196,7 +198,6 @@ test("what is a node's, or would make too long a record, a node decides", async 
     assert.equal((await made.decide(request)).release, "r9");
     assert.deepEqual(JSON.parse(asked.at(-1).body), request);
   }
-  console.warn = warn;
   assert.deepEqual([asked.length, recorded.length, warned.length], [2, 0, 1]);
   assert.match(warned[0], /far cannot be decided here.*\[decided_remotely\]$/);
   waits = true;
@@ -216,6 +217,14 @@ test("rows that another node answered by another release are asked for once more
   release.go();
   assert.equal(who((await made).decide(of("u-1"))), "u-1");
   assert.deepEqual(asked.map(({ name }) => name), ["features", "features"]);
+});
+
+test("a release that came while the page fetched what the one before wants is asked for", async () => {
+  const early = await send("release", { query: ids });
+  running = "r2";
+  const made = await make(module, Promise.resolve(early));
+  assert.equal(made.decide(of("u-1")).release, "r2");
+  assert.equal(asked.filter(({ name }) => name === "release").length, 2);
 });
 
 test("the engine's file may come as anything that is WebAssembly, and nothing else", async () => {

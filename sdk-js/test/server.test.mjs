@@ -91,11 +91,16 @@ test("whatever is said, a page is rendered with its defaults", async () => {
       for (const request of [undefined, null, {}, { placements: "home-hero" }]) {
         const page = await server.page(request);
         assert.equal(page.decide("home-hero", "plain").value, "plain");
+        assert.match(page.script(), /"placements":\[/);
       }
+      const odd = await server.page({ context: { id: 1n }, placements: ["home-hero"] });
+      assert.match(odd.script(), /"context":\{\},"placements":\[\]/);
+      assert.equal(server.visitor(undefined, null).cookies.length, 2);
     }
   } finally {
     console.warn = warn;
   }
-  assert.equal(warned.length, 4);
-  for (const text of warned) assert.match(text, /option baseUrl is .*: pages are rendered with defaults \[option_baseUrl\]$/);
+  const [bases, others] = [warned.filter((text) => text.endsWith("[option_baseUrl]")), warned.filter((text) => text.endsWith("[unexpected]"))];
+  assert.deepEqual([bases.length, others.length], [4, 4]);
+  for (const text of bases) assert.match(text, /option baseUrl is .*: pages are rendered with defaults/);
 });

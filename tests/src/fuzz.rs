@@ -78,7 +78,9 @@ pub fn events(bytes: &[u8]) {
         let Ok(events) = events::parse(bytes, &headers, 0, &EVENTS, None) else { continue };
         assert!(events.len() <= EVENTS.events);
         for (at, event) in events.iter().enumerate() {
-            assert!(event.as_ref().map_or_else(|rejected| rejected.index == at, |parsed| !parsed.event.name.is_empty()));
+            assert!(
+                event.as_ref().map_or_else(|rejected| rejected.index == at, |parsed| !parsed.event.name.is_empty())
+            );
         }
     }
 }

@@ -293,7 +293,9 @@ impl<F: Features> Fill<'_, F> {
                 }
             }
         }
-        let texts = if self.asked.explains() && time_us.is_some() { self.texts() } else { Vec::new() };
+        let mut texts = if self.asked.explains() && time_us.is_some() { self.texts() } else { Vec::new() };
+        // What is too old is not what was decided by.
+        texts.retain(|(to, _)| !olds.iter().any(|(at, old)| at == to && matches!(old, Overdue::Default)));
         Filled { time_us, why, old, olds, defaulted, texts }
     }
 

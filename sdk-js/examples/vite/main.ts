@@ -1,9 +1,7 @@
 // A single-page app: the banner is decided again on every route.
 
 import { createClient } from "@selvedge/sdk";
-
-/** Of snippet.js, in the page's head. */
-declare const selvedgeReveal: () => void;
+import type {} from "@selvedge/sdk/snippet";
 
 const client = createClient({
   baseUrl: "http://127.0.0.1:7070",
@@ -19,7 +17,7 @@ function render(): void {
   title.onclick = () => client.track("select_promotion", {}, { decision: hero });
 }
 
-client.ready().then(render).finally(() => selvedgeReveal());
+client.ready().then(render).finally(() => window.selvedgeReveal?.());
 // Another release, or another answer.
 client.on("change", render);
 addEventListener("hashchange", async () => {

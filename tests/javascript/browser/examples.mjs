@@ -46,11 +46,16 @@ const browser = await chromium(executable);
 const told = [];
 const errors = [];
 
-async function open(url) {
+/** A page of which all is heard. */
+async function watched(url) {
   const page = await browser.page();
   page.on("pageerror", (error) => errors.push(`${url}: ${error}`));
   page.on("console", (message) => message.text().startsWith("[selvedge]") && errors.push(`${url}: ${message.text()}`));
   page.on("request", (request) => request.url().includes("/v1/browser/events") && told.push(...JSON.parse(request.postData()).batch));
+  return page;
+}
+async function open(url) {
+  const page = await watched(url);
   await page.goto(url);
   return page;
 }
@@ -77,12 +82,16 @@ await tracked("identify", 1);
 await react.close();
 
 // With a bundler the page's own script is what was bundled.
-const vite = await browser.page();
-vite.on("request", (request) => request.url().includes("/v1/browser/events") && told.push(...JSON.parse(request.postData()).batch));
-await vite.route("**/main.ts", async (route) => route.fulfill({ contentType: "text/javascript", body: await bundled("vite/main.ts") }));
+const vite = await watched("/vite");
+const opacity = () => vite.evaluate(() => getComputedStyle(document.getElementById("hero")).opacity);
+let hidden;
+await vite.route("**/main.ts", async (route) => {
+  hidden = await opacity();
+  await route.fulfill({ contentType: "text/javascript", body: await bundled("vite/main.ts") });
+});
 await vite.goto(`${site.origin}/vite`);
 await title(vite, SHIPPING);
-await until("the banner to be seen", () => vite.evaluate(() => getComputedStyle(document.getElementById("hero")).opacity === "1"));
+assert.deepEqual([hidden, await opacity()], ["0", "1"], "hidden until it is right, and no longer");
 await vite.click("a[href='#sale']");
 await tracked("page_view", 1);
 await vite.close();

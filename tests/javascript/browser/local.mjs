@@ -35,9 +35,14 @@ const made = [];
 // === Decided in the page, told to the node ===
 
 const page = await open();
+// The release is asked for while the engine's own file comes, and once.
+await page.route("**/local.js", async (route) => {
+  await until("the release to be asked for", () => paths().includes("release"));
+  await route.continue();
+});
 const state = await page.evaluate((options) => (window.client = sdk.createClient(options)).ready(), options);
 assert.equal(state, "fresh", warnings.join("\n"));
-assert.ok(!paths().includes("decide"), paths().join());
+assert.deepEqual([paths().filter((path) => path === "release").length, paths().includes("decide")], [1, false], paths().join());
 const first = await hero(page);
 assert.deepEqual([first.text, first.score, first.source], ["first", 7, "fresh"]);
 // One more, at once, of a placement that was not named; and one of named items.

@@ -49,7 +49,7 @@ export async function local(task: Task, wasm: BufferSource | string): Promise<un
     } else {
       if (step === "records") [sent, made] = [made, []];
       const body = JSON.stringify({ records: sent, sentAt: new Date().toISOString() });
-      told.push({ records: await (await request("records", { body })).json() });
+      told.push({ records: await (await send("records", { body })).json() });
     }
   }
   const times: number[] = [];

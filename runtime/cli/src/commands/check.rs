@@ -20,7 +20,8 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 #[command(
     after_help = "Rules (.jdm.json, .csv) are read and looked through: rows that never fire, inputs that no row takes, and \
     more; docs/rules.md lists the codes. Any other file of `modules/` is built. A module is opened and answers its golden \
-    vectors. A folder is packed as `release pack` packs it, and nothing is written."
+    vectors. A folder is packed as `release pack` packs it, and nothing is written. A warning, too, makes the \
+    exit code 1."
 )]
 pub(crate) struct Args {
     /// Files of rules, modules, other sources, or folders of a release.

@@ -42,7 +42,8 @@ impl Args {
         let comparison = block_on(0, async {
             let (a, b, releases) = pair([&self.a, &self.b], &self.core, output).await?;
             let mut recorded = self.replay.read(&self.core, Wanted { days: self.days, events: true }).await?;
-            let comparison = Study::new(a, b, releases, output).read(&mut recorded, &self.reward).await?;
+            let wishes = Some(&*self.reward).filter(|wishes| !wishes.is_empty());
+            let comparison = Study::new(a, b, releases, output).read(&mut recorded, wishes).await?;
             recorded.check_any()?;
             anyhow::Ok(comparison)
         })?;

@@ -92,8 +92,10 @@ fn text(report: &Report, now_us: i64) -> String {
     let head = ["node", "labels", "channel", "runs", "name", "canary", "counter", "version", "reported", "refuses"];
     let mut nodes = Table::new(&head);
     for node in &report.nodes {
-        let refuses =
-            node.refused.as_ref().map_or("-".to_owned(), |refused| format!("{}: {}", refused.code, refused.why));
+        let refuses = node.refused.as_ref().map_or("-".to_owned(), |refused| {
+            let release = refused.release.as_deref().map_or(String::new(), |release| format!("{} ", short(release)));
+            format!("{release}{}: {}", refused.code, refused.why)
+        });
         let runs = node.release.as_deref().map_or("-".to_owned(), short);
         let (name, counter) = (or_dash(node.name.as_deref()), node.counter.to_string());
         let (version, reported) = (node.versions.runtime.clone(), ago(now_us, node.time_us));

@@ -161,17 +161,20 @@ pub(super) fn slate(ids: &[Arc<str>], outcome: &Outcome) -> Vec<(u32, Arc<str>)>
 // === impl Comparison ===
 
 impl Comparison {
-    pub(super) fn of(study: Study<'_>, wishes: &[Wish]) -> Self {
+    /// Of all that was read. Values by `wishes`, or by every kind that a placement has to do with.
+    pub(super) fn of(study: Study<'_>, wishes: Option<&[Wish]>) -> Self {
         let found = study.earned.kinds();
         let (mut placements, mut values_left_out) = (BTreeMap::new(), 0);
         for (key, seen) in study.placements {
-            let own: Vec<Wish> = if wishes.is_empty() && !seen.kept.is_empty() {
+            let own: Vec<Wish> = if let Some(wishes) = wishes {
+                wishes.to_vec()
+            } else if seen.kept.is_empty() {
+                Vec::new()
+            } else {
                 let mut kinds = seen.kept.kinds(&study.earned);
                 kinds.extend([&study.a, &study.b].into_iter().flat_map(|release| learned_by(&release.plan, &key)));
                 values_left_out += found.iter().filter(|kind| !kinds.contains(**kind)).count() as u64;
                 kinds.into_iter().map(Wish::new).collect()
-            } else {
-                wishes.to_vec()
             };
             let values = own.iter().map(|wish| (wish.kind.clone(), seen.kept.value(wish, &study.earned)));
             let values = values.filter_map(|(kind, value)| Some((kind, value?))).collect();

@@ -61,8 +61,8 @@ impl<'o> Study<'o> {
         }
     }
 
-    /// Reads all of a source, and says what it comes to.
-    pub(crate) async fn read(mut self, recorded: &mut Recorded, wishes: &[Wish]) -> anyhow::Result<Comparison> {
+    /// Reads all of a source, and says what it comes to: with values by `wishes`, or by every kind of reward.
+    pub(crate) async fn read(mut self, recorded: &mut Recorded, wishes: Option<&[Wish]>) -> anyhow::Result<Comparison> {
         while let Some(found) = recorded.next().await? {
             match found {
                 Found::Record(record) => self.record(&record).await?,

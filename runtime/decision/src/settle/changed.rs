@@ -6,12 +6,14 @@ use alloc::vec::Vec;
 
 use super::fill::Filling;
 use crate::choose::Slate;
-use crate::limits::Limit;
+use crate::limits::{Limit, LimitKind};
 use crate::policy::Contests;
 use crate::record::ChoiceRecord;
 
 /// The most times that places are filled again: without each limit, of which there are at most 64, and without several.
 const MOST_FILLED: usize = 192;
+/// And the most candidates that are looked at for it, once for each place: where there are many, limits are left out one by one alone.
+const MOST_LOOKED_AT: usize = 2_000_000;
 
 /// Which limits are left out, and whom the last of them refuses.
 type Left = BTreeMap<BTreeSet<u16>, BTreeSet<u32>>;
@@ -28,7 +30,9 @@ pub(super) fn changed(
     choices: &[ChoiceRecord],
     refused: &[(u16, u32)],
 ) -> Vec<(u16, Vec<u32>)> {
-    if refused.is_empty() {
+    // Caps give way to each other where together they would leave nobody, and refuse nobody then.
+    let caps = filling.placement.limits.iter().filter(|limit| matches!(limit.kind, LimitKind::Below(_)));
+    if refused.is_empty() && caps.count() < 2 {
         return Vec::new();
     }
     let mut again = Again::new(filling, slate, contests, refused);
@@ -38,7 +42,8 @@ pub(super) fn changed(
     let anybody: BTreeSet<u32> = refused.iter().map(|(_, row)| *row).collect();
     let place = |choices: &[ChoiceRecord], row: u32| choices.iter().position(|choice| choice.candidate == row);
     let (mut told, mut kept_out) = (BTreeMap::<u16, BTreeSet<u32>>::new(), BTreeSet::new());
-    let mut fills = MOST_FILLED;
+    let once = filling.facts.ids.len().max(1) * choices.len().max(1);
+    let mut fills = (MOST_LOOKED_AT / once).clamp(left.len(), MOST_FILLED);
     while !left.is_empty() {
         let mut next = Left::new();
         for (without, rows) in left.into_iter().take(fills) {

@@ -85,13 +85,13 @@ impl Public {
             }
         }
         self.outbox.reject_events(rejected.iter().map(|rejected| rejected.code));
-        self.outbox.detach_events(detached.len());
         let none = taken.is_empty();
         let sent = taken.len() as u64;
         let unknown = self.unknown(&taken);
         self.sessions.join(&mut taken);
         let stored = self.outbox.append_events(taken).await?;
         self.unknown_events.count(unknown);
+        self.outbox.detach_events(detached.len());
         let error = rejected.first().filter(|_| none).map(|first| First {
             code: Code::bad_batch,
             message: first.message.clone(),

@@ -137,7 +137,7 @@ impl GateArgs {
         let mut recorded = self.replay.read(core, wanted).await?;
         let (placements, study) =
             (a.plan.placements.keys().cloned().collect::<Vec<_>>(), Study::new(Rc::clone(&a), b, releases, output));
-        let comparison = study.read(&mut recorded, &gate.wishes()?).await?;
+        let comparison = study.read(&mut recorded, Some(&gate.wishes()?)).await?;
         let breaches = gate.judge(&placements, &comparison);
         let judged = Judged {
             gate: if breaches.is_empty() { "passes" } else { "stopped" },

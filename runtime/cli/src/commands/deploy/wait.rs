@@ -13,6 +13,7 @@ use selvedge_node::releases::{NodeReport, ReportedRefusal, point};
 use serde::Serialize;
 
 use crate::output::Output;
+use crate::table::short;
 
 /// How often the reports are read.
 const READ_EVERY: Duration = Duration::from_millis(200);
@@ -124,11 +125,17 @@ impl Before {
         let (state, why) = match refusal {
             _ if now.counter >= counter && runs => (State::Runs, None),
             Some(refused) => (State::Refuses, Some(format!("{}: {}", refused.code, refused.why))),
-            None if alive => (State::Pending, now.refused.as_ref().map(|refused| refused.why.clone())),
+            None if alive => (State::Pending, now.refused.as_ref().map(|refused| before_that(refused, &release))),
             None => (State::Silent, None),
         };
         NodeState { node: now.node.to_string(), state, why }
     }
+}
+
+/// Why a node refuses something: what, where it is not `release`.
+fn before_that(refused: &ReportedRefusal, release: &str) -> String {
+    let other = refused.release.as_deref().filter(|other| *other != release);
+    other.map_or(refused.why.clone(), |other| format!("{}: {}", short(other), refused.why))
 }
 
 fn same(a: &ReportedRefusal, b: &ReportedRefusal) -> bool {

@@ -355,7 +355,7 @@ impl fmt::Display for How {
         for limit in &self.limits {
             let ids: Vec<String> = limit.candidates.iter().map(|id| plain(id)).collect();
             match ids.is_empty() {
-                true => write!(f, "\nlimit: {} changed what was drawn", limit.limit)?,
+                true => write!(f, "\nlimit: {} changed the answer", limit.limit)?,
                 false => write!(f, "\nlimit: {} kept from a place: {}", limit.limit, ids.join(", "))?,
             }
         }

@@ -146,6 +146,18 @@ fn a_limit_is_told_when_without_it_the_answer_is_another() {
     assert!(alone > 100 && together > 10 && nothing > 100, "{alone} alone, {together} together, {nothing} not");
 }
 
+/// Caps that together would leave nobody give way, and refuse nobody: without one of them the other holds.
+#[test]
+fn a_cap_that_gave_way_with_another_is_told() {
+    let placement =
+        placement(&json!({ "policy": "argmax" }), &json!({ "below": { "item.score": 50, "item.price": 3 } }));
+    let items = [[1.0, 1.0, 1.0, 0.0, 90.0], [1.0, 1.0, 5.0, 0.0, 10.0]];
+    let outcome = decide(&placement, &items, 1, 1);
+    assert_eq!((chosen(&outcome), &outcome.trace.limited), (vec![0], &vec![]));
+    let told = outcome.trace.changed.iter().map(|(at, rows)| (&*placement.limits[usize::from(*at)].name, rows.len()));
+    assert_eq!(told.collect::<Vec<_>>(), [("below item.price", 0)]);
+}
+
 #[test]
 fn what_is_not_asked_for_is_not_made() {
     let placement = placement(&json!({ "policy": "argmax" }), &json!({ "above": { "item.stock": 0 } }));
