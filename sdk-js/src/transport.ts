@@ -76,7 +76,7 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses, patienceMs = 
     url,
     async send(path, init, read) {
       // Said once with the options, under this code.
-      let failure: unknown = new Failure("option_baseUrl", "there is no address", false);
+      let failure: unknown = new Failure("option_baseUrl", "no address", false);
       for (let left = baseUrls.length; left--; ) {
         const used = at;
         try {
