@@ -270,7 +270,7 @@ const head = text.match(/^item\.category.*$/m)[0];
 assert.ok(!leads("hats", await shelf()));
 const saved = Date.now();
 await writeFile(table, text.replace(head, `${head}\nhats,,,,,40,hats week,Hats to the front`));
-await page.waitForFunction(() => [...document.querySelector(".cards").children].slice(0, 3).every((card) => card.dataset.key.startsWith("hats")), undefined, { timeout: 20_000 });
+await page.waitForFunction(() => [...document.querySelector(".cards").children].slice(0, 3).every((card) => card.dataset.key.startsWith("hats")), undefined, { timeout: 90_000 });
 console.log(`a saved row was on the open page after ${Date.now() - saved} ms`);
 assert.deepEqual(await shifts(), [], "nothing moves when an open page changes");
 await writeFile(table, text);
