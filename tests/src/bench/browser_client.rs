@@ -44,7 +44,7 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
             of_track,
             of_track.0,
             TRACK_US,
-            "script on the main thread, until all is answered",
+            "the calls in one go, by the page's clock; writing and sending follow in pieces",
         ),
         Line::time("browser, remote decide", of_own, added, OWN_US, what),
     ])
