@@ -312,8 +312,8 @@ impl Decider {
     fn count(&self, decided: &Decided) {
         let record = &decided.decision.record;
         self.metrics.decided(record, decided.overdue, decided.took);
-        // What a node had no time for says nothing of its release, neither for it nor against it; nor does what an explanation took.
-        if decided.explanation.is_none() && record.faults.iter().all(|fault| fault.fault != Fault::Shed) {
+        // What a node had no time for says nothing of its release, neither for it nor against it.
+        if record.faults.iter().all(|fault| fault.fault != Fault::Shed) {
             let faulted = record.faults.iter().any(|fault| fault.fault.is_the_releases());
             decided.active.counters.count(decided.took, faulted, record.reason == Reason::Fallback);
         }

@@ -18,8 +18,8 @@ use crate::output::{Outcome, Output};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Reads the stream EVENTS and writes the bucket `bandits`, a value for each policy that learns. One is enough: \
-    of two one ends, mostly the one that was started later, with exit code 1. It may end at any time, also by force: it goes on where it stood and counts no decision and no \
-    reward twice. Tells what it does on standard output; stops on SIGTERM."
+    of two one ends, mostly the one that was started later, with exit code 1. It may end at any time, also by force: it goes on \
+    where it stood and counts no decision and no reward twice. Tells what it does on standard output; stops on SIGTERM."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
