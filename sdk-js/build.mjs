@@ -27,16 +27,18 @@ const BARS = { "esm/index.js": 7 * 1024, "iife/selvedge.js": 7 * 1024, "esm/open
 const INTERNAL = [
   ...["settled", "instant", "sealed", "dirty", "lines", "chars", "drain", "arrive", "leave", "baseUrls", "keep", "cache", "wait"],
   ...["problem", "renew", "once", "want", "begin", "runs", "become", "beside", "member", "entry", "whom", "most", "what"],
-  ...["passing", "retryAfterMs", "started", "path", "ask", "hide", "show", "online", "record", "update", "send", "query"],
-  ...["start", "early", "happen", "stop"],
+  ...["passing", "retryAfterMs", "started", "path", "ask", "seen", "online", "record", "update", "send", "query"],
+  ...["start", "early", "happen", "stop", "remove", "of"],
 ];
+/** What a page that opens waits for: browsers that know the first line compile all functions while the file comes, not each at its first call. */
+const EAGER = new Set(["index.js", "local.js", "selvedge.js"]);
 const common = {
   absWorkingDir: root,
   bundle: true,
   // Terser goes over it again: names that it gives are packed a twentieth smaller.
   minify: true,
   sourcemap: true,
-  target: "es2020",
+  target: "es2021",
   mangleProps: new RegExp(`^(${INTERNAL.join("|")})$`),
   logLevel: "warning",
   // The local engine is loaded when somebody asks for it; OpenFeature is the page's own.
@@ -53,8 +55,9 @@ const bundle = async (options) => {
     const { code, map } = await minify(text, {
       module: options.format === "esm",
       toplevel: true,
-      ecma: 2020,
-      compress: { passes: 3, reduce_funcs: false },
+      ecma: 2021,
+      compress: { passes: 3 },
+      format: EAGER.has(basename(path)) ? { preamble: "//# allFunctionsCalledOnLoad" } : {},
       sourceMap: { content: files.get(`${path}.map`), url: `${basename(path)}.map` },
     });
     mkdirSync(dirname(path), { recursive: true });

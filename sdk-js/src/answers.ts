@@ -255,7 +255,7 @@ export function answers(around: Surroundings): Answers {
       await around.settled();
       if (closed) return undefined;
       try {
-        const answer = await within(around.timeoutMs, Promise.resolve<DecideAnswer | undefined>(around.decide([one])), undefined);
+        const answer = await within(around.timeoutMs, around.decide([one]));
         if (answer) well();
         const entry = answer?.decisions.find(isEntry);
         return entry && { entry, source: "fresh" };

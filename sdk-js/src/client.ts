@@ -12,7 +12,7 @@ import { openStore } from "./store.js";
 import { stream } from "./stream.js";
 import { transport, whole } from "./transport.js";
 import type { Cause, Client, Consent, Decision, Happenings, Json, Options, Ready } from "./types.js";
-import { call, warner, within } from "./manners.js";
+import { call, isoTime, warner, within } from "./manners.js";
 
 /** How long a question waits for the events before it to be taken, so that the answer knows them. */
 const SETTLE_MS = 250;
@@ -44,7 +44,7 @@ export function createClient(options: Options): Client {
   const who = identity(set, start ?? {}, store, set.consent, (gone) => (gone ? setConsent("denied") : void anew()));
   const lane = (what: string, path: string, member: string, most: number) =>
     queue({ what, path, member, most }, scope, store, net, set.consent, mint, warn);
-  const events = lane("events", set.eventsPath, "batch", 10_000);
+  const events = lane("events", set.eventsPath, "batch", 30_000);
   const records = lane("records", set.beside("records"), "records", 60_000);
   const lanes = [events, records];
   const listeners = new Map<string, Set<(told: any) => void>>();
@@ -78,7 +78,7 @@ export function createClient(options: Options): Client {
       if (!news) return;
       news = false;
       // What a session's events come to is counted by the node.
-      await within(SETTLE_MS, events.drain().then(() => engine.update()).catch(() => {}), undefined);
+      await within(SETTLE_MS, events.drain().then(() => engine.update()).catch(() => {}));
     },
     happen,
     keep: () => (consent === "granted" ? store : undefined),
@@ -97,7 +97,7 @@ export function createClient(options: Options): Client {
     if (consent === "denied" || closed) return;
     let line;
     try {
-      line = JSON.stringify({ event, messageId: `${page}-${count++}`, timestamp: new Date(), ...who.whom(), ...more, properties });
+      line = JSON.stringify({ event, messageId: `${page}-${count++}`, timestamp: isoTime(), ...who.whom(), ...more, properties });
     } catch (error) {
       return warn("event_not_json", `event ${event} is no JSON: ${(error as Error).message}`);
     }
@@ -146,7 +146,7 @@ export function createClient(options: Options): Client {
     let left = set.timeoutMs;
     if (local) {
       const before = Date.now();
-      await within(left, here(local), undefined);
+      await within(left, here(local));
       left -= Date.now() - before;
     }
     const state = await held.begin([...(start?.placements ?? []), ...set.placements], left);
@@ -189,8 +189,7 @@ export function createClient(options: Options): Client {
     for (const each of lanes) {
       if (type === "online") void each.drain();
       else if (type === "pageshow") each.arrive();
-      else if (seen) each.show();
-      else each.hide();
+      else each.seen(seen);
       if (type === "pagehide") each.leave();
     }
     if (seen) listen();

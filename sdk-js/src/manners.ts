@@ -1,4 +1,4 @@
-// Between us and the page: what a developer is told, once; what the page gave us to call; how long it waits, and what waits for it.
+// Between us and the page: what a developer is told, once; what the page gave us to call; how long it waits, what waits for it, and what time it is.
 
 /** Says `message` unless something with this code was said before. */
 export type Warn = (code: string, message: string) => void;
@@ -25,8 +25,20 @@ export function call<A>(listener: (argument: A) => void, argument: A): void {
 }
 
 /** What `work` comes to, or `otherwise` after `ms`. */
-export function within<T>(ms: number, work: Promise<T>, otherwise: T): Promise<T> {
-  return Promise.race([work, new Promise<T>((done) => setTimeout(done, ms, otherwise))]);
+export function within<T>(ms: number, work: T | Promise<T>): Promise<T | undefined>;
+export function within<T>(ms: number, work: T | Promise<T>, otherwise: T): Promise<T>;
+export function within<T>(ms: number, work: T | Promise<T>, otherwise?: T): Promise<T | undefined> {
+  return Promise.race([work, new Promise<T | undefined>((done) => setTimeout(done, ms, otherwise))]);
+}
+
+let at: number;
+let text: string;
+
+/** What time it is, as ISO 8601 has it. A page may ask thousands of times in a moment, and writing a date is slow. */
+export function isoTime(): string {
+  const time = Date.now();
+  if (time !== at) text = new Date((at = time)).toISOString();
+  return text;
 }
 
 export interface Timer {

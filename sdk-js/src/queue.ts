@@ -5,14 +5,14 @@ import type { Failure } from "./engine.js";
 import type { Store } from "./store.js";
 import { backoff, json, type Transport } from "./transport.js";
 import type { Consent } from "./types.js";
-import { timer, type Warn } from "./manners.js";
+import { isoTime, timer, type Warn } from "./manners.js";
 
-/** The most lines of a batch; what a beacon carries well. */
-const BATCH_LINES = 25;
+/** The most lines of a batch: a node takes no more records at once. */
+const BATCH_LINES = 100;
 /** The most that waits: localStorage holds some five million characters for the whole origin. */
 const QUEUE_CHARS = 3_000_000;
 /** What blocks trackers blocks a path that looks like one. */
-const HINT = ". Where decisions arrive, set eventsPath";
+const HINT = "; try another eventsPath";
 /** How long a line waits for others before it is written down and sent. */
 const GATHER_MS = 200;
 
@@ -23,7 +23,7 @@ export interface Lane {
   path: string;
   /** The member of the body that holds the lines. */
   member: string;
-  /** The most characters of a batch, and so of a line: of events as many as cannot be more bytes than a node takes of one. */
+  /** The most characters of a batch, and so of a line: a beacon carries 64 KiB, and letters may be two bytes each. */
   most: number;
 }
 
@@ -34,10 +34,8 @@ export interface Queue {
   drain(): Promise<boolean>;
   /** The visitor agreed to something else; `as` says what a line of before is now. */
   consent(to: Consent, as: (line: string) => string): void;
-  /** The page is hidden: written down, and sent without waiting for an answer. */
-  hide(): void;
-  /** It is seen again. */
-  show(): void;
+  /** The page is seen, or hidden from now on: then all is written down, and sent without waiting for an answer. */
+  seen(is: boolean): void;
   /** The page is left, perhaps for good: what is written down belongs to whichever page comes next. */
   leave(): void;
   /** The page is there (again): takes over what others left. */
@@ -97,7 +95,7 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
   }
 
   function body(of: Batch): string {
-    return `{"${lane.member}":[${of.lines}],"sentAt":"${new Date().toISOString()}"}`;
+    return `{"${lane.member}":[${of.lines}],"sentAt":"${isoTime()}"}`;
   }
 
   function drain(): Promise<boolean> {
@@ -113,9 +111,10 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
       const first = batches[0];
       first.sealed = true;
       try {
-        const { rejected } = await transport.send(lane.path, { body: body(first) }, json("rejected"));
+        const { rejected, detached = [] } = await transport.send(lane.path, { body: body(first) }, json("rejected"));
         failures = 0;
-        for (const { code, message } of rejected) warn(`rejected_${code}`, `rejected among the ${lane.what}: ${message}`);
+        // Refused, or taken without its decision.
+        for (const { code, message } of [...rejected, ...detached]) warn(`${lane.what}_${code}`, `wrong ${lane.what}: ${message}`);
         remove(first);
       } catch (error) {
         const { code, message, passing } = error as Failure;
@@ -211,19 +210,16 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
         sending.start(0);
       }
     },
-    hide() {
+    seen(is) {
       write();
-      if (hidden) return;
-      hidden = true;
-      if (state !== "granted" || refused) return;
+      if (is !== hidden) return;
+      hidden = !is;
+      if (is || state !== "granted" || refused) return;
       for (const each of batches) {
         each.sealed = true;
         // It stays written down until a request was answered: a beacon tells nothing of its fate.
         if (!beacon(body(each))) return;
       }
-    },
-    show() {
-      hidden = false;
     },
     leave() {
       write();

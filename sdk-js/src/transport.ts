@@ -75,8 +75,7 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses, patienceMs = 
   return {
     url,
     async send(path, init, read) {
-      // Said once with the options, under this code.
-      let failure: unknown = new Failure("option_baseUrl", "no address", false);
+      let failure: unknown;
       for (let left = baseUrls.length; left--; ) {
         const used = at;
         try {
@@ -89,7 +88,8 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses, patienceMs = 
           if (at === used) at = (used + 1) % baseUrls.length;
         }
       }
-      throw failure;
+      // Said once with the options, under this code.
+      throw failure ?? new Failure("option_baseUrl", "no address", false);
     },
   };
 }

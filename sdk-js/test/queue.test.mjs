@@ -88,7 +88,28 @@ test("a batch of which nothing is taken is told with its reasons, and is gone", 
   page.track("click");
   assert.equal(await page.flush(), true);
   assert.deepEqual(stored("events"), {});
-  assert.deepEqual(world.warned.map((text) => text.match(/\[(\w+)\]$/)[1]), ["rejected_too_deep", "rejected_bad_text"]);
+  assert.deepEqual(world.warned.map((text) => text.match(/\[(\w+)\]$/)[1]), ["events_too_deep", "events_bad_text"]);
+  await page.close();
+});
+
+test("an event that is taken without its decision is told", async () => {
+  world.events = () => ({ accepted: 1, duplicates: 0, rejected: [], detached: [{ index: 0, code: "expired_token", message: "token: too old" }] });
+  const page = client();
+  page.track("purchase");
+  assert.equal(await page.flush(), true);
+  assert.deepEqual(world.warned, ["[selvedge] wrong events: token: too old [events_expired_token]"]);
+  await page.close();
+});
+
+test("thousands of events in one moment go in few requests, each once and in its order", async () => {
+  const page = client();
+  for (let n = 0; n < 1000; n++) page.track("view_item", { n });
+  assert.equal(await page.flush(), true);
+  assert.deepEqual(world.told.map(({ properties }) => properties.n), Array.from({ length: 1000 }, (_, n) => n));
+  // As many as a node takes of records at once.
+  assert.deepEqual(world.requests.map(({ said }) => said.batch.length), Array(10).fill(100));
+  assert.ok(world.told.every(({ timestamp }) => new Date(timestamp).toISOString() === timestamp));
+  assert.deepEqual(stored("events"), {});
   await page.close();
 });
 

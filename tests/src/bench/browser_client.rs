@@ -29,13 +29,13 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
         list.sort_by(f64::total_cmp);
         Ok(list)
     };
-    let quantiles = |list: &[f64]| {
+    let quantiles = |list: &[f64]| -> (f64, f64) {
         let at = |q: f64| list.get(((list.len() as f64 * q) as usize).min(list.len() - 1)).copied().unwrap_or_default();
         (at(0.5), at(0.99))
     };
-    let (track, own, bare) = (sorted("track")?, sorted("own")?, sorted("bare")?);
-    ensure!(!track.is_empty() && !own.is_empty() && !bare.is_empty(), "nothing was measured: {told}");
-    let (of_track, of_own, of_bare) = (quantiles(&track), quantiles(&own), quantiles(&bare));
+    let lists = [sorted("track")?, sorted("sending")?, sorted("own")?, sorted("bare")?];
+    ensure!(lists.iter().all(|list| !list.is_empty()), "nothing was measured: {told}");
+    let [of_track, of_sending, of_own, of_bare] = lists.map(|list| quantiles(&list));
     let added = of_own.0 - of_bare.0;
     let what = format!("added to the bare request of {:.0} us; bar: {OWN_US} us", of_bare.0);
     Ok(vec![
@@ -44,8 +44,9 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
             of_track,
             of_track.0,
             TRACK_US,
-            "the calls in one go, by the page's clock; writing and sending follow in pieces",
+            "the calls in one go, by the page's clock",
         ),
+        Line::reported("browser, sending them", of_sending, "main thread, in tasks of a few ms, until all are answered"),
         Line::time("browser, remote decide", of_own, added, OWN_US, what),
     ])
 }
