@@ -46,7 +46,11 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
             TRACK_US,
             "the calls in one go, by the page's clock",
         ),
-        Line::reported("browser, sending them", of_sending, "main thread, in tasks of a few ms, until all are answered"),
+        Line::reported(
+            "browser, sending them",
+            of_sending,
+            "main thread, in tasks of a few ms, until all are answered",
+        ),
         Line::time("browser, remote decide", of_own, added, OWN_US, what),
     ])
 }
