@@ -43,9 +43,9 @@ export interface Answers {
   /** Asks for one that is read and was not asked for: at once where the engine can, else with others of the same moment. */
   want(ask: Ask): void;
   /** The same, and waits for the answer as long as a page waits. */
-  wait(ask: Ask): Promise<boolean>;
-  /** Asks now; whether it was answered within the time. */
-  ask(asks: Ask[]): Promise<boolean>;
+  wait(ask: Ask): Promise<unknown>;
+  /** Asks now, and waits for the answer as long as a page waits. */
+  ask(asks: Ask[]): Promise<unknown>;
   /** Asks for one that is not held, because each question is another. */
   once(ask: Ask): Promise<Held | undefined>;
   /** Asks again for all, or for others from now on. With `forget`, what is held is somebody else's. */
@@ -157,8 +157,8 @@ export function answers(around: Surroundings): Answers {
   }
 
   /** What is asked for within the time that a page waits. That nobody answers in it is told. */
-  async function inTime(ms: number, work: Promise<boolean>): Promise<boolean> {
-    const fresh = await within(ms, work, false);
+  async function inTime(ms: number, work: Promise<boolean>): Promise<boolean | undefined> {
+    const fresh = await within(ms, work);
     if (!fresh && open.size && !problem && !closed) around.happen("stale", (problem = { code: "timeout", message: "no node answered in time" }));
     return fresh;
   }
@@ -233,7 +233,7 @@ export function answers(around: Surroundings): Answers {
       show(asks);
       const missing = those((name) => !held.has(name));
       const rendered = missing.length < shown.size;
-      let fresh = false;
+      let fresh;
       if (missing.length) {
         void ask(missing.filter(({ placement }) => !open.get(placement)));
         const all = Promise.all(missing.map(({ placement }) => open.get(placement)));
@@ -245,11 +245,11 @@ export function answers(around: Surroundings): Answers {
     },
     want,
     wait(one) {
-      return within(around.timeoutMs, want(one) ?? ask([shown.get(one.placement) ?? one]), false);
+      return within(around.timeoutMs, want(one) ?? ask([shown.get(one.placement) ?? one]));
     },
     ask(asks) {
       show(asks);
-      return within(around.timeoutMs, ask(asks), false);
+      return within(around.timeoutMs, ask(asks));
     },
     async once(one) {
       await around.settled();

@@ -44,7 +44,7 @@ export function createClient(options: Options): Client {
   const who = identity(set, start ?? {}, store, set.consent, (gone) => (gone ? setConsent("denied") : void anew()));
   const lane = (what: string, path: string, member: string, most: number) =>
     queue({ what, path, member, most }, scope, store, net, set.consent, mint, warn);
-  const events = lane("events", set.eventsPath, "batch", 30_000);
+  const events = lane("events", set.eventsPath, "batch", 20_000);
   const records = lane("records", set.beside("records"), "records", 60_000);
   const lanes = [events, records];
   const listeners = new Map<string, Set<(told: any) => void>>();
@@ -276,9 +276,9 @@ export function createClient(options: Options): Client {
     on(what, listener) {
       const of = listeners.get(what) ?? new Set();
       listeners.set(what, of.add(listener));
-      return () => void of.delete(listener);
+      return () => of.delete(listener);
     },
-    off: (what, listener) => void listeners.get(what)?.delete(listener),
+    off: (what, listener) => listeners.get(what)?.delete(listener),
     flush,
     async close() {
       if (closed) return;

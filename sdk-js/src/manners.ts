@@ -24,11 +24,9 @@ export function call<A>(listener: (argument: A) => void, argument: A): void {
   }
 }
 
-/** What `work` comes to, or `otherwise` after `ms`. */
-export function within<T>(ms: number, work: T | Promise<T>): Promise<T | undefined>;
-export function within<T>(ms: number, work: T | Promise<T>, otherwise: T): Promise<T>;
-export function within<T>(ms: number, work: T | Promise<T>, otherwise?: T): Promise<T | undefined> {
-  return Promise.race([work, new Promise<T | undefined>((done) => setTimeout(done, ms, otherwise))]);
+/** What `work` comes to, or nothing after `ms`. */
+export function within<T>(ms: number, work: T | Promise<T>): Promise<T | undefined> {
+  return Promise.race([work, new Promise<undefined>((done) => setTimeout(done, ms))]);
 }
 
 let at: number;

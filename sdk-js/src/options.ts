@@ -35,7 +35,7 @@ export function meant(options: Options, warn: Warn): Meant {
   }
 
   const baseUrls = addresses(said.baseUrl);
-  if (!baseUrls.length) wrong("baseUrl", `is ${String(said.baseUrl)}, expected https://…`);
+  if (!baseUrls.length) wrong("baseUrl", "is no https://…");
 
   const text = (value: unknown) => (value ? String(value) : undefined);
   const key = text(said.key);

@@ -12,7 +12,7 @@ const BATCH_LINES = 100;
 /** The most that waits: localStorage holds some five million characters for the whole origin. */
 const QUEUE_CHARS = 3_000_000;
 /** What blocks trackers blocks a path that looks like one. */
-const HINT = "; try another eventsPath";
+const HINT = ". If decisions arrive, set eventsPath";
 /** How long a line waits for others before it is written down and sent. */
 const GATHER_MS = 200;
 
@@ -23,7 +23,7 @@ export interface Lane {
   path: string;
   /** The member of the body that holds the lines. */
   member: string;
-  /** The most characters of a batch, and so of a line: a beacon carries 64 KiB, and letters may be two bytes each. */
+  /** The most characters of a batch, and so of a line: a beacon carries 64 KiB, and a letter may be three bytes. */
   most: number;
 }
 
@@ -192,8 +192,8 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
         add(`${prefix}${tab}:${count++}`, [line], chars, false);
       }
       sending.start(GATHER_MS);
-      // The timers of a hidden page may sleep for a minute.
-      if (hidden) write();
+      // The timers of a hidden page may sleep for a minute. What is told in one moment is written once.
+      if (hidden) queueMicrotask(write);
       else writing.start(GATHER_MS);
     },
     consent(to, as) {

@@ -60,7 +60,7 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses, patienceMs = 
     const timer = setTimeout(() => stop.abort(), ms);
     try {
       const { body } = init;
-      return await read(await fetch(address, { method: body ? "POST" : "GET", body, signal: stop.signal, credentials: "omit" }));
+      return await read(await fetch(address, { method: body && "POST", body, signal: stop.signal, credentials: "omit" }));
     } catch (error) {
       if (error instanceof Failure) throw error;
       const where = address.split("?")[0];

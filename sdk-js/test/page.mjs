@@ -7,6 +7,7 @@ const METHODS = {
   getItem: { value(key) { return Object.hasOwn(this, key) ? this[key] : null; } },
   setItem: { value(key, value) {
     if (world.full) throw new Error("QuotaExceededError");
+    world.writes++;
     this[key] = `${value}`;
   } },
   removeItem: { value(key) { delete this[key]; } },
@@ -19,7 +20,7 @@ export const world = {};
 export function fresh() {
   const target = new EventTarget();
   const set = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
-  Object.assign(world, { full: false, asked: [], told: [], batches: [], beacons: [], warned: [], requests: [], decide: chosen, events: taken, target });
+  Object.assign(world, { full: false, writes: 0, asked: [], told: [], batches: [], beacons: [], warned: [], requests: [], decide: chosen, events: taken, target });
   set("localStorage", Object.create({}, METHODS));
   set("document", { visibilityState: "visible" });
   set("navigator", { locks: locks(), sendBeacon: (url, body) => (world.beacons.push({ url, body }), true) });

@@ -16,6 +16,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use selvedge_suite::harness::{Client, wait};
+use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use crate::http::{self, Body};
@@ -42,6 +43,24 @@ pub(crate) struct Balancer {
     turn: AtomicUsize,
     /// Whether some node cannot reach the core.
     is_apart: AtomicBool,
+}
+
+/// A question, or what happened, as far as it says whose it is.
+#[derive(Debug, Deserialize)]
+struct Said {
+    session: Option<String>,
+    #[serde(default)]
+    batch: Vec<Said>,
+}
+
+// === impl Said ===
+
+impl Said {
+    /// The visit that a body is of; none where it does not say.
+    fn visit(body: &[u8]) -> Option<String> {
+        let said: Self = serde_json::from_slice(body).ok()?;
+        said.session.or_else(|| said.batch.into_iter().find_map(|each| each.session))
+    }
 }
 
 // === impl Balancer ===
@@ -76,11 +95,12 @@ impl Balancer {
         self.is_apart.load(Ordering::Relaxed)
     }
 
-    /// Hands a request of a visit on, and the answer back as it comes.
+    /// Hands a page's request on, and the answer back as it comes. The SDK sends no cookies: what it asks and tells says whose
+    /// visit it is; `visit` stands for what does not.
     pub(crate) async fn forward(&self, request: Request<Incoming>, visit: &str) -> Response<Body> {
         let (head, body) = request.into_parts();
         match http::read(body).await {
-            Ok(body) => self.send(&head, &body, visit).await,
+            Ok(body) => self.send(&head, &body, Said::visit(&body).as_deref().unwrap_or(visit)).await,
             Err(error) => http::refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("{error:#}")),
         }
     }
@@ -155,6 +175,15 @@ async fn exchange(backend: &Backend, head: &Parts, body: &Bytes) -> Result<Respo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The SDK sends no cookies, so without the core a visit was once on both nodes, each of which knew a part of it.
+    #[test]
+    fn a_visit_is_known_by_what_its_page_says() {
+        let visit = |body: &str| Said::visit(body.as_bytes());
+        assert_eq!(visit(r#"{"subject":"s-1","session":"v-1","placements":[]}"#).as_deref(), Some("v-1"));
+        assert_eq!(visit(r#"{"batch":[{"event":"a"},{"event":"b","session":"v-2"}]}"#).as_deref(), Some("v-2"));
+        assert_eq!(["", "[]", "{}", r#"{"session":1}"#].map(visit), [const { None }; 4]);
+    }
 
     #[test]
     fn turns_go_round_and_a_visit_stays_while_the_core_is_away() {

@@ -1,6 +1,6 @@
 // What the SDK costs a page: `speed.mjs BROWSER EXECUTABLE DIST NODE KEY ROUNDS`. Prints, as its last line, in microseconds: the time of
-// 10,000 `track()` in one go; what the main thread does afterwards until all of them are answered, which it does in small pieces; and a
-// decision by the SDK beside the same request without it.
+// 10,000 `track()` in one go; what else the main thread does until all of them are answered; and a decision by the SDK beside the same
+// request without it. And of how many tasks the browser says that they were long (50 ms).
 
 import { BLANK, BLANK_JS, chromium, shop, until } from "./browsers.mjs";
 
@@ -11,6 +11,7 @@ const site = await shop({ connect: node, pages: { "/": BLANK, "/blank.js": BLANK
 const browser = await chromium(executable);
 const track = [];
 const sending = [];
+const long = [];
 const own = [];
 const bare = [];
 for (let round = 0; round < Number(rounds); round++) {
@@ -42,6 +43,14 @@ for (let round = 0; round < Number(rounds); round++) {
   bare.push(...times.bare);
 
   await page.evaluate(() => client.flush());
+  const session = await browser.context.newCDPSession(page);
+  await session.send("Performance.enable");
+  const busy = async () => (await session.send("Performance.getMetrics")).metrics.find(({ name }) => name === "TaskDuration").value * 1e6;
+  await page.evaluate(() => {
+    window.long = [];
+    new PerformanceObserver((list) => long.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: "longtask" });
+  });
+  const before = await busy();
   // By the page's clock: what the browser tells of the time of scripts leaves out those that a driver runs.
   const took = await page.evaluate((count) => {
     const start = performance.now();
@@ -49,15 +58,12 @@ for (let round = 0; round < Number(rounds); round++) {
     return (performance.now() - start) * 1000;
   }, TRACKS);
   track.push(took);
-  const session = await browser.context.newCDPSession(page);
-  await session.send("Performance.enable");
-  const busy = async () => (await session.send("Performance.getMetrics")).metrics.find(({ name }) => name === "TaskDuration").value * 1e6;
-  const before = await busy();
   await until("all to be sent", () => page.evaluate(() => client.flush()));
-  sending.push((await busy()) - before);
+  sending.push((await busy()) - before - took);
+  long.push(await page.evaluate(() => window.long.length));
   await page.evaluate(() => client.close());
   await page.close();
 }
 await browser.close();
 await site.close();
-console.log(JSON.stringify({ track, sending, own, bare }));
+console.log(JSON.stringify({ track, sending, long, own, bare }));

@@ -76,7 +76,7 @@ await check("nonsense", { ...memory, baseUrl: impostors.odd.base }, { ready: "fr
 await check("nobody", { ...memory, baseUrl: "http://127.0.0.1:9" }, { warning: /cannot be reached.*\[unreachable\]$/ });
 await check("an address that fails before one that answers", { ...memory, baseUrl: ["http://127.0.0.1:9", node] }, { ready: "fresh", value: "dark", flushed: true });
 await check("an address that is none", { ...memory, baseUrl: "https://a b", streaming: true }, { warning: /cannot be reached.*\[unreachable\]$/ });
-await check("no address at all", { ...memory, baseUrl: "edge.shop.example", streaming: true }, { warning: /edge.shop.example, expected.*\[option_baseUrl\]$/ });
+await check("no address at all", { ...memory, baseUrl: "edge.shop.example", streaming: true }, { warning: /baseUrl is no https.*\[option_baseUrl\]$/ });
 await check("HTML where Wasm was expected", { ...memory, baseUrl: node, engine: "local", wasm: `${site.origin}/` }, { ready: "fresh", value: "dark", warning: /the node decides.*\[local_engine\]$/ });
 await check("an option that is none of its set", { ...memory, baseUrl: node, storage: "session" }, { ready: "fresh", value: "dark", warning: /none of memory,local \[option_storage\]$/ });
 await check("no placement of that name", { ...memory, baseUrl: node, placements: ["them"] }, { ready: "fresh", warning: /them is not decided.*unknown_placement\]$/ });
