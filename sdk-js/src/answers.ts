@@ -67,8 +67,8 @@ export function answers(around: Surroundings): Answers {
   let moment: Promise<boolean> | undefined;
   let problem: Problem | undefined;
   let release: string | undefined;
-  /** What the stream told last, and of it the release that is not taken over yet. */
-  let heard: string | undefined;
+  /** What the stream told last: the release, and the canary. And of it the release that is not taken over yet. */
+  let heard: (string | undefined)[] | undefined;
   let due: string | undefined;
   /** Answers to questions of before are let go; whoever asked them waits for the latest. */
   let turn = 0;
@@ -119,12 +119,19 @@ export function answers(around: Surroundings): Answers {
   /** A node answers: what failed before is asked for at once, and all is well when nothing is left to be asked or taken over. */
   function well(): void {
     if (open.size) return void ask(those((name) => open.has(name) && !open.get(name)));
-    if (due) return;
+    // Behind one address are several nodes, and this one does not run yet what another one told.
+    if (heard && isOld()) due ??= heard[0];
+    if (due) return retry.start(backoff({}, failures));
     failures = 0;
     retry.stop();
     if (!problem) return;
     problem = undefined;
     if (begun) around.happen("ready", "fresh");
+  }
+
+  /** Whether the answers are of a release that does not run. */
+  function isOld(): boolean {
+    return release !== undefined && !heard!.includes(release);
   }
 
   /** What is shown of these. */
@@ -159,7 +166,7 @@ export function answers(around: Surroundings): Answers {
   /** What is asked for within the time that a page waits. That nobody answers in it is told. */
   async function inTime(ms: number, work: Promise<boolean>): Promise<boolean | undefined> {
     const fresh = await within(ms, work);
-    if (!fresh && open.size && !problem && !closed) around.happen("stale", (problem = { code: "timeout", message: "no node answered in time" }));
+    if (!fresh && open.size && !problem && !closed) around.happen("stale", (problem = { code: "timeout", message: "no answer in time" }));
     return fresh;
   }
 
@@ -274,11 +281,10 @@ export function answers(around: Surroundings): Answers {
       return fresh ? "fresh" : held.size ? "cached" : "defaults";
     },
     runs(digest, canary) {
-      const told = `${digest} ${canary}`;
+      const before = heard;
+      heard = [digest, canary];
       // The first time it counts what the answers are of, then whether it is another.
-      const known = heard === undefined ? release === undefined || release === digest || release === canary : heard === told;
-      heard = told;
-      if (known) return;
+      if (before ? `${before}` === `${heard}` : !isOld()) return;
       due = digest;
       void again();
     },

@@ -124,7 +124,7 @@ export function createClient(options: Options): Client {
     const chosen = item ?? choices[0]?.id;
     const word = token ?? choices.find((choice) => choice.id === chosen)?.token;
     if (!id || word || BY_A_PAGE.test(id)) return { decision_id: id, item: chosen, token: word };
-    warn("no_token", `told without its decision: no token for ${chosen}`);
+    warn("no_token", `told without its decision: no token of ${chosen}`);
     return { item };
   }
 
@@ -170,7 +170,7 @@ export function createClient(options: Options): Client {
       engine = made;
       instant = true;
     } catch (error) {
-      warn("local_engine", `the node decides, not the page: ${(error as Error).message}`);
+      warn("local_engine", `a node decides, not the page: ${(error as Error).message}`);
     }
   }
 

@@ -85,7 +85,7 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
     // As soon as one placement is a node's, a node decides the page: on one view of the features, and distinct.
     const far = request.placements.find((ask) => ready.release.remote.includes(ask.placement))?.placement;
     if (far !== undefined) {
-      warn("decided_remotely", `the node decides, not the page: ${far} cannot be decided here. \`selvedge check -v\` says why`);
+      warn("decided_remotely", `a node decides, not the page: ${far} cannot be decided here. \`selvedge check -v\` says why`);
       return remote(request);
     }
     if (request.subject !== ready.subject || request.session !== ready.session) return rows(request).then(() => decide(request));

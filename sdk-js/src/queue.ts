@@ -12,7 +12,7 @@ const BATCH_LINES = 100;
 /** The most that waits: localStorage holds some five million characters for the whole origin. */
 const QUEUE_CHARS = 3_000_000;
 /** What blocks trackers blocks a path that looks like one. */
-const HINT = ". If decisions arrive, set eventsPath";
+const HINT = "; see eventsPath";
 /** How long a line waits for others before it is written down and sent. */
 const GATHER_MS = 200;
 

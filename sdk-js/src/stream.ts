@@ -7,6 +7,8 @@ import { parse } from "./store.js";
 
 /** The node says hello at once; a proxy that keeps answers back does not let it through. */
 const HELLO_MS = 10_000;
+/** `EventSource.CLOSED`. */
+const CLOSED = 2;
 /** How often a page asks where it has no stream, give or take a tenth. */
 const POLL_MS = 60_000;
 
@@ -49,7 +51,7 @@ export function stream(transport: Transport, beside: (name: string) => string, t
     for (const name of ["hello", "release"]) source.addEventListener(name, heard);
     source.onerror = () => {
       // A connection that broke is opened again by the browser; one that was refused is not.
-      if (source?.readyState === EventSource.CLOSED) return instead();
+      if (source?.readyState === CLOSED) return instead();
       // Nor does it know that requests went on to another address.
       if (used !== address()) {
         stop();

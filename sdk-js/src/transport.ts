@@ -26,7 +26,7 @@ export interface Sent {
 }
 
 /** How long to wait after so many failures in a row: as the node says, else longer and longer; up to half more, never all pages at once. */
-export function backoff({ retryAfterMs }: Failure, failures: number): number {
+export function backoff({ retryAfterMs }: Partial<Failure>, failures: number): number {
   return (retryAfterMs ?? Math.min(RETRY_MOST_MS, RETRY_MS * 2 ** failures)) * (1 + Math.random() / 2);
 }
 
@@ -65,7 +65,7 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses, patienceMs = 
       if (error instanceof Failure) throw error;
       const where = address.split("?")[0];
       throw stop.signal.aborted
-        ? new Failure("timeout", `${where} did not answer in time`, true)
+        ? new Failure("timeout", `${where}: no answer in time`, true)
         : new Failure("unreachable", `${where} cannot be reached, or does not allow this origin`, true);
     } finally {
       clearTimeout(timer);

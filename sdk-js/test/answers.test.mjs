@@ -108,7 +108,7 @@ test("a page that shows nothing waits for nobody", async () => {
 
 test("a release that could not be taken over is tried again", async () => {
   const tried = [];
-  const { held, told } = over(async (placements) => chosen({ placements }), {
+  const { held, told } = over(async (placements) => ({ ...chosen({ placements }), release: tried.length > 1 ? "sha256:2" : "sha256:1" }), {
     update: async (release) => {
       tried.push(release);
       if (tried.length === 1) throw down;
@@ -122,6 +122,36 @@ test("a release that could not be taken over is tried again", async () => {
   assert.deepEqual(tried, ["sha256:2", "sha256:2"]);
   assert.notEqual(held.of("theme").entry.decision_id, before);
   assert.deepEqual(told.map(([what]) => what).filter((what) => what !== "change"), ["stale", "ready"]);
+  held.close();
+});
+
+test("a node that does not run yet what another one told is asked again", async () => {
+  const asked = [];
+  const { held, told } = over(async (placements) => {
+    asked.push(placements.length);
+    return { ...chosen({ placements }), release: asked.length > 2 ? "sha256:2" : "sha256:1" };
+  });
+  await held.begin([{ placement: "theme" }], 100);
+  held.runs("sha256:1");
+  assert.equal(asked.length, 1);
+  held.runs("sha256:2");
+  await until("the node that runs it", () => asked.length === 3);
+  const { decision_id } = held.of("theme").entry;
+  // Answers of a canary beside it are as new: no other question is planned.
+  const { setTimeout } = globalThis;
+  const planned = [];
+  globalThis.setTimeout = (act, ms, ...more) => {
+    planned.push(ms);
+    return setTimeout(act, ms, ...more);
+  };
+  try {
+    held.runs("sha256:3", "sha256:2");
+    await until("its answer", () => held.of("theme").entry.decision_id !== decision_id);
+  } finally {
+    globalThis.setTimeout = setTimeout;
+  }
+  assert.deepEqual([asked.length, planned.filter((ms) => ms >= 1_000)], [4, []]);
+  assert.deepEqual([held.problem(), told.filter(([what]) => what !== "change")], [undefined, []]);
   held.close();
 });
 

@@ -19,13 +19,15 @@ const asked = [];
 const order = [];
 /** Who answered what pages asked and told. */
 const nodes = new Set();
+/** The answers to questions: which node, by which release, and the reasons. */
+const answered = [];
 let page;
 
 /** Waits until `look` says something true. */
 async function until(what, look, ms = 30_000) {
   const end = Date.now() + ms;
   while (!(await look())) {
-    if (Date.now() > end) throw new Error(`waited ${ms} ms for ${what}`);
+    if (Date.now() > end) throw new Error(`waited ${ms} ms for ${what}; answered last: ${answered.slice(-5).join("; ")}`);
     await new Promise((done) => setTimeout(done, 20));
   }
 }
@@ -69,6 +71,10 @@ async function newVisit(...scripts) {
     if (isOfTheCart(response.request())) order.push("told");
     const node = response.headers()["x-served-by"];
     if (node && response.request().method() === "POST") nodes.add(node);
+    if (response.url().includes("/decide")) {
+      const told = ({ release, decisions }) => answered.push(`${node} ${release?.slice(7, 19)} ${decisions?.map(({ placement, reason }) => `${placement} ${reason}`)}`);
+      response.json().then(told, () => answered.push(`${node} ${response.status()}`));
+    }
   });
 }
 
@@ -291,7 +297,7 @@ const head = text.match(/^item\.category.*$/m)[0];
 assert.ok(!leads("hats", await shelf()));
 const saved = Date.now();
 await writeFile(table, text.replace(head, `${head}\nhats,,,,,40,hats week,Hats to the front`));
-await page.waitForFunction(() => [...document.querySelector(".cards").children].slice(0, 3).every((card) => card.dataset.key.startsWith("hats")), undefined, { timeout: 90_000 });
+await until("a saved row to be on the open page", async () => leads("hats", await shelf()), 90_000);
 console.log(`a saved row was on the open page after ${Date.now() - saved} ms`);
 assert.deepEqual(await shifts(), [], "nothing moves when an open page changes");
 await writeFile(table, text);
