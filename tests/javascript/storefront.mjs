@@ -297,7 +297,20 @@ const head = text.match(/^item\.category.*$/m)[0];
 assert.ok(!leads("hats", await shelf()));
 const saved = Date.now();
 await writeFile(table, text.replace(head, `${head}\nhats,,,,,40,hats week,Hats to the front`));
-await until("a saved row to be on the open page", async () => leads("hats", await shelf()), 90_000);
+answered.length = 0;
+await until(
+  "a saved row to be on the open page",
+  async () => {
+    if (leads("hats", await shelf())) return true;
+    // A machine with too much to do may answer by the static order; then again.
+    if (answered.some((each) => !each.includes("shelf SCORED"))) {
+      await open("/shop");
+      answered.length = 0;
+    }
+    return false;
+  },
+  90_000,
+);
 console.log(`a saved row was on the open page after ${Date.now() - saved} ms`);
 assert.deepEqual(await shifts(), [], "nothing moves when an open page changes");
 await writeFile(table, text);
