@@ -11,6 +11,9 @@ import { timer, within, type Warn } from "./manners.js";
 /** How old decisions may be that stand in for a node that does not answer. */
 const CACHE_MS = 86_400_000;
 
+/** How often an answer by the release before is asked for again: some minutes. */
+const OLD_MOST = 9;
+
 /** What it needs of the client. */
 export interface Surroundings {
   /** Asks the engine. */
@@ -50,7 +53,7 @@ export interface Answers {
   once(ask: Ask): Promise<Held | undefined>;
   /** Asks again for all, or for others from now on. With `forget`, what is held is somebody else's. */
   renew(asks?: Ask[], forget?: boolean): Promise<Ready>;
-  /** The stream tells which release runs, and which beside it for some. */
+  /** It is told which release runs and which for some, where there is no canary the same; or by a poll, without. */
   runs(release: string, canary?: string): void;
   /** There may be a way to a node again. */
   online(): void;
@@ -69,6 +72,8 @@ export function answers(around: Surroundings): Answers {
   let release: string | undefined;
   /** What the stream told last: the release, and the canary. And of it the release that is not taken over yet. */
   let heard: (string | undefined)[] | undefined;
+  /** The release of the answers when that was told. */
+  let old: string | undefined;
   let due: string | undefined;
   /** Answers to questions of before are let go; whoever asked them waits for the latest. */
   let turn = 0;
@@ -119,9 +124,7 @@ export function answers(around: Surroundings): Answers {
   /** A node answers: what failed before is asked for at once, and all is well when nothing is left to be asked or taken over. */
   function well(): void {
     if (open.size) return void ask(those((name) => open.has(name) && !open.get(name)));
-    // Behind one address are several nodes, and this one does not run yet what another one told.
-    if (heard && isOld()) due ??= heard[0];
-    if (due) return retry.start(backoff({}, failures));
+    if (due) return;
     failures = 0;
     retry.stop();
     if (!problem) return;
@@ -129,10 +132,8 @@ export function answers(around: Surroundings): Answers {
     if (begun) around.happen("ready", "fresh");
   }
 
-  /** Whether the answers are of a release that does not run. */
-  function isOld(): boolean {
-    return release !== undefined && !heard!.includes(release);
-  }
+  /** Whether the last answer is of a release that does not run. */
+  const isOld = () => release && !heard!.includes(release);
 
   /** What is shown of these. */
   function those(are: (placement: string) => boolean): Ask[] {
@@ -148,6 +149,11 @@ export function answers(around: Surroundings): Answers {
       if (!isDecision(entry)) around.warn(`${entry.placement}_${entry.error.code}`, `${entry.placement} is not decided: ${entry.error.message}`);
     }
     release = answer.release ?? release;
+    // Behind one address are several nodes, and this one does not run yet what another one told; or never will.
+    if (failures < OLD_MOST && release === old && isOld()) {
+      due ??= heard![0];
+      retry.start(backoff({}, failures));
+    }
     // Not in the way of whoever waits for the answer.
     setTimeout(remember);
     if (begun && changed.length) around.happen("change", changed);
@@ -160,7 +166,10 @@ export function answers(around: Surroundings): Answers {
     problem = { code, message };
     around.warn(code, `no new decisions: ${message}`);
     if (!told) around.happen(passing ? "stale" : "error", problem);
-    if (passing) retry.start(backoff(failure, failures));
+    if (passing) {
+      retry.stop();
+      retry.start(backoff(failure, failures));
+    }
   }
 
   /** What is asked for within the time that a page waits. That nobody answers in it is told. */
@@ -285,6 +294,8 @@ export function answers(around: Surroundings): Answers {
       heard = [digest, canary];
       // The first time it counts what the answers are of, then whether it is another.
       if (before ? `${before}` === `${heard}` : !isOld()) return;
+      // What a poll was told says nothing of a canary, by which this visitor may be answered.
+      old = canary && release;
       due = digest;
       void again();
     },

@@ -64,7 +64,12 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
   async function update(release?: string): Promise<void> {
     if (release === undefined) return rows(ready);
     const mine = ++staging;
-    if (release === ready.release.release) return takeRows(setup, ready, ready, true);
+    try {
+      if (release === ready.release.release) return await takeRows(setup, ready, ready, true);
+    } catch (error) {
+      // Another one decides for this visitor by now.
+      if ((error as Failure).code !== OTHER_RELEASE) throw error;
+    }
     const next = await stage(setup, compiled, ready, ready, loaded);
     // Meanwhile another one was told of, or the page has gone.
     if (mine === staging && !closed) ready = next;

@@ -17,7 +17,10 @@ export interface Stream {
   close(): void;
 }
 
-/** Calls `told` with the digest of the release that runs, and of the canary beside it: at once, and whenever they are others. */
+/**
+ * Calls `told` with the digest of the release that runs, and of the canary beside it (without one, of the same), at once and whenever they
+ * are others; and where it has to ask, with that of the release alone.
+ */
 export function stream(transport: Transport, beside: (name: string) => string, told: (release: string, canary?: string) => void): Stream {
   let source: EventSource | undefined;
   let open = false;
@@ -45,7 +48,7 @@ export function stream(transport: Transport, beside: (name: string) => string, t
     silence.start(HELLO_MS);
     const heard = ({ data }: MessageEvent) => {
       silence.stop();
-      const { release, canary } = parse(data) ?? {};
+      const { release, canary = release } = parse(data) ?? {};
       if (release) told(release, canary);
     };
     for (const name of ["hello", "release"]) source.addEventListener(name, heard);

@@ -125,33 +125,124 @@ test("a release that could not be taken over is tried again", async () => {
   held.close();
 });
 
-test("a node that does not run yet what another one told is asked again", async () => {
-  const asked = [];
-  const { held, told } = over(async (placements) => {
-    asked.push(placements.length);
-    return { ...chosen({ placements }), release: asked.length > 2 ? "sha256:2" : "sha256:1" };
-  });
-  await held.begin([{ placement: "theme" }], 100);
-  held.runs("sha256:1");
-  assert.equal(asked.length, 1);
-  held.runs("sha256:2");
-  await until("the node that runs it", () => asked.length === 3);
-  const { decision_id } = held.of("theme").entry;
-  // Answers of a canary beside it are as new: no other question is planned.
-  const { setTimeout } = globalThis;
-  const planned = [];
-  globalThis.setTimeout = (act, ms, ...more) => {
-    planned.push(ms);
-    return setTimeout(act, ms, ...more);
-  };
-  try {
-    held.runs("sha256:3", "sha256:2");
-    await until("its answer", () => held.of("theme").entry.decision_id !== decision_id);
-  } finally {
-    globalThis.setTimeout = setTimeout;
+/** Time goes by in steps of a second, and all that is settled meanwhile is done. */
+async function pass(t, seconds) {
+  for (let at = 0; at < seconds; at++) {
+    t.mock.timers.tick(1000);
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
   }
-  assert.deepEqual([asked.length, planned.filter((ms) => ms >= 1_000)], [4, []]);
+}
+
+/** Answers by whatever release `runs.by` is; `asked` counts questions. */
+function nodes(by) {
+  const runs = { by, asked: 0 };
+  const { held, told } = over(async (placements) => {
+    runs.asked += 1;
+    return { ...chosen({ placements }), release: runs.by };
+  });
+  return { held, told, runs };
+}
+
+test("a node that does not run yet what another one told is asked again", async (t) => {
+  const { held, told, runs } = nodes("1");
+  await held.begin([{ placement: "theme" }], 100);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  held.runs("1", "1");
+  await pass(t, 10);
+  assert.equal(runs.asked, 1);
+  held.runs("2", "2");
+  await pass(t, 3);
+  assert.equal(runs.asked, 3);
+  runs.by = "2";
+  await pass(t, 4);
+  assert.equal(runs.asked, 4);
+  await pass(t, 600);
+  assert.equal(runs.asked, 4, "who runs it is not asked again");
   assert.deepEqual([held.problem(), told.filter(([what]) => what !== "change")], [undefined, []]);
+  held.close();
+});
+
+test("a page whose stream tells of no canary asks a node again that is late", async () => {
+  class Stream extends EventTarget {
+    constructor() {
+      super();
+      Stream.open = this;
+    }
+    say(event, data) {
+      this.dispatchEvent(Object.assign(new Event(event), { data: JSON.stringify(data) }));
+    }
+    close() {}
+  }
+  globalThis.EventSource = Stream;
+  try {
+    const page = client({ placements: ["theme"], streaming: true });
+    await page.ready();
+    Stream.open.say("hello", { release: "sha256:1" });
+    assert.equal(world.asked.length, 1);
+    Stream.open.say("release", { release: "sha256:2" });
+    await until("the late node to be asked again", () => world.asked.length === 3);
+    await page.close();
+  } finally {
+    delete globalThis.EventSource;
+  }
+});
+
+test("nodes that stay apart are not asked for ever", async (t) => {
+  const { held, runs } = nodes("1");
+  await held.begin([{ placement: "theme" }], 100);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  held.runs("1", "1");
+  held.runs("2", "2");
+  await pass(t, 3600);
+  const { asked } = runs;
+  assert.ok(asked > 5 && asked < 13, `${asked}`);
+  await pass(t, 3600);
+  assert.equal(runs.asked, asked);
+  held.close();
+});
+
+test("what a canary answers, or what is newer than what was told, is not old", async (t) => {
+  const { held, runs } = nodes("1");
+  await held.begin([{ placement: "theme" }], 100);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  held.runs("1", "1");
+  runs.by = "canary";
+  held.runs("2", "canary");
+  await pass(t, 100);
+  assert.equal(runs.asked, 2);
+  held.runs("3", "canary");
+  await pass(t, 100);
+  assert.equal(runs.asked, 3);
+  // A poll is told of no canary.
+  held.runs("4");
+  await pass(t, 100);
+  assert.equal(runs.asked, 4);
+  // A node swaps before it tells.
+  held.runs("5", "5");
+  runs.by = "6";
+  await pass(t, 100);
+  assert.equal(runs.asked, 5);
+  held.close();
+});
+
+test("of two questions under way the one that an old node answered is asked again", async (t) => {
+  const answering = [];
+  const { held } = over((placements) => new Promise((done) => answering.push((release) => done({ ...chosen({ placements }), release }))));
+  const begun = held.begin([{ placement: "theme" }], 100);
+  answering.shift()("1");
+  await begun;
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  held.runs("1", "1");
+  held.runs("2", "2");
+  await pass(t, 1);
+  held.want({ placement: "list" });
+  await pass(t, 1);
+  const [theme, list] = answering.splice(0);
+  theme("1");
+  await pass(t, 1);
+  list("2");
+  await pass(t, 3);
+  assert.equal(answering.length, 1);
   held.close();
 });
 

@@ -89,6 +89,14 @@ test("everybody's rows are asked for with a release, and after that the visitor'
   assert.equal(made.decide(of("u-1")).release, "r2");
 });
 
+test("a visitor who comes into a canary is decided for by it", async () => {
+  const made = await engine();
+  // What the node answers this visitor by, beside the release that it tells all pages of.
+  running = "canary";
+  await made.update("r1");
+  assert.equal(made.decide(of("u-1")).release, "canary");
+});
+
 test("what decides is called before anybody asks, of which nothing is told; and once", async () => {
   const made = await engine();
   assert.deepEqual(globalThis.decided.splice(0), [["hero", "u-1"]]);

@@ -70,7 +70,9 @@ async function newVisit(...scripts) {
   page.on("response", (response) => {
     if (isOfTheCart(response.request())) order.push("told");
     const node = response.headers()["x-served-by"];
-    if (node && response.request().method() === "POST") nodes.add(node);
+    // The balancer goes on from a node that does not answer in time.
+    const isSlow = response.request().timing().responseStart > 4_000;
+    if (node && response.request().method() === "POST" && !isSlow) nodes.add(node);
     if (response.url().includes("/decide")) {
       const told = ({ release, decisions }) => answered.push(`${node} ${release?.slice(7, 19)} ${decisions?.map(({ placement, reason }) => `${placement} ${reason}`)}`);
       response.json().then(told, () => answered.push(`${node} ${response.status()}`));
@@ -295,17 +297,21 @@ await open("/shop");
 const text = await readFile(table, "utf8");
 const head = text.match(/^item\.category.*$/m)[0];
 assert.ok(!leads("hats", await shelf()));
-const saved = Date.now();
-await writeFile(table, text.replace(head, `${head}\nhats,,,,,40,hats week,Hats to the front`));
+let saved;
+async function save(boost) {
+  saved = Date.now();
+  await writeFile(table, text.replace(head, `${head}\nhats,,,,,${boost},hats week,Hats to the front`));
+}
+await save(40);
 answered.length = 0;
 await until(
   "a saved row to be on the open page",
   async () => {
     if (leads("hats", await shelf())) return true;
-    // A machine with too much to do may answer by the static order; then again.
+    // A machine with too much to do may answer by the static order; then once more, by another release.
     if (answered.some((each) => !each.includes("shelf SCORED"))) {
-      await open("/shop");
       answered.length = 0;
+      await save(41 + (Date.now() % 1000));
     }
     return false;
   },

@@ -95,8 +95,8 @@ impl Balancer {
         self.is_apart.load(Ordering::Relaxed)
     }
 
-    /// Hands a page's request on, and the answer back as it comes. The SDK sends no cookies: what it asks and tells says whose
-    /// visit it is; `visit` stands for what does not.
+    /// Hands a page's request on, and the answer back as it comes. Questions of the SDK carry no cookies: what it asks and tells
+    /// says whose visit it is; `visit` stands for what does not.
     pub(crate) async fn forward(&self, request: Request<Incoming>, visit: &str) -> Response<Body> {
         let (head, body) = request.into_parts();
         match http::read(body).await {
@@ -176,7 +176,7 @@ async fn exchange(backend: &Backend, head: &Parts, body: &Bytes) -> Result<Respo
 mod tests {
     use super::*;
 
-    /// The SDK sends no cookies, so without the core a visit was once on both nodes, each of which knew a part of it.
+    /// Questions of the SDK carry no cookies, so without the core a visit was once on both nodes, each of which knew a part of it.
     #[test]
     fn a_visit_is_known_by_what_its_page_says() {
         let visit = |body: &str| Said::visit(body.as_bytes());
