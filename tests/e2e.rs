@@ -14,6 +14,7 @@ mod load;
 mod models;
 mod modules;
 mod openfeature;
+mod page_answers;
 mod pages;
 mod parity;
 mod people;

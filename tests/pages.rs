@@ -1,7 +1,5 @@
-//! Deciding in the page against a real node: what a page gets and what it does not, that it decides as the node does, and that its
-//! records come back to be replayed.
+//! Deciding in the page against a real node: that it decides as the node does, and that its records come back to be replayed.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -9,12 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::Method;
 use selvedge_decision::{DecisionId, Record};
 use selvedge_suite::harness::page::Pages;
 use selvedge_suite::harness::shop::{Shop, number};
 use selvedge_suite::harness::stream::Stream;
-use selvedge_suite::harness::wait::pass;
 use selvedge_suite::harness::{Node, NodeSpec, Rig, binary, process, until};
 use serde_json::{Value, json};
 
@@ -25,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// One placement that a page decides, one that it must not know of, and one that is for pages but decided by a node. What no page
 /// may see has `hidden` in its name.
-const FEATURES: &str = r#"
+pub(crate) const FEATURES: &str = r#"
 [view.user]
 by = "subject"
 browser = true
@@ -92,11 +88,16 @@ ladder = ["margins"]
 fallback = { by = "item.price" }
 "#;
 
-async fn start(rig: &Rig) -> Result<(Node, PathBuf)> {
+pub(crate) async fn start(rig: &Rig) -> Result<(Node, PathBuf)> {
     start_as(rig, rig.spec("edge-1")).await
 }
 
-async fn start_as(rig: &Rig, spec: NodeSpec) -> Result<(Node, PathBuf)> {
+pub(crate) async fn start_as(rig: &Rig, spec: NodeSpec) -> Result<(Node, PathBuf)> {
+    start_with(rig, spec, FEATURES).await
+}
+
+/// With these views.
+pub(crate) async fn start_with(rig: &Rig, spec: NodeSpec, features: &str) -> Result<(Node, PathBuf)> {
     let items = (0..12).map(|at| {
         let (price, category) = (f64::from(at) * 7.25 + 0.1, ["shoes", "hats", "socks"][at as usize % 3]);
         json!({"_key": format!("sku-{at}"), "price": price, "category": category, "hidden_margin": 0.123_456})
@@ -107,7 +108,7 @@ async fn start_as(rig: &Rig, spec: NodeSpec) -> Result<(Node, PathBuf)> {
     rig.push("user", vec![user, json!({"_key": "hidden-other", "value": 1.0})]).await?;
     rig.push("hidden_view", vec![json!({"_key": "sku-1", "hidden_feature": 1.0})]).await?;
     let shop = Shop::new(rig.path("pages"), "pages")?;
-    shop.file("features.toml", FEATURES)?;
+    shop.file("features.toml", features)?;
     shop.placement("plp-rank", RANK)?.placement("home-hero", HERO)?;
     shop.placement("hidden-placement", HIDDEN)?.placement("remote-rank", REMOTE)?;
     let symbol = |name: &str, scope: &str, weights: &str| {
@@ -136,139 +137,14 @@ async fn start_as(rig: &Rig, spec: NodeSpec) -> Result<(Node, PathBuf)> {
 }
 
 /// What a page gets, words and bytes.
-async fn gets(node: &Node, path: &str) -> Result<Vec<u8>> {
+pub(crate) async fn gets(node: &Node, path: &str) -> Result<Vec<u8>> {
     let answer = node.client().get(path).await?;
     ensure!(answer.status == 200, "{path}: {} {}", answer.status, answer.text());
     Ok(answer.body.to_vec())
 }
 
-fn holds(bytes: &[u8], word: &str) -> bool {
+pub(crate) fn holds(bytes: &[u8], word: &str) -> bool {
     bytes.windows(word.len()).any(|window| window == word.as_bytes())
-}
-
-#[test]
-fn a_page_gets_what_it_decides_by_and_nothing_else() -> Result<()> {
-    crate::alone(async {
-        let rig = Rig::start().await?;
-        let (node, _) = start(&rig).await?;
-        let body = gets(&node, "/v1/browser/release?v=1").await?;
-        let release: Value = serde_json::from_slice(&body)?;
-        let plan = STANDARD.decode(release["plan"].as_str().context("a plan")?)?;
-        let shared = gets(&node, "/v1/browser/features?v=1").await?;
-        let own = gets(&node, "/v1/browser/features?v=1&subject=u-1&session=s-1").await?;
-
-        // What a page needs is there, so that what is missing is not missing because nothing is.
-        for word in ["shoes", "vip", "DE", "plp-rank", "home-hero", "order"] {
-            ensure!(holds(&plan, word), "{word:?} is not in the plan");
-        }
-        ensure!(holds(&shared, "sku-3") && holds(&shared, "socks") && holds(&own, "u-1") && holds(&own, "s-1"));
-        ensure!(own.windows(8).any(|at| at == 17.5f64.to_le_bytes()), "the value of the person's row");
-        let names = |key: &str| release[key].as_object().map(|object| object.keys().cloned().collect::<Vec<_>>());
-        ensure!(names("placements").context("placements")? == ["home-hero", "plp-rank"], "{release}");
-        ensure!(release["remote"] == json!(["remote-rank"]), "{release}");
-        let checked = rig.cli.run(["check", "-v", &rig.path("pages").display().to_string()]).await?;
-        let why = "remote-rank.toml: pages ask a node for it and do not decide it themselves: its view \"hidden_view\"";
-        ensure!(checked.ok()?.stdout.contains(why), "{}", checked.stdout);
-        let modules = release["modules"].as_array().context("modules")?;
-        let mut named: Vec<&str> = modules.iter().filter_map(|module| module["name"].as_str()).collect();
-        named.sort_unstable();
-        ensure!(named == ["dear", "hero", "rank"], "{named:?}");
-
-        for (what, bytes) in [("release", body), ("plan", plan), ("rows", shared), ("own", own)] {
-            ensure!(!holds(&bytes, "hidden"), "{what}: {}", String::from_utf8_lossy(&bytes));
-            for secret in [99.0f64, 0.123_456] {
-                ensure!(!bytes.windows(8).any(|at| at == secret.to_le_bytes()), "{what} holds {secret}");
-            }
-        }
-        for module in modules {
-            let digest = module["digest"].as_str().context("a digest")?;
-            let core = gets(&node, &format!("/v1/browser/modules/{digest}")).await?;
-            ensure!(selvedge_decision::Digest::of(&core).to_string() == digest && core.starts_with(b"\0asm"));
-        }
-        // Asked again it costs nothing.
-        let mut client = node.client();
-        let first = client.get("/v1/browser/release?v=1").await?;
-        let tag = first.headers.get("etag").context("a tag")?.to_str()?.to_owned();
-        ensure!(first.headers["x-selvedge-release"] == release["release"].as_str().unwrap_or_default());
-        let headers = [("if-none-match", tag.as_str())];
-        let again = client.send_with(Method::GET, "/v1/browser/release?v=1", &headers, "").await?;
-        ensure!(again.status == 304 && again.body.is_empty(), "{}", again.status);
-        Ok(())
-    })
-}
-
-/// Everybody's rows say when they were read, and are the same to a page as long as nothing else of them changes.
-#[test]
-fn everybodys_rows_are_sent_again_when_they_are_others() -> Result<()> {
-    crate::alone(async {
-        let rig = Rig::start().await?;
-        let (node, _) = start(&rig).await?;
-        let mut client = node.client();
-        let path = "/v1/browser/features?v=1&all=1&subject=u-1";
-        let same = until("rows that stay the same for longer than they are kept unread", LIMIT, async || {
-            let plain = client.get(path).await.ok()?;
-            let tag = plain.headers.get("etag")?.to_str().ok()?.to_owned();
-            pass(Duration::from_millis(1_500)).await;
-            let again = client.send_with(Method::GET, path, &[("if-none-match", &tag)], "").await.ok()?;
-            let packed = client.send_with(Method::GET, path, &[("accept-encoding", "gzip")], "").await.ok()?;
-            (again.status == 304 && again.body.is_empty()).then_some((tag, plain, packed))
-        });
-        let (tag, plain, packed) = same.await?;
-        ensure!(plain.headers["cache-control"] == "no-cache", "{:?}", plain.headers);
-        ensure!(packed.headers["content-encoding"] == "gzip", "{:?}", packed.headers);
-        ensure!(packed.headers["etag"] != tag.as_str(), "other bytes under one tag: {tag}");
-        let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked)?;
-        ensure!(unpacked == plain.body, "packed they are others");
-
-        rig.put("item", "sku-3", &json!({"price": 99.0, "category": "shoes"})).await?;
-        let changed = until("the changed row", LIMIT, async || {
-            let again = client.send_with(Method::GET, path, &[("if-none-match", &tag)], "").await.ok()?;
-            (again.status == 200).then_some(again)
-        });
-        let changed = changed.await?.body;
-        ensure!(changed.windows(8).any(|at| at == 99.0f64.to_le_bytes()), "the price of the row");
-        let own = client.get("/v1/browser/features?v=1&subject=u-1&session=s-1").await?;
-        ensure!(own.headers["cache-control"] == "no-store" && !own.headers.contains_key("etag"), "{:?}", own.headers);
-        Ok(())
-    })
-}
-
-/// Everybody has the key of a shop's pages: with it nobody must learn what a node with keyed ids calls anybody.
-#[test]
-fn where_ids_are_hashed_a_page_decides_nothing_and_learns_no_hash() -> Result<()> {
-    crate::alone(async {
-        let rig = Rig::start().await?;
-        let key = rig.path("ids.key");
-        rig.cli.run(["ids".as_ref(), "keygen".as_ref(), key.as_os_str()]).await?.ok()?;
-        let hash = rig.cli.json(["ids", "hash", "u-1", "--key", &key.display().to_string()]).await?;
-        let hash = hash["id"].as_str().context("a hash")?.to_owned();
-        let (node, _) = start_as(&rig, rig.spec("edge-1").set(format!("ids.key={}", key.display()))).await?;
-
-        let body = gets(&node, "/v1/browser/release?v=1&subject=u-1").await?;
-        let release: Value = serde_json::from_slice(&body)?;
-        ensure!(release["remote"] == json!(["home-hero", "plp-rank", "remote-rank"]), "{release}");
-        ensure!(release["placements"] == json!({}) && release["modules"] == json!([]), "{release}");
-        let plan = STANDARD.decode(release["plan"].as_str().context("a plan")?)?;
-        let shared = gets(&node, "/v1/browser/features?v=1").await?;
-        let mut client = node.client();
-        let mut told = vec![body, plan, shared];
-        for who in ["subject=u-1", "session=s-1", "subject=u-1&session=s-1", "subject=u-1&all=1"] {
-            let answer = client.get(&format!("/v1/browser/features?v=1&{who}")).await?;
-            let said = answer.json()?;
-            ensure!(answer.status == 403 && said["error"]["code"] == "keyed_ids", "{who}: {} {said}", answer.status);
-            ensure!(said["error"]["message"].as_str().is_some_and(|why| why.contains("/v1/browser/decide")), "{said}");
-            told.push(answer.body.to_vec());
-        }
-        let asked = json!({"subject": "u-1", "session": "s-1", "placements": [{"placement": "home-hero"}]});
-        let answer = client.post("/v1/browser/decide?v=1", &asked).await?;
-        ensure!(answer.ok()?["decisions"][0]["choices"].is_array(), "{}", answer.text());
-        told.push(answer.body.to_vec());
-        for bytes in told {
-            ensure!(!holds(&bytes, &hash) && !holds(&bytes, "sku-3"), "{}", String::from_utf8_lossy(&bytes));
-        }
-        Ok(())
-    })
 }
 
 /// Runs steps in Node.js with the engine of pages; nothing where that was said to be left out.

@@ -39,7 +39,7 @@ fn shopper() -> Result<()> {
         folder::copy(&binary::repository().join("examples/storefront/shop"), &shop)?;
         let mut command = Command::new(binary::built("storefront")?);
         command.args(["--listen", "127.0.0.1:0", "--rate", "20", "--json", "--shop"]).arg(&shop);
-        let mut storefront = Process::spawn("storefront", &mut command, &folder.path().join("log"))?;
+        let mut storefront = Process::spawn("storefront", &mut command, &folder.path().join("log"))?.with_grace(LIMIT);
         let line: Value = serde_json::from_str(&storefront.line(LIMIT).await?)?;
         let address = line["shop"].as_str().context("the shop's address")?;
 

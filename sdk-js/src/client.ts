@@ -62,6 +62,7 @@ export function createClient(options: Options): Client {
   let consent = set.consent;
   let closed = false;
 
+  const keep = () => (consent === "granted" ? store : undefined);
   const held = answers({
     decide: (placements) =>
       engine.decide({
@@ -81,7 +82,7 @@ export function createClient(options: Options): Client {
       await within(SETTLE_MS, events.drain().then(() => engine.update()).catch(() => {}));
     },
     happen,
-    keep: () => (consent === "granted" ? store : undefined),
+    keep,
     cache,
     timeoutMs: set.timeoutMs,
     warn,
@@ -161,10 +162,10 @@ export function createClient(options: Options): Client {
       const send = (name: string, init: EngineRequest = {}) => net.send(set.beside(name), init, whole);
       const ids = who.whom();
       // Asked for while the file that wants it comes.
-      const early = send("release", { query: ids });
+      const early = send("release", { query: { ...ids, inline: "1" } });
       early.catch(() => {});
       const { createEngine } = await loading;
-      const setup: EngineSetup = { ...ids, send, early, wasm: set.wasm, record: records.push };
+      const setup: EngineSetup = { ...set, ...ids, send, early, keep, record: records.push };
       const made: Engine = await createEngine(setup);
       if (closed) return made.close();
       engine = made;

@@ -1,6 +1,7 @@
 // What decides, as the client sees it: the words of `POST decide`, and the interface that the remote and the local engine have in
 // common. Owns no behaviour but the failure.
 
+import type { Store } from "./store.js";
 import type { Ask, Choice, Context, Json } from "./types.js";
 
 /** The body of `POST decide`. */
@@ -54,8 +55,10 @@ export interface Engine {
 export interface EngineSetup {
   /** Requests a neighbour of the path that decides, such as `release`, with key, version, failover and timeout; rejects with a `Failure`. */
   send(name: string, init?: EngineRequest): Promise<Response>;
-  /** What `release` answers, asked for those ids. */
+  /** What `release` answers, asked for those ids, with all in it that is little. */
   early: Promise<Response>;
+  /** What outlives the page, as far as the visitor has agreed. */
+  keep(): Store | undefined;
   wasm?: string | URL | BufferSource | WebAssembly.Module;
   subject?: string;
   session?: string;

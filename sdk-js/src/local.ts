@@ -18,6 +18,8 @@ interface Release {
   placements: Record<string, Shown>;
   remote: string[];
   plan: string;
+  /** What else a first decision needs, in base64, where that is little: everybody's rows and the visitor's, and small modules by index. */
+  inline?: { rows: string[]; modules: Record<string, string> };
 }
 
 interface Shown {
@@ -30,7 +32,6 @@ interface Shown {
 /** A release that can decide, and whose rows it holds. */
 interface Ready extends Ids {
   release: Release;
-  etag: string | null;
   core: Core;
   /** Rows were asked for so many times, and those of this time are the newest that came. */
   asked: number;
@@ -56,7 +57,7 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
   let ready = await stage(setup, compiled, setup, null, loaded).catch((error) => {
     // Another release came while the page fetched what it needs for this one: once more, by that one.
     if ((error as Failure).code !== OTHER_RELEASE) throw error;
-    return stage({ ...setup, early: setup.send("release", { query: whose(setup) }) }, compiled, setup, null, loaded);
+    return stage({ ...setup, early: askRelease(setup, setup) }, compiled, setup, null, loaded);
   });
   let staging = 0;
   let closed = false;
@@ -228,25 +229,30 @@ function named({ values }: Shown, numbers: number[]): Record<string, Json> {
 async function stage(
   setup: EngineSetup,
   compiled: Map<string, Promise<WebAssembly.Module>>,
-  { subject, session }: Ids,
+  ids: Ids,
   before: Ready | null,
   loaded: Promise<unknown>,
 ): Promise<Ready> {
   const mine = before ? ++before.asked : 1;
-  const asked = before ? setup.send("release", { query: whose({ subject, session }) }) : setup.early;
-  const rows = heardLater(fetchRows(setup, { subject, session }, true));
+  const asked = before ? askRelease(setup, ids) : setup.early;
+  const store = setup.keep();
+  const wereApart = store?.get(APART);
+  const apart = wereApart && heardLater(fetchRows(setup, ids, true));
   const response = await Promise.race([asked, loaded.then(() => asked)]);
-  const etag = response.headers.get("ETag");
-  const release = (await json("plan")(response)) as Release;
-  if (before && etag !== null && etag === before.etag) {
-    await takeEarly(setup, before, { subject, session }, mine, rows);
+  const { inline, ...release } = (await json("plan")(response)) as Release;
+  const at = now();
+  if (inline && wereApart) store?.remove(APART);
+  if (!inline && !wereApart) store?.set(APART, "1");
+  const rows = inline ? inline.rows.map((text) => ({ bytes: bytesOf(text), at })) : apart || heardLater(fetchRows(setup, ids, true));
+  if (before && isSame(release, before.release)) {
+    await takeEarly(setup, before, ids, mine, rows);
     return before;
   }
   const runner = new Runner();
   const modules = release.modules.map(async ({ index, digest }) => {
     let module = compiled.get(digest);
     if (!module) {
-      module = fetchModule(setup, digest);
+      module = fetchModule(setup, digest, inline?.modules[index]);
       compiled.set(digest, module);
       // One that did not come is asked for again.
       module.catch(() => compiled.delete(digest));
@@ -262,8 +268,8 @@ async function stage(
   } catch (error) {
     throw new Failure("other_core", `this engine cannot decide by the node's release: ${String(error)}`, false);
   }
-  const ready: Ready = { release, etag, core, asked: 1, taken: 0 };
-  await takeEarly(setup, ready, { subject, session }, 1, rows);
+  const ready: Ready = { release, core, asked: 1, taken: 0 };
+  await takeEarly(setup, ready, ids, 1, rows);
   if (!before) rehearse(ready);
   await added;
   // The one before is left to the collector: a decision may be under way with it.
@@ -276,6 +282,18 @@ function rehearse(ready: Ready): void {
   if (placement !== undefined) one(ready, { placement }, { context: {}, placements: [] }, []);
 }
 
+/** Set where the release came without rows the last time: the next page asks for them together with it. */
+const APART = "selvedge:apart";
+
+function askRelease(setup: EngineSetup, { subject, session }: Ids): Promise<Response> {
+  return setup.send("release", { query: { ...whose({ subject, session }), inline: "1" } });
+}
+
+/** Whether they are one, to this visitor. */
+function isSame(release: Release, other: Release): boolean {
+  return release.release === other.release && JSON.stringify(release) === JSON.stringify(other);
+}
+
 /** The code of the failure when the node runs another release by now. */
 const OTHER_RELEASE = "other_release";
 
@@ -285,8 +303,8 @@ async function takeRows(setup: EngineSetup, of: Ready, ids: Ids, all: boolean): 
   take(of, ids, mine, await fetchRows(setup, ids, all));
 }
 
-/** Rows that were asked for together with the release: another node may have answered, by another release. Then once more. */
-async function takeEarly(setup: EngineSetup, of: Ready, ids: Ids, mine: number, rows: Promise<Fetched>): Promise<void> {
+/** Rows for a release that was just asked for: where they came apart, another node may have answered, by another release. Then once more. */
+async function takeEarly(setup: EngineSetup, of: Ready, ids: Ids, mine: number, rows: Fetched | Promise<Fetched>): Promise<void> {
   try {
     take(of, ids, mine, await rows);
   } catch (error) {
@@ -323,8 +341,8 @@ function take(of: Ready, { subject, session }: Ids, mine: number, fetched: Fetch
   Object.assign(of, { subject, session, taken: mine });
 }
 
-async function fetchModule(setup: EngineSetup, digest: string): Promise<WebAssembly.Module> {
-  const module = await compile(await setup.send(`modules/${digest}`));
+async function fetchModule(setup: EngineSetup, digest: string, inline?: string): Promise<WebAssembly.Module> {
+  const module = await compile(inline === undefined ? await setup.send(`modules/${digest}`) : bytesOf(inline));
   if (!module) throw new Failure("not_wasm", `what came as module ${digest} is no WebAssembly`, false);
   return module;
 }
@@ -362,7 +380,7 @@ function now(): number {
   return Math.round(performance.now() * 1000);
 }
 
-function bytesOf(base64: string): Uint8Array {
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   const text = atob(base64);
   const bytes = new Uint8Array(text.length);
   for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);

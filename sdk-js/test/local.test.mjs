@@ -45,15 +45,20 @@ let asked;
 let recorded;
 let running;
 let waits;
+/** Whether the node's rows are too large to come with the release; what outlives the page. */
+let large;
+let kept;
 beforeEach(() => {
   Object.assign(globalThis, { freed: [], decided: [] });
-  [asked, recorded, running, waits] = [[], [], "r1", false];
+  [asked, recorded, running, waits, large, kept] = [[], [], "r1", false, false, new Map()];
 });
 
 function answer(name, query, release = running) {
-  if (name === "features") return JSON.stringify({ release, ...(query.all ? {} : { subject: query.subject }) });
+  const rows = (subject) => JSON.stringify({ release, ...(subject && { subject }) });
+  if (name === "features") return rows(query.all ? undefined : query.subject);
   const placements = { hero: { context: [["country", "symbol"], ["cart", "number"]], values: [] } };
-  if (name === "release") return JSON.stringify({ release, modules: [], remote: ["far"], placements, plan: btoa(release) });
+  const inline = query.inline && !large && { rows: [btoa(rows()), btoa(rows(query.subject))], modules: {} };
+  if (name === "release") return JSON.stringify({ release, modules: [], remote: ["far"], placements, plan: btoa(release), inline: inline || undefined });
   return '{"decisions":[],"release":"r9"}';
 }
 
@@ -63,30 +68,69 @@ async function send(name, { query = {}, body } = {}) {
   if (waits) await new Promise((go) => (of.go = go));
   if (of.failure) throw of.failure;
   const text = of.text ?? answer(name, query, of.release);
-  return new Response(text, { headers: { ETag: `${running}` } });
+  return new Response(text);
 }
 
 const ids = { subject: "u-1", session: "s" };
-const make = (wasm, early = send("release", { query: ids })) => createEngine({ send, early, wasm, ...ids, record: (text) => recorded.push(text) });
+const store = { get: (key) => kept.get(key) ?? null, set: (key, value) => kept.set(key, value), remove: (key) => kept.delete(key) };
+const make = (wasm, early = send("release", { query: { ...ids, inline: "1" } }), keep = () => store) =>
+  createEngine({ send, early, keep, wasm, ...ids, record: (text) => recorded.push(text) });
 const module = new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]));
 const engine = () => make(module);
 const of = (subject, more = {}) => ({ subject, session: "s", context: {}, placements: [{ placement: "hero", ...more }] });
 const who = ({ decisions }) => decisions.map(({ choices, error }) => error?.code ?? choices[0].id).join();
 const moment = () => new Promise((done) => setTimeout(done));
 
-test("everybody's rows are asked for with a release, and after that the visitor's own", async () => {
+const names = () => asked.splice(0).map(({ name, query }) => (query.all ? "everybody" : query.inline ? "start" : name)).join();
+
+test("rows come with a release, and after that the visitor's own", async () => {
   const made = await engine();
-  const queries = () => asked.splice(0).filter(({ name }) => name === "features").map(({ query }) => ({ ...query }));
-  // The session is not in it: a browser finds again what it kept.
-  assert.deepEqual(queries(), [{ subject: "u-1", all: "1" }, { subject: "u-1", session: "s" }]);
+  assert.equal(names(), "start");
   await made.update();
-  assert.deepEqual(queries(), [{ subject: "u-1", session: "s" }]);
+  assert.deepEqual(asked.map(({ query }) => ({ ...query })), [{ subject: "u-1", session: "s" }]);
+  assert.equal(names(), "features");
+  // Told of what runs already: rows may be others.
   await made.update("r1");
-  assert.deepEqual(queries().length, 2);
+  assert.equal(names(), "everybody,features");
   running = "r2";
   await made.update("r2");
-  assert.deepEqual(queries().length, 2);
+  assert.equal(names(), "start");
   assert.equal(made.decide(of("u-1")).release, "r2");
+  assert.deepEqual([...kept], []);
+});
+
+test("rows that are too large to come with a release are asked for apart, from the next page on at once", async () => {
+  large = true;
+  const first = await engine();
+  assert.equal(who(first.decide(of("u-1"))), "u-1");
+  // The session is not in it: a browser finds again what it kept.
+  assert.deepEqual(asked.map(({ query }) => ({ ...query })).slice(1), [{ subject: "u-1", all: "1" }, { subject: "u-1", session: "s" }]);
+  assert.equal(names(), "start,everybody,features");
+  running = "r2";
+  await first.update("r2");
+  assert.equal(first.decide(of("u-1")).release, "r2");
+  assert.equal(names(), "start,everybody,features");
+
+  // The next page: before the release is there.
+  waits = true;
+  const next = engine();
+  await moment();
+  for (const each of asked) each.go();
+  assert.equal(names(), "start,everybody,features");
+  assert.equal(who((await next).decide(of("u-1"))), "u-1");
+
+  // And the one after the release became small.
+  large = false;
+  waits = false;
+  await engine();
+  asked = [];
+  await engine();
+  assert.equal(names(), "start");
+
+  // A visitor who has not agreed to it has nothing kept.
+  large = true;
+  await make(module, undefined, () => undefined);
+  assert.deepEqual([...kept], []);
 });
 
 test("a visitor who comes into a canary is decided for by it", async () => {
@@ -141,9 +185,7 @@ test("of two releases the later counts, and what the node runs by now decides", 
   waits = true;
   const slow = made.update("r2");
   await moment();
-  // The release, and its rows with it: nothing waits for what need not.
   const first = asked.splice(0);
-  assert.deepEqual(first.map(({ name }) => name), ["release", "features", "features"]);
   waits = false;
   running = "r3";
   await made.update("r3");
@@ -216,6 +258,8 @@ test("what is a node's, or would make too long a record, a node decides", async 
 });
 
 test("rows that another node answered by another release are asked for once more", async () => {
+  kept.set("selvedge:apart", "1");
+  large = true;
   waits = true;
   const made = engine();
   await moment();
@@ -228,6 +272,7 @@ test("rows that another node answered by another release are asked for once more
 });
 
 test("a release that came while the page fetched what the one before wants is asked for", async () => {
+  large = true;
   const early = await send("release", { query: ids });
   running = "r2";
   const made = await make(module, Promise.resolve(early));

@@ -41,7 +41,9 @@ pub use lifted::{Lifted, Shelf};
 pub use load::Load;
 pub use look::{Looked, NoView};
 pub use metrics::{Metrics, register_host};
-pub use page::{Allowed, Asked, BadRecords, BadRows, Forms, PageAnswer, PageBody, RejectedRecord, TakenRecords};
+pub use page::{
+    Allowed, Asked, BadRecords, BadRows, Forms, Inline, One, PageAnswer, PageBody, RejectedRecord, Start, TakenRecords,
+};
 pub use request::{BadValue, Batch, Context, Text, Value, Wire};
 pub use rows::{Fired, RowCounts};
 pub use what_if::WhatIf;

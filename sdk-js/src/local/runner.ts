@@ -76,7 +76,7 @@ export function canCompile(): void {
 }
 
 /** Compiles what was fetched as WebAssembly; nothing when it is none: servers like to answer with a page. */
-export async function compile(fetched: Response | ArrayBuffer): Promise<WebAssembly.Module | null> {
+export async function compile(fetched: Response | BufferSource): Promise<WebAssembly.Module | null> {
   try {
     if ("arrayBuffer" in fetched) {
       // While it comes, and from what the browser kept of the last time it compiled it; a `fetch` of somebody else's may not do for that.

@@ -25,7 +25,7 @@ pub(super) async fn run(effort: Effort) -> Result<Vec<Line>> {
     folder::copy(&binary::repository().join("examples/storefront/shop"), &shop)?;
     let mut command = Command::new(binary::built("storefront")?);
     command.args(["--listen", "127.0.0.1:0", "--json", "--shop"]).arg(&shop);
-    let mut storefront = Process::spawn("storefront", &mut command, &temporary.path().join("log"))?;
+    let mut storefront = Process::spawn("storefront", &mut command, &temporary.path().join("log"))?.with_grace(LIMIT);
     let line: Value = serde_json::from_str(&storefront.line(LIMIT).await?)?;
     let address = line["shop"].as_str().context("the shop's address")?.parse()?;
 

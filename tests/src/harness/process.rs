@@ -23,6 +23,8 @@ pub struct Process {
     child: Child,
     log: PathBuf,
     lines: Mutex<mpsc::Receiver<String>>,
+    /// How long it may take to end by itself when the value that owns it goes.
+    grace: Duration,
 }
 
 // === impl Process ===
@@ -50,7 +52,14 @@ impl Process {
                 }
             }
         });
-        Ok(Self { name: name.to_owned(), child, log: log.to_owned(), lines: Mutex::new(lines) })
+        let (name, log, lines) = (name.to_owned(), log.to_owned(), Mutex::new(lines));
+        Ok(Self { name, child, log, lines, grace: Duration::ZERO })
+    }
+
+    /// For one that has processes of its own, which it ends when it is asked to end: they would outlive it if it were killed.
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
     }
 
     /// Its process id.
@@ -147,6 +156,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if !self.grace.is_zero() && self.signal(Signal::TERM).is_ok() {
+            let asked = Instant::now();
+            while self.running() && asked.elapsed() < self.grace {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         if self.running() {
             // Nothing is left to do about a child that cannot be killed.
             drop(self.kill());

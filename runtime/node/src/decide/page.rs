@@ -5,6 +5,7 @@ mod all;
 mod records;
 mod release;
 mod rows;
+mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +15,11 @@ use selvedge_decision::{Digest, Plan};
 use tokio::sync::OnceCell;
 
 pub(super) use all::Everybodys;
-pub use all::{Asked, PageBody};
+pub use all::PageBody;
 pub use records::{BadRecords, RejectedRecord, TakenRecords};
 pub use release::PageAnswer;
 pub use rows::BadRows;
+pub use start::{Inline, Start};
 
 use super::lifted::Lifted;
 use super::{Active, Decider, Refused};
@@ -30,6 +32,20 @@ const MOST_LISTS: usize = 64;
 
 /// The placements that a key may ask for; `None` is all of them.
 pub type Allowed = Option<Arc<BTreeSet<String>>>;
+
+/// A person and a session, as the node knows them.
+pub type One<'a> = (Option<&'a str>, Option<&'a str>);
+
+/// Who asks for rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Who looks at the page.
+    pub one: One<'a>,
+    /// What the page's key may ask for.
+    pub allowed: &'a Allowed,
+    /// The most bytes of rows.
+    pub limit: usize,
+}
 
 /// The releases of which records of pages may come, as pages decide by them, the newest last. Cheap to clone: all clones are one.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +97,16 @@ async fn page_of(active: &Arc<Active>, allowed: &Allowed) -> Result<Arc<PageAnsw
         made.map_err(|_| Refused::NotReady)
     };
     list.answer.get_or_try_init(make).await.map(Arc::clone)
+}
+
+// === impl Asked ===
+
+impl<'a> Asked<'a> {
+    /// Whose release it is: a canary may have them.
+    fn unit(&self) -> Option<&'a str> {
+        let (subject, session) = self.one;
+        subject.or(session)
+    }
 }
 
 // === impl Pages ===

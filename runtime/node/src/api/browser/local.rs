@@ -1,6 +1,7 @@
 //! What pages that decide by themselves ask: the release, the rows, and that their records are taken. Owns the words of the wire;
 //! what a page may have is `decide/page`'s.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -8,14 +9,16 @@ use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::error::{ApiError, Code};
 use super::super::spans::Told;
 use super::super::{Public, body, etag, gzip};
 use super::{Caller, said};
-use crate::decide::{Allowed, Asked, BadRecords, BadRows, PageBody, TakenRecords};
+use crate::decide::{Allowed, Asked, BadRecords, BadRows, Inline, PageAnswer, PageBody, Start, TakenRecords};
 use crate::ids::Kind;
 
 /// The release that decides for the page.
@@ -34,30 +37,38 @@ struct Sent {
     records: Vec<String>,
 }
 
-/// `GET release`: what a page may hold of the release.
+/// What a release is answered with, where a page asks for it and it is little. Each binary, in base64.
+#[derive(Serialize)]
+struct Within {
+    /// Everybody's, then those of who looks at the page.
+    rows: Vec<String>,
+    /// By index.
+    modules: BTreeMap<u32, String>,
+}
+
+/// `GET release`: what a page may hold of the release. With `inline`, what else a first decision needs, where that is little.
 pub(super) async fn release(
     State(api): State<Arc<Public>>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    let answer = match api.who(&uri) {
-        Ok(who) => api.decider.page_release(who.unit(), &caller.allowed()).await.map_err(ApiError::from),
-        Err(error) => Err(error),
-    };
-    let answer = match answer {
-        Ok(answer) => answer,
+    let Start { answer, inline } = match api.start(&caller, &uri).await {
+        Ok(start) => start,
         Err(error) => return api.reply(Err(error)),
     };
-    let mut head = revalidated(&answer.etag);
+    let (mut head, json) = match inline {
+        Some(inline) => (kept("no-store"), with(&answer, inline)),
+        None => (revalidated(&answer.etag), answer.json.clone()),
+    };
     if let Ok(release) = HeaderValue::try_from(answer.page.release.to_string()) {
         head.insert(RELEASE, release);
     }
-    if etag::knows(&headers, &answer.etag) {
+    if head.contains_key(ETAG) && etag::knows(&headers, &answer.etag) {
         return (StatusCode::NOT_MODIFIED, head).into_response();
     }
     head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    api.sent(&caller, head, answer.json.clone())
+    api.sent(&caller, head, json)
 }
 
 /// `GET features`: everybody's rows, or with a subject or a session, theirs.
@@ -78,16 +89,16 @@ pub(super) async fn features(
         let field = if who.subject.is_some() { "subject" } else { "session" };
         return api.reply(Err(ApiError::new(Code::keyed_ids, why).at(field)));
     }
-    let (allowed, limit) = (caller.allowed(), api.limits.page_rows);
+    let allowed = caller.allowed();
+    let asked = api.asked(&who, &allowed);
     // `all` beside somebody means everybody's, of the release that they have.
     if who.unit().is_none() || said(&uri, "all").is_some() {
-        let asked = Asked { unit: who.unit(), allowed: &allowed, limit };
-        return match api.decider.page_rows(asked, |bytes| gzip::pack(bytes, PACKED)).await {
+        return match api.decider.page_rows(asked, pack).await {
             Ok(rows) => api.everybodys(&caller, &headers, &rows),
             Err(bad) => api.reply(Err(bad.into())),
         };
     }
-    match api.decider.page_rows_of((who.subject.as_deref(), who.session.as_deref()), &allowed, limit).await {
+    match api.decider.page_rows_of(asked).await {
         Ok(rows) => api.sent(&caller, rows_head("no-store"), rows.into()),
         Err(bad) => api.reply(Err(bad.into())),
     }
@@ -147,6 +158,21 @@ impl Public {
             Some(id) => Ok(Some(self.ids.known_as(kind, &id).into_owned())),
         };
         Ok(Who { subject: id("subject", Kind::Subject)?, session: id("session", Kind::Session)? })
+    }
+
+    fn asked<'a>(&self, who: &'a Who, allowed: &'a Allowed) -> Asked<'a> {
+        Asked { one: (who.subject.as_deref(), who.session.as_deref()), allowed, limit: self.limits.page_rows }
+    }
+
+    /// What a page gets that asks for a release.
+    async fn start(&self, caller: &Caller, uri: &Uri) -> Result<Start, ApiError> {
+        let (who, allowed) = (self.who(uri)?, caller.allowed());
+        // Where ids are hashed there are no rows for pages.
+        if said(uri, "inline").is_some() && !self.ids.is_keyed() {
+            return Ok(self.decider.page_start(self.asked(&who, &allowed), pack).await?);
+        }
+        let answer = self.decider.page_release(who.unit(), &allowed).await?;
+        Ok(Start { answer, inline: None })
     }
 
     /// Everybody's rows, in the form that the page takes. Either form has a tag of its own: they are other bytes.
@@ -209,9 +235,24 @@ impl From<BadRecords> for ApiError {
     }
 }
 
+/// Everybody's rows, packed.
+fn pack(bytes: &[u8]) -> Option<Bytes> {
+    gzip::pack(bytes, PACKED)
+}
+
+/// The answer of a release with that in it.
+fn with(answer: &PageAnswer, Inline { rows, modules }: Inline) -> Bytes {
+    let rows = rows.iter().map(|rows| STANDARD.encode(rows)).collect();
+    let modules = modules.iter().map(|(index, bytes)| (*index, STANDARD.encode(bytes))).collect();
+    // Texts alone: writing them cannot fail.
+    let inline = serde_json::to_vec(&Within { rows, modules }).unwrap_or_default();
+    let object = answer.json.strip_suffix(b"}").unwrap_or(&answer.json);
+    Bytes::from([object, b",\"inline\":", &inline, b"}"].concat())
+}
+
 /// The head of an answer that caches keep, and ask for again.
 fn revalidated(tag: &str) -> HeaderMap {
-    let mut head = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-cache"))]);
+    let mut head = kept("no-cache");
     if let Ok(tag) = HeaderValue::try_from(format!("\"{tag}\"")) {
         head.insert(ETAG, tag);
     }
@@ -220,8 +261,14 @@ fn revalidated(tag: &str) -> HeaderMap {
 
 /// The head of rows that may be kept so.
 fn rows_head(keep: &'static str) -> HeaderMap {
-    let kind = HeaderValue::from_static("application/octet-stream");
-    HeaderMap::from_iter([(CONTENT_TYPE, kind), (CACHE_CONTROL, HeaderValue::from_static(keep))])
+    let mut head = kept(keep);
+    head.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    head
+}
+
+/// The head of what may be kept so.
+fn kept(keep: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static(keep))])
 }
 
 /// A query's value as it was before it was encoded, by a form's rules: `+` is a blank.

@@ -16,7 +16,7 @@ use selvedge_decision::page::PageRelease;
 use tokio::sync::Semaphore;
 
 use super::rows::Rows;
-use super::{Allowed, BadRows, page_of};
+use super::{Allowed, Asked, BadRows, PageAnswer, page_of};
 use crate::clock::Clock;
 use crate::decide::{Active, Decider, Refused};
 
@@ -30,23 +30,15 @@ const SAME_LAG_US: u64 = 2_000_000;
 const MOST: usize = 64;
 const MOST_BYTES: usize = 64 << 20;
 
+/// Makes the packed form of rows, where that is smaller.
+pub type Pack = fn(&[u8]) -> Option<Bytes>;
+
 /// The answers that were made lately.
 pub(in super::super) struct Everybodys {
     /// The one that was asked for last stands last.
     kept: Mutex<Vec<Arc<Kept>>>,
     /// One is made at a time: however many keys there are, the rest of the processor decides.
     turn: Arc<Semaphore>,
-}
-
-/// Who asks for everybody's rows.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
-    /// Whose release it is: the subject, or else the session, if the page names one.
-    pub unit: Option<&'a str>,
-    /// What the page's key may ask for.
-    pub allowed: &'a Allowed,
-    /// The most bytes of rows.
-    pub limit: usize,
 }
 
 /// Everybody's rows as they go out.
@@ -89,25 +81,33 @@ impl Decider {
     /// # Errors
     ///
     /// When the node has no release, or when there are more than a page gets.
-    pub async fn page_rows(
+    pub async fn page_rows(&self, asked: Asked<'_>, pack: Pack) -> Result<Arc<PageBody>, BadRows> {
+        let active = self.releases.of(asked.unit()).ok_or(Refused::NotReady)?;
+        let answer = page_of(&active, asked.allowed).await?;
+        self.rows_of_all(&active, &answer, asked, pack).await
+    }
+
+    /// The same of a release that is at hand.
+    pub(super) async fn rows_of_all(
         &self,
+        active: &Arc<Active>,
+        answer: &Arc<PageAnswer>,
         asked: Asked<'_>,
-        pack: fn(&[u8]) -> Option<Bytes>,
+        pack: Pack,
     ) -> Result<Arc<PageBody>, BadRows> {
-        let Asked { unit, allowed, limit } = asked;
-        let active = self.releases.of(unit).ok_or(Refused::NotReady)?;
-        let page = page_of(&active, allowed).await?;
+        let Asked { allowed, limit, .. } = asked;
         let kept = self.everybodys.of(active.digest, allowed);
         // Whoever comes meanwhile waits here, and finds what was made.
         let mut made = kept.made.lock().await;
-        let has_clock = unit.is_some();
+        let has_clock = asked.unit().is_some();
         let now = match made.as_ref().filter(|made| made.is_of_now(has_clock)) {
             Some(made) => made.clone(),
             None => {
                 let turn = Arc::clone(&self.everybodys.turn).acquire_owned().await.map_err(|_| Refused::NotReady)?;
                 let (before, clock) = (made.clone(), self.clock.clone());
+                let (active, answer) = (Arc::clone(active), Arc::clone(answer));
                 let again = tokio::task::spawn_blocking(move || {
-                    let made = Made::again(&active, &page.page, before.filter(|_| has_clock), &clock, limit, pack);
+                    let made = Made::again(&active, &answer.page, before.filter(|_| has_clock), &clock, limit, pack);
                     drop(turn);
                     made
                 });
@@ -163,7 +163,7 @@ impl Made {
         before: Option<Self>,
         clock: &Clock,
         limit: usize,
-        pack: fn(&[u8]) -> Option<Bytes>,
+        pack: Pack,
     ) -> Self {
         let read = Instant::now();
         let Ok(rows) = Rows::of_all(active, page, clock.now_us(), limit) else {

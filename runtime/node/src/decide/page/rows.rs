@@ -13,15 +13,13 @@ use selvedge_decision::page::{PAGE_VERSION, PageRelease, PageRows, PageTable, Pa
 use selvedge_decision::plan::Placement;
 use selvedge_decision::policy::Contests;
 
-use super::{Allowed, page_of};
+use super::{Asked, One, page_of};
 use crate::decide::active::{Active, Bound};
 use crate::decide::{Decider, Refused};
+use crate::features::Fetching;
 
 /// How long rows of who looks at a page are waited for, where the core has to be asked.
 const WAIT: Duration = Duration::from_millis(500);
-
-/// A person and a session, as the node knows them.
-type One<'a> = (Option<&'a str>, Option<&'a str>);
 
 /// Why there are no rows.
 #[derive(Debug, thiserror::Error)]
@@ -71,20 +69,15 @@ struct Reader<'a> {
 // === impl Decider ===
 
 impl Decider {
-    /// The rows of somebody by which a page decides, in the form of [`PageRows`]; at most `limit` bytes of them.
+    /// The rows of somebody by which a page decides, in the form of [`PageRows`].
     ///
     /// # Errors
     ///
     /// When the node has no release, or when there are more.
-    pub async fn page_rows_of(
-        &self,
-        (subject, session): (Option<&str>, Option<&str>),
-        allowed: &Allowed,
-        limit: usize,
-    ) -> Result<Vec<u8>, BadRows> {
-        let active = self.releases.of(subject.or(session)).ok_or(Refused::NotReady)?;
+    pub async fn page_rows_of(&self, asked: Asked<'_>) -> Result<Vec<u8>, BadRows> {
+        let Asked { one, allowed, limit } = asked;
+        let active = self.releases.of(asked.unit()).ok_or(Refused::NotReady)?;
         let answer = page_of(&active, allowed).await?;
-        let one = (subject, session);
         fetch(&active, &answer.page, one, self.clock.now_us()).await;
         let rows = Rows::of_one(&active, &answer.page, one, self.clock.now_us(), limit)?;
         Ok(rows.whole(&active, &answer.page, Some(one)).to_bytes())
@@ -93,12 +86,7 @@ impl Decider {
 
 /// Has what the core alone has of somebody fetched, and waits for it.
 async fn fetch(active: &Active, page: &PageRelease, one: One<'_>, now_us: TimeUs) {
-    let mut fetching = Vec::new();
-    for (at, view) in &page.views {
-        if let (Some(Bound::Table(table)), Some(one)) = (active.view(*at as usize), whom(view, one)) {
-            fetching.extend(table.fetch(one, now_us));
-        }
-    }
+    let mut fetching = begin_fetching(active, page, one, now_us);
     let all = async {
         for one in &mut fetching {
             one.over().await;
@@ -106,6 +94,16 @@ async fn fetch(active: &Active, page: &PageRelease, one: One<'_>, now_us: TimeUs
     };
     // In time or not: without a row, a page decides by defaults as a node does.
     drop(tokio::time::timeout(WAIT, all).await);
+}
+
+/// Asks the core for what it alone has of somebody: nothing where all is here.
+pub(super) fn begin_fetching(active: &Active, page: &PageRelease, one: One<'_>, now_us: TimeUs) -> Vec<Fetching> {
+    let own = page.views.iter().filter_map(|(at, view)| Some((active.view(*at as usize)?, whom(view, one)?)));
+    let fetching = own.filter_map(|(view, one)| match view {
+        Bound::Table(table) => table.fetch(one, now_us),
+        Bound::Sessions(_) => None,
+    });
+    fetching.collect()
 }
 
 /// Whose row of a view is one's own.
@@ -128,7 +126,8 @@ impl Rows {
         Ok(Self { time_us: now_us, texts: reader.texts, views })
     }
 
-    fn of_one(
+    /// Those of somebody, as they are here.
+    pub(super) fn of_one(
         active: &Active,
         page: &PageRelease,
         one: One<'_>,
