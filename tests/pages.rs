@@ -67,7 +67,7 @@ overrides = { "hidden-tester" = "b" }
 arms = [{ name = "a", weight = 50 }, { name = "b", weight = 50, ladder = ["rank", "dear"] }]
 "#;
 
-const HERO: &str = r#"
+pub(crate) const HERO: &str = r#"
 browser = true
 actions = [{ id = "plain", payload = { banner = "plain.svg" } }, { id = "vip", payload = { banner = "vip.svg", rows = [1, 2.5] } }]
 deadline = "1s"

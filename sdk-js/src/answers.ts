@@ -19,7 +19,7 @@ export interface Surroundings {
   /** Asks the engine. */
   decide(placements: Ask[]): DecideAnswer | Promise<DecideAnswer>;
   /** Whether it answers without a promise. */
-  instant(): boolean;
+  instant(): boolean | undefined;
   /** Another release runs. */
   update(release: string): Promise<void>;
   /** Whom answers are for. */

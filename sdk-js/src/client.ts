@@ -55,7 +55,6 @@ export function createClient(options: Options): Client {
   const page = mint();
   let count = 0;
   let engine: Engine = remote(net, set.decidePath);
-  let instant = false;
   /** Whether something was tracked since the last question. */
   let news = false;
   let context = set.context;
@@ -72,7 +71,7 @@ export function createClient(options: Options): Client {
         distinct: set.distinct,
         tz_offset_min: -new Date().getTimezoneOffset(),
       }),
-    instant: () => instant,
+    instant: () => engine.instant,
     update: (release) => engine.update(release),
     subject: () => who.whom().subject,
     async settled() {
@@ -100,7 +99,7 @@ export function createClient(options: Options): Client {
     try {
       line = JSON.stringify({ event, messageId: `${page}-${count++}`, timestamp: isoTime(), ...who.whom(), ...more, properties });
     } catch (error) {
-      return warn("event_not_json", `event ${event} is no JSON: ${(error as Error).message}`);
+      return warn("event_not_json", `${event} is no JSON: ${(error as Error).message}`);
     }
     events.push(line);
   }
@@ -144,13 +143,9 @@ export function createClient(options: Options): Client {
     const entries = start?.decisions ?? [];
     held.start(entries);
     for (const entry of entries) if (isDecision(entry) && start?.read.includes(entry.decision_id)) expose(entry);
-    let left = set.timeoutMs;
-    if (local) {
-      const before = Date.now();
-      await within(left, here(local));
-      left -= Date.now() - before;
-    }
-    const state = await held.begin([...(start?.placements ?? []), ...set.placements], left);
+    const end = Date.now() + set.timeoutMs;
+    if (making) await within(set.timeoutMs, making);
+    const state = await held.begin([...(start?.placements ?? []), ...set.placements], end - Date.now());
     happen("ready", state);
     if (visible()) listen();
     return state;
@@ -159,7 +154,7 @@ export function createClient(options: Options): Client {
   /** Decides in the page from now on; if it cannot, the node goes on deciding. */
   async function here(loading: Exclude<typeof local, false>): Promise<void> {
     try {
-      const send = (name: string, init: EngineRequest = {}) => net.send(set.beside(name), init, whole);
+      const send = (name: string, init: EngineRequest) => net.send(set.beside(name), init, whole);
       const ids = who.whom();
       // Asked for while the file that wants it comes.
       const early = send("release", { query: { ...ids, inline: "1" } });
@@ -169,13 +164,12 @@ export function createClient(options: Options): Client {
       const made: Engine = await createEngine(setup);
       if (closed) return made.close();
       engine = made;
-      instant = true;
     } catch (error) {
       warn("local_engine", `a node decides, not the page: ${(error as Error).message}`);
     }
   }
 
-  const visible = () => globalThis.document?.visibilityState !== "hidden";
+  const visible = () => !globalThis.document?.hidden;
   const releases = stream(net, set.beside, held.runs);
 
   function listen(): void {
@@ -222,6 +216,8 @@ export function createClient(options: Options): Client {
     return (await Promise.all(lanes.map((each) => each.drain()))).every(Boolean);
   }
 
+  // Before all that can wait: a page's first decision waits for this.
+  const making = local && here(local);
   const marks = globalThis.document ? ["online", "pageshow", "pagehide", "visibilitychange"] : [];
   for (const name of marks) addEventListener(name, happened);
   for (const each of lanes) each.arrive();

@@ -44,6 +44,8 @@ export interface DecideAnswer {
 
 /** What decides. The client owns everything else: ids, exposures, the queue, retries. */
 export interface Engine {
+  /** Whether what it is asked next is decided at once, as a rule. */
+  instant?: boolean;
   /** Decides, at once where it can. Throws, or rejects with, a `Failure` when it cannot decide at all. */
   decide(request: DecideRequest): DecideAnswer | Promise<DecideAnswer>;
   /** The release of that digest runs, or without one, the person's rows may have changed: the next `decide` after it resolves uses them. */
@@ -54,7 +56,7 @@ export interface Engine {
 /** What the local engine is made with. */
 export interface EngineSetup {
   /** Requests a neighbour of the path that decides, such as `release`, with key, version, failover and timeout; rejects with a `Failure`. */
-  send(name: string, init?: EngineRequest): Promise<Response>;
+  send(name: string, init: EngineRequest): Promise<Response>;
   /** What `release` answers, asked for those ids, with all in it that is little. */
   early: Promise<Response>;
   /** What outlives the page, as far as the visitor has agreed. */

@@ -66,7 +66,7 @@ export function transport({ baseUrls, key, timeoutMs }: Addresses, patienceMs = 
       const where = address.split("?")[0];
       throw stop.signal.aborted
         ? new Failure("timeout", `${where}: no answer in time`, true)
-        : new Failure("unreachable", `${where} cannot be reached, or does not allow this origin`, true);
+        : new Failure("unreachable", `${where} is unreachable, or does not allow this origin`, true);
     } finally {
       clearTimeout(timer);
     }

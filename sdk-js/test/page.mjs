@@ -22,7 +22,7 @@ export function fresh() {
   const set = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   Object.assign(world, { full: false, writes: 0, asked: [], told: [], batches: [], beacons: [], warned: [], requests: [], decide: chosen, events: taken, target });
   set("localStorage", Object.create({}, METHODS));
-  set("document", { visibilityState: "visible" });
+  set("document", { hidden: false });
   set("navigator", { locks: locks(), sendBeacon: (url, body) => (world.beacons.push({ url, body }), true) });
   set("addEventListener", target.addEventListener.bind(target));
   set("removeEventListener", target.removeEventListener.bind(target));

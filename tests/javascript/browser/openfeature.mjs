@@ -116,7 +116,7 @@ const fourth = await page.evaluate(async () => {
   const failed = await OpenFeature.setProviderAndWait(provider).then(() => "", (error) => error.message);
   return { failed, value: client.getStringValue("theme", "code"), status: client.providerStatus };
 });
-assert.match(fourth.failed, /cannot be reached/);
+assert.match(fourth.failed, /is unreachable/);
 assert.deepEqual([fourth.value, fourth.status], ["code", "ERROR"]);
 
 // === A node that takes the question and does not answer, then does ===

@@ -73,9 +73,9 @@ await check("a newer node", { ...memory, baseUrl: impostors.newer.base }, { warn
 await check("an older node", { ...memory, baseUrl: impostors.older.base }, { warning: /no such path.*\[not_found\]$/ });
 await check("a node without a release", { ...memory, baseUrl: impostors.busy.base }, { warning: /no release yet \[not_ready\]$/ });
 await check("nonsense", { ...memory, baseUrl: impostors.odd.base }, { ready: "fresh", warning: /events are not sent.*\[not_a_node\]$/ });
-await check("nobody", { ...memory, baseUrl: "http://127.0.0.1:9" }, { warning: /cannot be reached.*\[unreachable\]$/ });
+await check("nobody", { ...memory, baseUrl: "http://127.0.0.1:9" }, { warning: /is unreachable.*\[unreachable\]$/ });
 await check("an address that fails before one that answers", { ...memory, baseUrl: ["http://127.0.0.1:9", node] }, { ready: "fresh", value: "dark", flushed: true });
-await check("an address that is none", { ...memory, baseUrl: "https://a b", streaming: true }, { warning: /cannot be reached.*\[unreachable\]$/ });
+await check("an address that is none", { ...memory, baseUrl: "https://a b", streaming: true }, { warning: /is unreachable.*\[unreachable\]$/ });
 await check("no address at all", { ...memory, baseUrl: "edge.shop.example", streaming: true }, { warning: /baseUrl is no https.*\[option_baseUrl\]$/ });
 await check("HTML where Wasm was expected", { ...memory, baseUrl: node, engine: "local", wasm: `${site.origin}/` }, { ready: "fresh", value: "dark", warning: /a node decides.*\[local_engine\]$/ });
 await check("an option that is none of its set", { ...memory, baseUrl: node, storage: "session" }, { ready: "fresh", value: "dark", warning: /none of memory,local \[option_storage\]$/ });

@@ -31,7 +31,7 @@ const MOST: usize = 64;
 const MOST_BYTES: usize = 64 << 20;
 
 /// Makes the packed form of rows, where that is smaller.
-pub type Pack = fn(&[u8]) -> Option<Bytes>;
+pub(super) type Pack = fn(&[u8]) -> Option<Bytes>;
 
 /// The answers that were made lately.
 pub(in super::super) struct Everybodys {
