@@ -28,7 +28,7 @@ const INTERNAL = [
   ...["settled", "instant", "sealed", "dirty", "lines", "chars", "drain", "arrive", "leave", "baseUrls", "keep", "cache", "wait"],
   ...["problem", "renew", "once", "want", "begin", "runs", "become", "beside", "member", "entry", "whom", "most", "what"],
   ...["passing", "retryAfterMs", "started", "path", "ask", "seen", "online", "record", "update", "send", "query"],
-  ...["start", "early", "happen", "stop", "remove", "of"],
+  ...["start", "early", "happen", "stop", "remove", "of", "store"],
 ];
 /** What a page that opens waits for: browsers that know the first line compile all functions while the file comes, not each at its first call. */
 const EAGER = new Set(["index.js", "local.js", "selvedge.js"]);

@@ -211,6 +211,8 @@ fn a_page_decides_as_its_node_and_its_record_is_replayed() -> Result<()> {
             let Some(told) = in_a_page(&node, task.clone()).await? else { return Ok(()) };
             let decided = &told["told"][0];
             ensure!(decided["requests"] == json!([]), "a decision asks nobody: {decided}");
+            let asked = told["requests"].as_array().context("requests")?;
+            ensure!(!asked.contains(&json!("GET /v1/browser/features")), "rows came with the release: {asked:?}");
             let decisions = &decided["answer"]["decisions"];
             ensure!(decisions[2]["error"]["code"] == "unknown_placement", "{decisions}");
             for (at, key) in ["plp-rank", "home-hero"].into_iter().enumerate() {

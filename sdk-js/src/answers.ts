@@ -72,8 +72,8 @@ export function answers(around: Surroundings): Answers {
   let release: string | undefined;
   /** What the stream told last: the release, and the canary. And of it the release that is not taken over yet. */
   let heard: (string | undefined)[] | undefined;
-  /** The release of the answers when that was told. */
-  let old: string | undefined;
+  /** The release of the answers when that was told; any, when there were none. */
+  let old: string | true | undefined;
   let due: string | undefined;
   /** Answers to questions of before are let go; whoever asked them waits for the latest. */
   let turn = 0;
@@ -150,7 +150,7 @@ export function answers(around: Surroundings): Answers {
     }
     release = answer.release ?? release;
     // Behind one address are several nodes, and this one does not run yet what another one told; or never will.
-    if (failures < OLD_MOST && release === old && isOld()) {
+    if (failures < OLD_MOST && (old === true || release === old) && isOld()) {
       due ??= heard![0];
       retry.start(backoff({}, failures));
     }
@@ -292,10 +292,10 @@ export function answers(around: Surroundings): Answers {
     runs(digest, canary) {
       const before = heard;
       heard = [digest, canary];
+      // What a poll was told says nothing of a canary, by which this visitor may be answered.
+      old = canary && (release ?? true);
       // The first time it counts what the answers are of, then whether it is another.
       if (before ? `${before}` === `${heard}` : !isOld()) return;
-      // What a poll was told says nothing of a canary, by which this visitor may be answered.
-      old = canary && release;
       due = digest;
       void again();
     },

@@ -124,7 +124,7 @@ export function createClient(options: Options): Client {
     const chosen = item ?? choices[0]?.id;
     const word = token ?? choices.find((choice) => choice.id === chosen)?.token;
     if (!id || word || BY_A_PAGE.test(id)) return { decision_id: id, item: chosen, token: word };
-    warn("no_token", `told without its decision: no token of ${chosen}`);
+    warn("no_token", `told alone: no token of ${chosen}`);
     return { item };
   }
 
@@ -160,7 +160,7 @@ export function createClient(options: Options): Client {
       const early = send("release", { query: { ...ids, inline: "1" } });
       early.catch(() => {});
       const { createEngine } = await loading;
-      const setup: EngineSetup = { ...set, ...ids, send, early, keep, record: records.push };
+      const setup: EngineSetup = { ...set, ...ids, send, early, store, keep, record: records.push };
       const made: Engine = await createEngine(setup);
       if (closed) return made.close();
       engine = made;

@@ -59,8 +59,11 @@ export interface EngineSetup {
   send(name: string, init: EngineRequest): Promise<Response>;
   /** What `release` answers, asked for those ids, with all in it that is little. */
   early: Promise<Response>;
-  /** What outlives the page, as far as the visitor has agreed. */
+  /** What outlives the page, and the same as long as the visitor agrees to it. */
+  store: Store;
   keep(): Store | undefined;
+  /** Where nodes answer. */
+  baseUrls: readonly string[];
   wasm?: string | URL | BufferSource | WebAssembly.Module;
   subject?: string;
   session?: string;

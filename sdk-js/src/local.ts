@@ -18,7 +18,7 @@ interface Release {
   placements: Record<string, Shown>;
   remote: string[];
   plan: string;
-  /** What else a first decision needs, in base64, where that is little: everybody's rows and the visitor's, and small modules by index. */
+  /** What else a first decision needs, in base64, where that is little: everybody's rows, the visitor's if they are here, small modules by index. */
   inline?: { rows: string[]; modules: Record<string, string> };
 }
 
@@ -50,14 +50,15 @@ const MOST_RECORD = 44_000;
 export async function createEngine(setup: EngineSetup): Promise<Engine> {
   // A page that can never decide by itself asks for nothing but the release, which the client asked for.
   canCompile();
+  const early = heardLater(timed(setup.early));
   if (!setup.wasm) throw new Failure("not_wasm", "option wasm is missing", false);
   const loaded = heardLater(engineModule(setup.wasm).then((module) => initSync({ module })));
   const compiled = new Map<string, Promise<WebAssembly.Module>>();
   const warn = warner();
-  let ready = await stage(setup, compiled, setup, null, loaded).catch((error) => {
+  let ready = await stage(setup, compiled, setup, null, loaded, early).catch((error) => {
     // Another release came while the page fetched what it needs for this one: once more, by that one.
     if ((error as Failure).code !== OTHER_RELEASE) throw error;
-    return stage({ ...setup, early: askRelease(setup, setup) }, compiled, setup, null, loaded);
+    return stage(setup, compiled, setup, null, loaded);
   });
   let staging = 0;
   let closed = false;
@@ -225,26 +226,26 @@ function named({ values }: Shown, numbers: number[]): Record<string, Json> {
 
 /**
  * The release that a node runs, its modules and its rows, made ready. Nothing of what decides until then is touched. The first decision of
- * a page waits for this: so what needs not know the release is asked for together with it.
+ * a page waits for this: what does not come with the release is asked for together with it, where that is known beforehand.
  */
 async function stage(
   setup: EngineSetup,
   compiled: Map<string, Promise<WebAssembly.Module>>,
-  ids: Ids,
+  visitor: Ids,
   before: Ready | null,
   loaded: Promise<unknown>,
+  early?: Promise<[Response, number | undefined]>,
 ): Promise<Ready> {
+  const ids = idsOf(visitor);
   const mine = before ? ++before.asked : 1;
-  const asked = before ? askRelease(setup, ids) : setup.early;
-  const store = setup.keep();
-  const wereApart = store?.get(APART);
-  const apart = wereApart && heardLater(fetchRows(setup, ids, true));
-  const response = await Promise.race([asked, loaded.then(() => asked)]);
+  const asked = early ?? timed(askRelease(setup, ids));
+  const apart = early && wereApart(setup) ? heardLater(fetchRows(setup, ids, true)) : undefined;
+  const [response, at] = await Promise.race([asked, loaded.then(() => asked)]);
   const { inline, ...release } = (await json("plan")(response)) as Release;
-  const at = now();
-  if (inline && wereApart) store?.remove(APART);
-  if (!inline && !wereApart) store?.set(APART, "1");
-  const rows = inline ? inline.rows.map((text) => ({ bytes: bytesOf(text), at })) : apart || heardLater(fetchRows(setup, ids, true));
+  // By rows the page knows what time it is at the node, unless it does not know when they came.
+  const came = inline && at !== undefined ? restOf(setup, ids, inline.rows, at) : (apart ?? fetchRows(setup, ids, true));
+  const rows = heardLater(came);
+  keepApart(setup, !inline);
   if (before && isSame(release, before.release)) {
     await takeEarly(setup, before, ids, mine, rows);
     return before;
@@ -283,11 +284,36 @@ function rehearse(ready: Ready): void {
   if (placement !== undefined) one(ready, { placement }, { context: {}, placements: [] }, []);
 }
 
-/** Set where the release came without rows the last time: the next page asks for them together with it. */
-const APART = "selvedge:apart";
+function askRelease(setup: EngineSetup, ids: Ids): Promise<Response> {
+  return setup.send("release", { query: { ...whose(ids), inline: "1" } });
+}
 
-function askRelease(setup: EngineSetup, { subject, session }: Ids): Promise<Response> {
-  return setup.send("release", { query: { ...whose({ subject, session }), inline: "1" } });
+/** Rows that came with a release, and the visitor's where those did not. */
+async function restOf(setup: EngineSetup, ids: Ids, came: string[], at: number): Promise<Fetched> {
+  const rows = came.map((text) => ({ bytes: bytesOf(text), at }));
+  return rows.length > 1 ? rows : [...rows, ...(await fetchRows(setup, ids, false))];
+}
+
+/** An answer, and when it came by the page's clock; nobody knows that of one that was here before. */
+async function timed(asked: Promise<Response>): Promise<[Response, number | undefined]> {
+  const later = Symbol();
+  const response = await Promise.race([asked, later]);
+  return response === later ? [await asked, now()] : [response as Response, undefined];
+}
+
+// Whether rows did not come with the release the last time, so that the next page asks for both at once. Kept as far as the visitor has
+// agreed.
+
+const apartKey = ({ baseUrls }: EngineSetup) => `selvedge:apart:${baseUrls[0]}`;
+
+function wereApart(setup: EngineSetup): boolean {
+  return setup.keep()?.get(apartKey(setup)) != null;
+}
+
+function keepApart(setup: EngineSetup, is: boolean): void {
+  const store = setup.keep();
+  if (!is || !store) setup.store.remove(apartKey(setup));
+  else if (!wereApart(setup)) store.set(apartKey(setup), "1");
 }
 
 /** Whether they are one, to this visitor. */
@@ -299,13 +325,16 @@ function isSame(release: Release, other: Release): boolean {
 const OTHER_RELEASE = "other_release";
 
 /** Rows for a release that decides already: of who looks at the page, and everybody's where `all` says so. */
-async function takeRows(setup: EngineSetup, of: Ready, ids: Ids, all: boolean): Promise<void> {
+async function takeRows(setup: EngineSetup, of: Ready, visitor: Ids, all: boolean): Promise<void> {
+  const ids = idsOf(visitor);
+  // Somebody else: perhaps one who agrees to less.
+  if (!setup.keep()) keepApart(setup, false);
   const mine = ++of.asked;
   take(of, ids, mine, await fetchRows(setup, ids, all));
 }
 
 /** Rows for a release that was just asked for: where they came apart, another node may have answered, by another release. Then once more. */
-async function takeEarly(setup: EngineSetup, of: Ready, ids: Ids, mine: number, rows: Fetched | Promise<Fetched>): Promise<void> {
+async function takeEarly(setup: EngineSetup, of: Ready, ids: Ids, mine: number, rows: Promise<Fetched>): Promise<void> {
   try {
     take(of, ids, mine, await rows);
   } catch (error) {
@@ -372,6 +401,11 @@ function heardLater<T>(promise: Promise<T>): Promise<T> {
   return promise;
 }
 
+/** Who it is now; whose rows a release has changes. */
+function idsOf({ subject, session }: Ids): Ids {
+  return { subject, session };
+}
+
 function whose({ subject, session }: Ids): Record<string, string> {
   return { ...(subject === undefined ? {} : { subject }), ...(session === undefined ? {} : { session }) };
 }
@@ -381,8 +415,9 @@ function now(): number {
   return Math.round(performance.now() * 1000);
 }
 
+
 function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
-  // Browsers of before 2026 have no words for it.
+  // Newer browsers have a word for it.
   const { fromBase64 } = Uint8Array as { fromBase64?(text: string): Uint8Array<ArrayBuffer> };
   if (fromBase64) return fromBase64.call(Uint8Array, base64);
   const text = atob(base64);

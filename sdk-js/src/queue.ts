@@ -188,7 +188,7 @@ export function queue(lane: Lane, scope: string, store: Store, transport: Transp
         last.dirty = true;
       } else {
         const waiting = batches.reduce((sum, each) => sum + each.chars, chars);
-        if (chars > lane.most || waiting > QUEUE_CHARS) return warn("queue_full", `${lane.what} are dropped: too long or too many`);
+        if (chars > lane.most || waiting > QUEUE_CHARS) return warn("queue_full", `${lane.what} are dropped: too much`);
         add(`${prefix}${tab}:${count++}`, [line], chars, false);
       }
       sending.start(GATHER_MS);

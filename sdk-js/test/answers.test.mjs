@@ -187,6 +187,29 @@ test("a page whose stream tells of no canary asks a node again that is late", as
   }
 });
 
+test("a page that was told what runs before anybody answered asks a node again that is late", async (t) => {
+  const { held, runs } = nodes("1");
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  held.runs("2", "2");
+  assert.equal(runs.asked, 0, "there is nothing to be asked again");
+  await held.begin([{ placement: "theme" }], 100);
+  assert.equal(runs.asked, 1);
+  runs.by = "2";
+  await pass(t, 4);
+  assert.equal(runs.asked, 2);
+  await pass(t, 600);
+  assert.equal(runs.asked, 2);
+  held.close();
+
+  // By a poll it knows of no canary, by which it may be answered.
+  const polled = nodes("canary");
+  polled.held.runs("2");
+  await polled.held.begin([{ placement: "theme" }], 100);
+  await pass(t, 600);
+  assert.equal(polled.runs.asked, 1);
+  polled.held.close();
+});
+
 test("nodes that stay apart are not asked for ever", async (t) => {
   const { held, runs } = nodes("1");
   await held.begin([{ placement: "theme" }], 100);

@@ -40,42 +40,56 @@ const source = fileURLToPath(new URL("../src/local.ts", import.meta.url));
 const { outputFiles } = await build({ entryPoints: [source], bundle: true, format: "esm", write: false, plugins: [plugin] });
 const { createEngine } = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
 
+const EMPTY = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]);
+const APART = "selvedge:apart:https://edge";
+
 /** What was asked, each with how to answer it; what was recorded. */
 let asked;
 let recorded;
 let running;
 let waits;
-/** Whether the node's rows are too large to come with the release; what outlives the page. */
+/** Whether the node's rows are too large to come with the release; modules of it, and those of them that come with it. */
 let large;
+let modules;
+let small;
+/** Whether the node has the visitor's rows. */
+let isFetched;
+/** What outlives the page, and whether the visitor agrees to that. */
 let kept;
+let agrees;
 beforeEach(() => {
   Object.assign(globalThis, { freed: [], decided: [] });
-  [asked, recorded, running, waits, large, kept] = [[], [], "r1", false, false, new Map()];
+  [asked, recorded, running, waits, large, modules, small, isFetched, kept, agrees] = [[], [], "r1", false, false, [], {}, true, new Map(), true];
 });
 
 function answer(name, query, release = running) {
   const rows = (subject) => JSON.stringify({ release, ...(subject && { subject }) });
   if (name === "features") return rows(query.all ? undefined : query.subject);
   const placements = { hero: { context: [["country", "symbol"], ["cart", "number"]], values: [] } };
-  const inline = query.inline && !large && { rows: [btoa(rows()), btoa(rows(query.subject))], modules: {} };
-  if (name === "release") return JSON.stringify({ release, modules: [], remote: ["far"], placements, plan: btoa(release), inline: inline || undefined });
+  const inline = query.inline && !large && { rows: [rows(), ...(isFetched ? [rows(query.subject)] : [])].map(btoa), modules: small };
+  if (name === "release") return JSON.stringify({ release, modules, remote: ["far"], placements, plan: btoa(release), inline: inline || undefined });
   return '{"decisions":[],"release":"r9"}';
 }
 
 async function send(name, { query = {}, body } = {}) {
   const of = { name, query, body };
   asked.push(of);
+  // Nothing is answered before it was asked.
+  await undefined;
   if (waits) await new Promise((go) => (of.go = go));
   if (of.failure) throw of.failure;
+  if (name.startsWith("modules/")) return new Response(EMPTY, { headers: { "Content-Type": "application/wasm" } });
   const text = of.text ?? answer(name, query, of.release);
   return new Response(text);
 }
 
 const ids = { subject: "u-1", session: "s" };
 const store = { get: (key) => kept.get(key) ?? null, set: (key, value) => kept.set(key, value), remove: (key) => kept.delete(key) };
-const make = (wasm, early = send("release", { query: { ...ids, inline: "1" } }), keep = () => store) =>
-  createEngine({ send, early, keep, wasm, ...ids, record: (text) => recorded.push(text) });
-const module = new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]));
+const early = () => send("release", { query: { ...ids, inline: "1" } });
+const keep = () => (agrees ? store : undefined);
+const make = (wasm, release = early()) =>
+  createEngine({ send, early: release, store, keep, baseUrls: ["https://edge"], wasm, ...ids, record: (text) => recorded.push(text) });
+const module = new WebAssembly.Module(EMPTY);
 const engine = () => make(module);
 const of = (subject, more = {}) => ({ subject, session: "s", context: {}, placements: [{ placement: "hero", ...more }] });
 const who = ({ decisions }) => decisions.map(({ choices, error }) => error?.code ?? choices[0].id).join();
@@ -129,8 +143,87 @@ test("rows that are too large to come with a release are asked for apart, from t
 
   // A visitor who has not agreed to it has nothing kept.
   large = true;
-  await make(module, undefined, () => undefined);
+  agrees = false;
+  await engine();
   assert.deepEqual([...kept], []);
+});
+
+test("what says that rows come apart goes when the visitor no longer agrees", async () => {
+  large = true;
+  waits = true;
+  const making = engine();
+  await moment();
+  agrees = false;
+  for (waits = false; asked.length; ) asked.shift().go?.();
+  const made = await making;
+  assert.deepEqual([...kept], []);
+  agrees = true;
+  await made.update("r2");
+  running = "r3";
+  await made.update("r3");
+  assert.deepEqual([...kept], [[APART, "1"]]);
+  agrees = false;
+  assert.equal(who(await made.decide(of("anonymous"))), "anonymous");
+  assert.deepEqual([...kept], []);
+});
+
+test("rows of a visitor that the node does not have yet are asked for apart, alone", async () => {
+  isFetched = false;
+  const made = await engine();
+  assert.equal(names(), "start,features");
+  assert.equal(who(made.decide(of("u-1"))), "u-1");
+  assert.deepEqual([...kept], []);
+});
+
+test("rows of which nobody knows when they came say nothing of what time it is", async () => {
+  const release = early();
+  await release;
+  const made = await make(module, release);
+  assert.equal(names(), "start,everybody,features");
+  assert.equal(who(made.decide(of("u-1"))), "u-1");
+  assert.deepEqual([...kept], [], "they are little all the same");
+});
+
+test("a module that came with the release is not asked for", async () => {
+  modules = [{ index: 0, name: "a", digest: "sha256:a" }, { index: 1, name: "b", digest: "sha256:b" }];
+  small = { 1: btoa(String.fromCharCode(...EMPTY)) };
+  await engine();
+  assert.equal(names(), "start,modules/sha256:a");
+  small = { 0: btoa("<!doctype html>") };
+  await assert.rejects(engine(), { code: "not_wasm" });
+});
+
+test("rows are those of whom they were asked for, whoever looks at the page by then", async () => {
+  const made = await engine();
+  asked = [];
+  waits = true;
+  // Another release for the first visitor, and rows of this one for the second, which are there before.
+  running = "r2";
+  const update = made.update("r2");
+  await moment();
+  const decided = made.decide(of("u-2"));
+  await moment();
+  const [start, rows] = asked;
+  Object.assign(rows, { release: "r1" }).go();
+  await decided;
+  waits = false;
+  start.go();
+  await update;
+  const next = await made.decide(of("u-2"));
+  assert.deepEqual([next.release, who(next)], ["r2", "u-2"]);
+
+  // The first one's rows, asked for before and here after those of the second.
+  asked = [];
+  waits = true;
+  const third = made.decide(of("u-3"));
+  const again = made.update();
+  await moment();
+  asked[0].go();
+  assert.equal(who(await third), "u-3");
+  asked[1].go();
+  await again;
+  waits = false;
+  assert.equal(who(await made.decide(of("u-3"))), "u-3");
 });
 
 test("a visitor who comes into a canary is decided for by it", async () => {
@@ -258,7 +351,7 @@ test("what is a node's, or would make too long a record, a node decides", async 
 });
 
 test("rows that another node answered by another release are asked for once more", async () => {
-  kept.set("selvedge:apart", "1");
+  kept.set(APART, "1");
   large = true;
   waits = true;
   const made = engine();

@@ -111,8 +111,16 @@ await page.evaluate(() => client.close());
 // === A page that ends at once ===
 
 const last = await open();
+// A release that is answered when the engine is there brings all that is little.
+const here = last.waitForRequest("**/engine.wasm");
+await last.route(/\/v1\/browser\/release/, async (route) => {
+  await here;
+  await route.continue();
+});
+asked = [];
 await last.evaluate((options) => (window.client = sdk.createClient(options)).ready(), { ...options, subject: "u-3" });
 made.push((await hero(last)).decisionId);
+assert.ok(paths().includes("release") && !paths().includes("features"), paths().join());
 await Promise.all([
   last.waitForURL("**/other"),
   last.evaluate(() => {

@@ -21,6 +21,8 @@ async function open(options) {
 }
 const subject = (page) => page.evaluate(() => client.visitor().subject);
 const kept = (page) => page.evaluate(() => JSON.parse(localStorage.getItem("selvedge:ids"))?.subject);
+/** What one tab wrote down another one sees a moment later: a browser may have a process for each. */
+const seen = (page, subject) => until("the other tab to see it", async () => (await kept(page)) === subject);
 const track = (page, n) => page.evaluate((n) => client.track("click", { n }), n);
 const flushed = (page) => until("all to be sent", () => page.evaluate(() => client.flush()));
 
@@ -46,6 +48,7 @@ await third.evaluate(() => client.identify("u-1"));
 await third.evaluate(() => client.identify(null));
 const next = await subject(third);
 assert.ok(![visitor, "u-1"].includes(next));
+await seen(second, next);
 await track(second, 3);
 await track(third, 4);
 assert.deepEqual([await subject(second), await kept(second)], [next, next]);
@@ -64,6 +67,7 @@ await flushed(second);
 // === What is taken back in one tab is taken back in both ===
 
 await third.evaluate(() => client.setConsent("denied"));
+await seen(second, undefined);
 await track(second, 7);
 await second.evaluate(() => client.flush());
 assert.equal(await second.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith("selvedge")).length), 0);

@@ -34,10 +34,11 @@ export async function local(task: Task, wasm: BufferSource | string): Promise<un
 
   const { subject, session } = task;
   const who = { ...(subject === undefined ? {} : { subject }), ...(session === undefined ? {} : { session }) };
-  const early = send("release", { query: who });
+  const early = send("release", { query: { ...who, inline: "1" } });
   let made: string[] = [];
   const record = (text: string) => void made.push(JSON.parse(text));
-  const engine = await createEngine({ send, early, wasm, record, ...who });
+  const store = { get: () => null, set: () => false, remove: () => {}, keys: () => [] };
+  const engine = await createEngine({ send, early, store, keep: () => undefined, baseUrls: [task.base], wasm, record, ...who });
   const told: unknown[] = [];
   let sent: string[] = [];
   for (const step of task.steps) {

@@ -156,7 +156,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.grace.is_zero() && self.signal(Signal::TERM).is_ok() {
+        if !self.grace.is_zero() && self.running() && self.signal(Signal::TERM).is_ok() {
             let asked = Instant::now();
             while self.running() && asked.elapsed() < self.grace {
                 std::thread::sleep(Duration::from_millis(10));

@@ -1,6 +1,6 @@
-//! All that a page begins with in one answer: the release, rows, and the modules that are small. Of many requests it makes one. Owns when
-//! that is done: when release and rows are little, and nothing of it has to be waited for. Where not, a page asks for rows apart, and keeps
-//! the release and what is everybody's by their tags.
+//! All that a page begins with in one answer: the release, rows, and the modules that are small. Of many requests it makes one. Owns what
+//! comes with a release: everybody's rows when release and rows are little, and what of the rest is here and has room. Where everybody's
+//! are not little, a page asks for all of it apart, and keeps the release and those rows by their tags.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ pub struct Start {
 
 /// What else a first decision needs.
 pub struct Inline {
-    /// In the order in which the decision core takes them: everybody's rows, and those of who looks at the page, if it names somebody.
+    /// In the order in which the decision core takes them: everybody's rows, then those of who looks at the page, if it names somebody
+    /// of whom all is here.
     pub rows: Vec<Bytes>,
     /// Small ones, by the index by which the decision core calls them.
     pub modules: BTreeMap<u32, Bytes>,
@@ -47,37 +48,37 @@ impl Decider {
     pub async fn page_start(&self, asked: Asked<'_>, pack: Pack) -> Result<Start, Refused> {
         let active = self.releases.of(asked.unit()).ok_or(Refused::NotReady)?;
         let answer = page_of(&active, asked.allowed).await?;
+        // What the core alone has of somebody is on its way now, for a page that asks for it apart.
+        let is_here = begin_fetching(&active, &answer.page, asked.one, self.clock.now_us()).is_empty();
         let inline = match MOST.checked_sub(answer.json.len()) {
             Some(left) if may_be_few(&active, &answer.page, left) => {
-                self.inline(&active, &answer, asked, pack, left).await
+                self.inline(&active, &answer, asked, is_here, pack, left).await
             }
             _ => None,
         };
         Ok(Start { answer, inline })
     }
 
-    /// Rows that are here, and modules; at most `left` bytes.
+    /// Everybody's rows, those of who looks at the page where all of them is here, and modules: at most `left` bytes.
     async fn inline(
         &self,
         active: &Arc<Active>,
         answer: &Arc<PageAnswer>,
         asked: Asked<'_>,
+        is_here: bool,
         pack: Pack,
         mut left: usize,
     ) -> Option<Inline> {
-        let (one, now_us) = (asked.one, self.clock.now_us());
-        // What the core alone has is on its way now, for the page that asks for it apart.
-        if !begin_fetching(active, &answer.page, one, now_us).is_empty() {
-            return None;
-        }
         let all = self.rows_of_all(active, answer, asked, pack).await.ok()?;
         left = left.checked_sub(all.bytes.len())?;
         let mut rows = vec![all.bytes.clone()];
-        if asked.unit().is_some() {
-            let own = Rows::of_one(active, &answer.page, one, now_us, left).ok()?;
-            let own = own.whole(active, &answer.page, Some(one)).to_bytes();
-            left = left.checked_sub(own.len())?;
-            rows.push(own.into());
+        if is_here && asked.unit().is_some() {
+            let own = Rows::of_one(active, &answer.page, asked.one, self.clock.now_us(), left.min(asked.limit));
+            let own = own.map(|own| own.whole(active, &answer.page, Some(asked.one)).to_bytes());
+            if let Some(own) = own.ok().filter(|own| own.len() <= left) {
+                left -= own.len();
+                rows.push(own.into());
+            }
         }
         let lifted = |index: u32| active.lifted.get(active.plan.modules.get(index as usize)?);
         let small = answer.page.modules.keys().filter_map(|index| Some((*index, lifted(*index)?.bytes.clone())));
