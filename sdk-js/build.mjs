@@ -58,7 +58,7 @@ const bundle = async (options) => {
       ecma: 2021,
       compress: { passes: 3 },
       format: EAGER.has(basename(path)) ? { preamble: "//# allFunctionsCalledOnLoad" } : {},
-      sourceMap: { content: files.get(`${path}.map`), url: `${basename(path)}.map` },
+      sourceMap: { content: files.get(`${path}.map`), url: `${basename(path)}.map`, includeSources: true },
     });
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, code);

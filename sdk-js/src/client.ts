@@ -158,14 +158,15 @@ export function createClient(options: Options): Client {
       const ids = who.whom();
       // Asked for while the file that wants it comes.
       const early = send("release", { query: { ...ids, inline: "1" } });
-      early.catch(() => {});
+      let at: number | undefined;
+      early.then(() => (at = Date.now()), () => {});
       const { createEngine } = await loading;
-      const setup: EngineSetup = { ...set, ...ids, send, early, store, keep, record: records.push };
+      const setup: EngineSetup = { ...set, ...ids, send, early, at, store, keep, record: records.push };
       const made: Engine = await createEngine(setup);
       if (closed) return made.close();
       engine = made;
     } catch (error) {
-      warn("local_engine", `a node decides, not the page: ${(error as Error).message}`);
+      warn("local_engine", `a node decides: ${(error as Error).message}`);
     }
   }
 

@@ -59,6 +59,8 @@ export interface EngineSetup {
   send(name: string, init: EngineRequest): Promise<Response>;
   /** What `release` answers, asked for those ids, with all in it that is little. */
   early: Promise<Response>;
+  /** When it was answered, in milliseconds since 1970, if it was. */
+  at?: number;
   /** What outlives the page, and the same as long as the visitor agrees to it. */
   store: Store;
   keep(): Store | undefined;

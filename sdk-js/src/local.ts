@@ -50,7 +50,7 @@ const MOST_RECORD = 44_000;
 export async function createEngine(setup: EngineSetup): Promise<Engine> {
   // A page that can never decide by itself asks for nothing but the release, which the client asked for.
   canCompile();
-  const early = heardLater(timed(setup.early));
+  const early = heardLater(timed(setup.early, setup.at));
   if (!setup.wasm) throw new Failure("not_wasm", "option wasm is missing", false);
   const loaded = heardLater(engineModule(setup.wasm).then((module) => initSync({ module })));
   const compiled = new Map<string, Promise<WebAssembly.Module>>();
@@ -234,7 +234,7 @@ async function stage(
   visitor: Ids,
   before: Ready | null,
   loaded: Promise<unknown>,
-  early?: Promise<[Response, number | undefined]>,
+  early?: Promise<[Response, number]>,
 ): Promise<Ready> {
   const ids = idsOf(visitor);
   const mine = before ? ++before.asked : 1;
@@ -242,9 +242,7 @@ async function stage(
   const apart = early && wereApart(setup) ? heardLater(fetchRows(setup, ids, true)) : undefined;
   const [response, at] = await Promise.race([asked, loaded.then(() => asked)]);
   const { inline, ...release } = (await json("plan")(response)) as Release;
-  // By rows the page knows what time it is at the node, unless it does not know when they came.
-  const came = inline && at !== undefined ? restOf(setup, ids, inline.rows, at) : (apart ?? fetchRows(setup, ids, true));
-  const rows = heardLater(came);
+  const rows = heardLater(inline ? restOf(setup, ids, inline.rows, at) : (apart ?? fetchRows(setup, ids, true)));
   keepApart(setup, !inline);
   if (before && isSame(release, before.release)) {
     await takeEarly(setup, before, ids, mine, rows);
@@ -294,11 +292,10 @@ async function restOf(setup: EngineSetup, ids: Ids, came: string[], at: number):
   return rows.length > 1 ? rows : [...rows, ...(await fetchRows(setup, ids, false))];
 }
 
-/** An answer, and when it came by the page's clock; nobody knows that of one that was here before. */
-async function timed(asked: Promise<Response>): Promise<[Response, number | undefined]> {
-  const later = Symbol();
-  const response = await Promise.race([asked, later]);
-  return response === later ? [await asked, now()] : [response as Response, undefined];
+/** An answer, and when it came by the page's clock: it may have waited for this file, since `came` in milliseconds since 1970. */
+async function timed(asked: Promise<Response>, came?: number): Promise<[Response, number]> {
+  const response = await asked;
+  return [response, now() - (came === undefined ? 0 : Math.max(0, Date.now() - came) * 1000)];
 }
 
 // Whether rows did not come with the release the last time, so that the next page asks for both at once. Kept as far as the visitor has

@@ -115,7 +115,7 @@ export class SelvedgeProvider implements Provider {
     const { value, error, source, ids, reason } = decision;
     if (error) return { value, reason: Reasons.ERROR, errorCode: CODES[error.code] ?? ErrorCode.GENERAL, errorMessage: error.message };
     // Read for the first time: asked for by now, and told of by an event when it is there.
-    if (source === "default") return { value, reason: Reasons.ERROR, errorCode: ErrorCode.PROVIDER_NOT_READY };
+    if (source === "default") return { value, reason: Reasons.ERROR, errorCode: ErrorCode.PROVIDER_NOT_READY, errorMessage: `${key} is asked for now; name it in placements` };
     const flagMetadata: Record<string, string> = { reason };
     for (const name of ["release", "decisionId", "experiment", "arm", "fault"] as const) {
       const said = decision[name];

@@ -1,4 +1,4 @@
-// The snippet as a script element: `<script src="snippet.js" data-hide="#hero" data-hide-2=".reco" data-timeout="800">`, synchronous, in
+// The snippet as a script element: `<script src="snippet.js" data-hide="#hero" data-hide-2=".reco" data-timeout="1200">`, synchronous, in
 // the head. Leaves `selvedgeReveal` on the window for whoever renders.
 
 import { hide } from "./snippet.js";

@@ -15,7 +15,7 @@ declare global {
  * Hides what `selectors` match, now and later, without moving anything on the page. After `timeoutMs` all of it is seen, whatever
  * happened.
  */
-export function hide(selectors: string | readonly string[], timeoutMs = 800): Reveal {
+export function hide(selectors: string | readonly string[], timeoutMs = 1200): Reveal {
   const hidden = new Map<string, () => void>();
   const reveal: Reveal = (selector) => {
     for (const [each, show] of selector === undefined ? [...hidden] : [[selector, hidden.get(selector)] as const]) {

@@ -12,7 +12,8 @@ const STAND_INS = {
     export const initSync = () => {};
     export class Engine {
       constructor(plan) { this.release = text(plan); }
-      take(bytes) {
+      take(bytes, at) {
+        globalThis.taken.push(at);
         const { release, subject } = JSON.parse(text(bytes));
         if (release !== this.release) throw "rows of another release";
         if (subject) this.subject = subject;
@@ -58,7 +59,7 @@ let isFetched;
 let kept;
 let agrees;
 beforeEach(() => {
-  Object.assign(globalThis, { freed: [], decided: [] });
+  Object.assign(globalThis, { freed: [], decided: [], taken: [] });
   [asked, recorded, running, waits, large, modules, small, isFetched, kept, agrees] = [[], [], "r1", false, false, [], {}, true, new Map(), true];
 });
 
@@ -87,8 +88,8 @@ const ids = { subject: "u-1", session: "s" };
 const store = { get: (key) => kept.get(key) ?? null, set: (key, value) => kept.set(key, value), remove: (key) => kept.delete(key) };
 const early = () => send("release", { query: { ...ids, inline: "1" } });
 const keep = () => (agrees ? store : undefined);
-const make = (wasm, release = early()) =>
-  createEngine({ send, early: release, store, keep, baseUrls: ["https://edge"], wasm, ...ids, record: (text) => recorded.push(text) });
+const make = (wasm, release = early(), at) =>
+  createEngine({ send, early: release, at, store, keep, baseUrls: ["https://edge"], wasm, ...ids, record: (text) => recorded.push(text) });
 const module = new WebAssembly.Module(EMPTY);
 const engine = () => make(module);
 const of = (subject, more = {}) => ({ subject, session: "s", context: {}, placements: [{ placement: "hero", ...more }] });
@@ -175,13 +176,17 @@ test("rows of a visitor that the node does not have yet are asked for apart, alo
   assert.deepEqual([...kept], []);
 });
 
-test("rows of which nobody knows when they came say nothing of what time it is", async () => {
+test("rows say what time it was when they came, though the page looked later", async () => {
   const release = early();
   await release;
-  const made = await make(module, release);
-  assert.equal(names(), "start,everybody,features");
-  assert.equal(who(made.decide(of("u-1"))), "u-1");
-  assert.deepEqual([...kept], [], "they are little all the same");
+  const made = await make(module, release, Date.now() - 60_000);
+  assert.equal(names(), "start");
+  const now = performance.now() * 1000;
+  for (const at of globalThis.taken.splice(0)) assert.ok(Math.abs(now - at - 60_000_000) < 5_000_000, `${now} ${at}`);
+  running = "r2";
+  await made.update("r2");
+  for (const at of globalThis.taken) assert.ok(Math.abs(performance.now() * 1000 - at) < 5_000_000, `${at}`);
+  assert.equal(globalThis.taken.length, 2);
 });
 
 test("a module that came with the release is not asked for", async () => {

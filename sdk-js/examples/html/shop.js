@@ -11,7 +11,7 @@ client.ready().then(async () => {
   const title = document.getElementById("hero");
   title.textContent = hero.value.title;
   title.onclick = () => client.track("select_promotion", {}, { decision: hero });
-  selvedgeReveal();
+  window.selvedgeReveal?.();
 
   const ranked = await client.rank("plp-rank", ["sku-1", "sku-2", "sku-3"]);
   for (const sku of ranked.ids) {

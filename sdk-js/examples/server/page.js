@@ -3,7 +3,7 @@
 import { createClient } from "/sdk.js";
 
 const client = createClient({
-  baseUrl: "http://127.0.0.1:7070",
+  baseUrl: document.documentElement.dataset.node,
   bootstrap: document.getElementById("selvedge").textContent,
 });
 const hero = client.decide("home-hero", { title: "Welcome" });

@@ -26,7 +26,7 @@ const server = listen(async (request, response) => {
     "set-cookie": visitor.cookies,
   });
   response.end(`<!doctype html>
-<html lang="en">
+<html lang="en" data-node="${node}">
   <head><meta charset="utf-8"><title>Shop</title></head>
   <body>
     <h1 id="hero">${hero.value.title.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</h1>
@@ -35,4 +35,4 @@ const server = listen(async (request, response) => {
   </body>
 </html>`);
 });
-server.listen(Number(process.env.PORT ?? 8080), "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}`));
+server.listen(Number(process.env.PORT ?? 8081), "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}`));

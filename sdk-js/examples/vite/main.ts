@@ -14,6 +14,7 @@ function render(): void {
   const title = document.querySelector("#hero") as HTMLElement;
   title.textContent = hero.value.title;
   title.dataset.source = hero.source;
+  title.title = `decision ${hero.decisionId}, score ${hero.choices[0]?.score}`;
   title.onclick = () => client.track("select_promotion", {}, { decision: hero });
 }
 

@@ -82,7 +82,13 @@ function evaluate(of: Exports, shared: Float64Array, candidates: Float64Array, c
 
 /** Throws in a page without WebAssembly, and in one whose policy forbids it. */
 export function canCompile(): void {
-  new WebAssembly.Module(EMPTY);
+  try {
+    new WebAssembly.Module(EMPTY);
+  } catch (error) {
+    const { name, message } = error as Error;
+    // Browsers name other remedies, or none.
+    throw name === "CompileError" ? new Error(`${message}; 'wasm-unsafe-eval' in the policy's script-src allows it`) : error;
+  }
 }
 
 /** Compiles what was fetched as WebAssembly; nothing when it is none: servers like to answer with a page. */

@@ -36,7 +36,7 @@ const site = await shop({
     "/examples/html/": await text("html/index.html"),
     "/examples/html/shop.js": await text("html/shop.js"),
     // The limit is not what is tested, and a busy machine may come to it.
-    "/vite": (await text("vite/index.html")).replace('data-timeout="800"', 'data-timeout="60000"'),
+    "/vite": (await text("vite/index.html")).replace('data-timeout="1200"', 'data-timeout="60000"'),
     "/snippet.js": await readFile(join(dist, "iife/snippet.js"), "utf8"),
     "/react": (await text("react/index.html")).replace("/src/main.jsx", "/react.js"),
     "/react.js": await bundled("react/src/main.jsx"),

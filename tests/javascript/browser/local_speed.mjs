@@ -26,14 +26,18 @@ async function open() {
   return page;
 }
 
-/** In the page: the files that the engine needs, as soon as they can be asked for, compiled; nothing is done with them. */
+/** In the page: what the engine needs, asked for as soon as it can be and compiled; nothing is done with it. */
 async function filesAlone({ baseUrl, key, subject, wasm }) {
   const start = performance.now();
   const ask = (name, query) => fetch(`${baseUrl}/v1/browser/${name}?${new URLSearchParams({ key, v: "1", ...query })}`);
-  const rows = [{ subject, all: "1" }, { subject }].map(async (query) => (await ask("features", query)).arrayBuffer());
-  const release = await (await ask("release", { subject })).json();
-  const modules = release.modules.map(({ digest }) => WebAssembly.compileStreaming(ask(`modules/${digest}`)));
-  await Promise.all([import("/sdk/esm/local.js"), WebAssembly.compileStreaming(fetch(wasm)), ...rows, ...modules]);
+  const own = [import("/sdk/esm/local.js"), WebAssembly.compileStreaming(fetch(wasm))];
+  const { modules, inline } = await (await ask("release", { subject, inline: "1" })).json();
+  const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const compiled = modules.map(({ index, digest }) => {
+    const text = inline.modules[index];
+    return text === undefined ? WebAssembly.compileStreaming(ask(`modules/${digest}`)) : WebAssembly.compile(bytes(text));
+  });
+  await Promise.all([...own, ...compiled]);
   return (performance.now() - start) * 1000;
 }
 
