@@ -28,10 +28,10 @@ const INTERNAL = [
   ...["settled", "instant", "sealed", "dirty", "lines", "chars", "drain", "arrive", "leave", "baseUrls", "keep", "cache", "wait"],
   ...["problem", "renew", "once", "want", "begin", "runs", "become", "beside", "member", "entry", "whom", "most", "what"],
   ...["passing", "retryAfterMs", "started", "path", "ask", "seen", "online", "record", "update", "send", "query"],
-  ...["start", "early", "happen", "stop", "remove", "of", "store"],
+  ...["start", "early", "happen", "stop", "remove", "of"],
 ];
-/** What a page that opens waits for: browsers that know the first line compile all functions while the file comes, not each at its first call. */
-const EAGER = new Set(["index.js", "local.js", "selvedge.js"]);
+/** What a first decision waits for: browsers that know the first line compile all functions while the file comes, not each at its first call. */
+const EAGER = new Set(["local.js"]);
 const common = {
   absWorkingDir: root,
   bundle: true,

@@ -72,9 +72,11 @@ export function answers(around: Surroundings): Answers {
   let release: string | undefined;
   /** What the stream told last: the release, and the canary. And of it the release that is not taken over yet. */
   let heard: (string | undefined)[] | undefined;
-  /** The release of the answers when that was told; any, when there were none. */
-  let old: string | true | undefined;
+  /** The release of the answers when that was told; of the first answer, where that was told before. */
+  let old: string | undefined;
   let due: string | undefined;
+  /** It could not be taken over the last time. */
+  let behind = false;
   /** Answers to questions of before are let go; whoever asked them waits for the latest. */
   let turn = 0;
   let latest: Promise<boolean>;
@@ -124,10 +126,11 @@ export function answers(around: Surroundings): Answers {
   /** A node answers: what failed before is asked for at once, and all is well when nothing is left to be asked or taken over. */
   function well(): void {
     if (open.size) return void ask(those((name) => open.has(name) && !open.get(name)));
-    if (due) return;
-    failures = 0;
-    retry.stop();
-    if (!problem) return;
+    if (!due) {
+      failures = 0;
+      retry.stop();
+    }
+    if (!problem || behind) return;
     problem = undefined;
     if (begun) around.happen("ready", "fresh");
   }
@@ -140,6 +143,16 @@ export function answers(around: Surroundings): Answers {
     return [...shown.values()].filter(({ placement }) => are(placement));
   }
 
+  /** Behind one address are several nodes: the one that answered may not run yet what another one told; or never will. */
+  function noted(answer: DecideAnswer): void {
+    if (!release && heard?.[1]) old = answer.release;
+    release = answer.release ?? release;
+    if (failures < OLD_MOST && release === old && isOld()) {
+      due ??= heard![0];
+      retry.start(backoff({}, failures));
+    }
+  }
+
   function take(answer: DecideAnswer): void {
     const changed: string[] = [];
     for (const entry of answer.decisions.filter(isEntry)) {
@@ -148,12 +161,7 @@ export function answers(around: Surroundings): Answers {
       held.set(entry.placement, { entry, source: "fresh" });
       if (!isDecision(entry)) around.warn(`${entry.placement}_${entry.error.code}`, `${entry.placement} is not decided: ${entry.error.message}`);
     }
-    release = answer.release ?? release;
-    // Behind one address are several nodes, and this one does not run yet what another one told; or never will.
-    if (failures < OLD_MOST && (old === true || release === old) && isOld()) {
-      due ??= heard![0];
-      retry.start(backoff({}, failures));
-    }
+    noted(answer);
     // Not in the way of whoever waits for the answer.
     setTimeout(remember);
     if (begun && changed.length) around.happen("change", changed);
@@ -193,7 +201,9 @@ export function answers(around: Surroundings): Answers {
     due = undefined;
     try {
       if (digest) await around.update(digest);
+      behind = false;
     } catch (error) {
+      behind = true;
       due ??= digest;
       failed(error as Failure);
     }
@@ -272,7 +282,10 @@ export function answers(around: Surroundings): Answers {
       if (closed) return undefined;
       try {
         const answer = await within(around.timeoutMs, around.decide([one]));
-        if (answer) well();
+        if (answer) {
+          noted(answer);
+          well();
+        }
         const entry = answer?.decisions.find(isEntry);
         return entry && { entry, source: "fresh" };
       } catch (error) {
@@ -292,10 +305,10 @@ export function answers(around: Surroundings): Answers {
     runs(digest, canary) {
       const before = heard;
       heard = [digest, canary];
-      // What a poll was told says nothing of a canary, by which this visitor may be answered.
-      old = canary && (release ?? true);
       // The first time it counts what the answers are of, then whether it is another.
       if (before ? `${before}` === `${heard}` : !isOld()) return;
+      // What a poll was told says nothing of a canary, by which this visitor may be answered.
+      old = canary && release;
       due = digest;
       void again();
     },

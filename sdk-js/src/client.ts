@@ -61,7 +61,6 @@ export function createClient(options: Options): Client {
   let consent = set.consent;
   let closed = false;
 
-  const keep = () => (consent === "granted" ? store : undefined);
   const held = answers({
     decide: (placements) =>
       engine.decide({
@@ -81,7 +80,7 @@ export function createClient(options: Options): Client {
       await within(SETTLE_MS, events.drain().then(() => engine.update()).catch(() => {}));
     },
     happen,
-    keep,
+    keep: () => (consent === "granted" ? store : undefined),
     cache,
     timeoutMs: set.timeoutMs,
     warn,
@@ -161,7 +160,7 @@ export function createClient(options: Options): Client {
       let at: number | undefined;
       early.then(() => (at = Date.now()), () => {});
       const { createEngine } = await loading;
-      const setup: EngineSetup = { ...set, ...ids, send, early, at, store, keep, record: records.push };
+      const setup: EngineSetup = { ...set, ...ids, send, early, at, record: records.push };
       const made: Engine = await createEngine(setup);
       if (closed) return made.close();
       engine = made;

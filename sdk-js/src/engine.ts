@@ -1,7 +1,6 @@
 // What decides, as the client sees it: the words of `POST decide`, and the interface that the remote and the local engine have in
 // common. Owns no behaviour but the failure.
 
-import type { Store } from "./store.js";
 import type { Ask, Choice, Context, Json } from "./types.js";
 
 /** The body of `POST decide`. */
@@ -61,11 +60,6 @@ export interface EngineSetup {
   early: Promise<Response>;
   /** When it was answered, in milliseconds since 1970, if it was. */
   at?: number;
-  /** What outlives the page, and the same as long as the visitor agrees to it. */
-  store: Store;
-  keep(): Store | undefined;
-  /** Where nodes answer. */
-  baseUrls: readonly string[];
   wasm?: string | URL | BufferSource | WebAssembly.Module;
   subject?: string;
   session?: string;

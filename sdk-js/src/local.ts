@@ -63,8 +63,8 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
   let staging = 0;
   let closed = false;
 
-  async function update(release?: string): Promise<void> {
-    if (release === undefined) return rows(ready);
+  async function update(release?: string, visitor: Ids = ready): Promise<void> {
+    if (release === undefined) return rows(visitor);
     const mine = ++staging;
     try {
       if (release === ready.release.release) return await takeRows(setup, ready, ready, true);
@@ -72,7 +72,7 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
       // Another one decides for this visitor by now.
       if ((error as Failure).code !== OTHER_RELEASE) throw error;
     }
-    const next = await stage(setup, compiled, ready, ready, loaded);
+    const next = await stage(setup, compiled, visitor, ready, loaded);
     // Meanwhile another one was told of, or the page has gone.
     if (mine === staging && !closed) ready = next;
     else if (next !== ready) next.core.free();
@@ -84,19 +84,21 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
       await takeRows(setup, ready, whose, false);
     } catch (error) {
       if ((error as Failure).code !== OTHER_RELEASE) throw error;
-      await update("");
+      await update("", whose);
     }
   }
 
-  function decide(request: DecideRequest): DecideAnswer | Promise<DecideAnswer> {
+  /** `left` times the visitor's rows are asked for: meanwhile it may be somebody else again. */
+  function decide(request: DecideRequest, left = 3): DecideAnswer | Promise<DecideAnswer> {
     // As soon as one placement is a node's, a node decides the page: on one view of the features, and distinct.
     const far = request.placements.find((ask) => ready.release.remote.includes(ask.placement))?.placement;
     if (far !== undefined) {
       warn("decided_remotely", `a node decides, not the page: ${far} cannot be decided here. \`selvedge check -v\` says why`);
       return remote(request);
     }
-    if (request.subject !== ready.subject || request.session !== ready.session) return rows(request).then(() => decide(request));
-    return here(request) ?? remote(request);
+    const isOther = request.subject !== ready.subject || request.session !== ready.session;
+    if (isOther && left) return rows(request).then(() => decide(request, left - 1));
+    return (isOther ? undefined : here(request)) ?? remote(request);
   }
 
   /** Decided in the page; nothing when a record of it would not reach a node. */
@@ -120,8 +122,8 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
 
   return {
     instant: true,
-    decide,
-    update,
+    decide: (request) => decide(request),
+    update: (release) => update(release),
     close() {
       closed = true;
       ready.core.free();
@@ -226,7 +228,7 @@ function named({ values }: Shown, numbers: number[]): Record<string, Json> {
 
 /**
  * The release that a node runs, its modules and its rows, made ready. Nothing of what decides until then is touched. The first decision of
- * a page waits for this: what does not come with the release is asked for together with it, where that is known beforehand.
+ * a page waits for this: what needs not wait for something else does not.
  */
 async function stage(
   setup: EngineSetup,
@@ -239,11 +241,11 @@ async function stage(
   const ids = idsOf(visitor);
   const mine = before ? ++before.asked : 1;
   const asked = early ?? timed(askRelease(setup, ids));
-  const apart = early && wereApart(setup) ? heardLater(fetchRows(setup, ids, true)) : undefined;
   const [response, at] = await Promise.race([asked, loaded.then(() => asked)]);
-  const { inline, ...release } = (await json("plan")(response)) as Release;
+  // A release that may be kept brings no rows: they are asked for before it is read.
+  const apart = response.headers.has("ETag") ? heardLater(fetchRows(setup, ids, true)) : undefined;
+  const { inline, ...release } = (await whole(json("plan")(response))) as Release;
   const rows = heardLater(inline ? restOf(setup, ids, inline.rows, at) : (apart ?? fetchRows(setup, ids, true)));
-  keepApart(setup, !inline);
   if (before && isSame(release, before.release)) {
     await takeEarly(setup, before, ids, mine, rows);
     return before;
@@ -298,21 +300,6 @@ async function timed(asked: Promise<Response>, came?: number): Promise<[Response
   return [response, now() - (came === undefined ? 0 : Math.max(0, Date.now() - came) * 1000)];
 }
 
-// Whether rows did not come with the release the last time, so that the next page asks for both at once. Kept as far as the visitor has
-// agreed.
-
-const apartKey = ({ baseUrls }: EngineSetup) => `selvedge:apart:${baseUrls[0]}`;
-
-function wereApart(setup: EngineSetup): boolean {
-  return setup.keep()?.get(apartKey(setup)) != null;
-}
-
-function keepApart(setup: EngineSetup, is: boolean): void {
-  const store = setup.keep();
-  if (!is || !store) setup.store.remove(apartKey(setup));
-  else if (!wereApart(setup)) store.set(apartKey(setup), "1");
-}
-
 /** Whether they are one, to this visitor. */
 function isSame(release: Release, other: Release): boolean {
   return release.release === other.release && JSON.stringify(release) === JSON.stringify(other);
@@ -324,8 +311,6 @@ const OTHER_RELEASE = "other_release";
 /** Rows for a release that decides already: of who looks at the page, and everybody's where `all` says so. */
 async function takeRows(setup: EngineSetup, of: Ready, visitor: Ids, all: boolean): Promise<void> {
   const ids = idsOf(visitor);
-  // Somebody else: perhaps one who agrees to less.
-  if (!setup.keep()) keepApart(setup, false);
   const mine = ++of.asked;
   take(of, ids, mine, await fetchRows(setup, ids, all));
 }
@@ -350,7 +335,8 @@ async function fetchRows(setup: EngineSetup, { subject, session }: Ids, all: boo
   const queries = [...(all ? [everybodys] : []), ...(Object.keys(own).length ? [own] : [])];
   return Promise.all(
     queries.map(async (query) => {
-      const bytes = await (await setup.send("features", { query })).arrayBuffer();
+      const response = await setup.send("features", { query });
+      const bytes = await whole(response.arrayBuffer());
       return { bytes: new Uint8Array(bytes), at: now() };
     }),
   );
@@ -369,7 +355,7 @@ function take(of: Ready, { subject, session }: Ids, mine: number, fetched: Fetch
 }
 
 async function fetchModule(setup: EngineSetup, digest: string, inline?: string): Promise<WebAssembly.Module> {
-  const module = await compile(inline === undefined ? await setup.send(`modules/${digest}`, {}) : bytesOf(inline));
+  const module = await whole(compile(inline === undefined ? await setup.send(`modules/${digest}`, {}) : bytesOf(inline)));
   if (!module) throw new Failure("not_wasm", `what came as module ${digest} is no WebAssembly`, false);
   return module;
 }
@@ -388,6 +374,23 @@ async function engineModule(wasm: NonNullable<EngineSetup["wasm"]>): Promise<Web
   const module = await compile(file);
   if (!module) throw new Failure("not_wasm", `option wasm: ${typeof wasm === "string" ? wasm : "what it names"} is no WebAssembly`, false);
   return module;
+}
+
+/** How long a body may take whose head is here. */
+const BODY_MS = 60_000;
+
+/** What becomes of a body: one that is cut off, or does not end, may come another time. */
+async function whole<T>(read: Promise<T>): Promise<T> {
+  const cut = (why: string) => new Failure("unreachable", `an answer of the node did not come whole: ${why}`, true);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, fail) => (timer = setTimeout(() => fail(cut("too slow")), BODY_MS)));
+  try {
+    return await Promise.race([read, late]);
+  } catch (error) {
+    throw error instanceof Failure ? error : cut((error as Error).message);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 // === small things ===

@@ -133,13 +133,15 @@ async function pass(t, seconds) {
   }
 }
 
-/** Answers by whatever release `runs.by` is; `asked` counts questions. */
+/** Answers by whatever release `runs.by` is, or fails by `runs.failure`; `asked` counts questions, `updated` are releases to be taken over. */
 function nodes(by) {
-  const runs = { by, asked: 0 };
-  const { held, told } = over(async (placements) => {
+  const runs = { by, asked: 0, updated: [] };
+  const decide = async (placements) => {
     runs.asked += 1;
+    if (runs.failure) throw runs.failure;
     return { ...chosen({ placements }), release: runs.by };
-  });
+  };
+  const { held, told } = over(decide, { update: async (release) => void runs.updated.push(release) });
   return { held, told, runs };
 }
 
@@ -199,6 +201,12 @@ test("a page that was told what runs before anybody answered asks a node again t
   assert.equal(runs.asked, 2);
   await pass(t, 600);
   assert.equal(runs.asked, 2);
+
+  // What is newer than what was told is not old, however it was told.
+  runs.by = "3";
+  await held.renew();
+  await pass(t, 600);
+  assert.equal(runs.asked, 3);
   held.close();
 
   // By a poll it knows of no canary, by which it may be answered.
@@ -208,6 +216,48 @@ test("a page that was told what runs before anybody answered asks a node again t
   await pass(t, 600);
   assert.equal(polled.runs.asked, 1);
   polled.held.close();
+});
+
+test("what is told again changes nothing of what is old", async (t) => {
+  const { held, runs } = nodes("1");
+  await held.begin([{ placement: "theme" }], 100);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  held.runs("1", "1");
+  runs.by = "2";
+  held.runs("2", "2");
+  await pass(t, 4);
+  assert.equal(runs.asked, 2);
+  // The page was hidden and is seen again; and a late node answers.
+  held.runs("2", "2");
+  runs.by = "1";
+  await held.renew();
+  runs.by = "2";
+  await pass(t, 4);
+  assert.equal(runs.asked, 4);
+  held.close();
+});
+
+test("what is asked for once tells of an old node as well", async (t) => {
+  const { held, runs } = nodes("1");
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  held.runs("2", "2");
+  await held.once({ placement: "list" });
+  await pass(t, 4);
+  assert.deepEqual(runs.updated, ["2"]);
+  held.close();
+});
+
+test("that all is answered is told at once, also by nodes that stay apart", async (t) => {
+  const { held, told, runs } = nodes("1");
+  runs.failure = down;
+  await held.begin([{ placement: "theme" }], 100);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  held.runs("2", "2");
+  runs.failure = undefined;
+  held.online();
+  await pass(t, 1);
+  assert.deepEqual(told.filter(([what]) => what === "ready"), [["ready", "fresh"]]);
+  held.close();
 });
 
 test("nodes that stay apart are not asked for ever", async (t) => {

@@ -37,8 +37,7 @@ export async function local(task: Task, wasm: BufferSource | string): Promise<un
   const early = send("release", { query: { ...who, inline: "1" } });
   let made: string[] = [];
   const record = (text: string) => void made.push(JSON.parse(text));
-  const store = { get: () => null, set: () => false, remove: () => {}, keys: () => [] };
-  const engine = await createEngine({ send, early, store, keep: () => undefined, baseUrls: [task.base], wasm, record, ...who });
+  const engine = await createEngine({ send, early, wasm, record, ...who });
   const told: unknown[] = [];
   let sent: string[] = [];
   for (const step of task.steps) {
