@@ -71,9 +71,9 @@ export function answers(around: Surroundings): Answers {
   let problem: Problem | undefined;
   let release: string | undefined;
   /** What the stream told last: the release, and the canary. And of it the release that is not taken over yet. */
-  let heard: (string | undefined)[] | undefined;
-  /** The release of the answers when that was told; of the first answer, where that was told before. */
-  let old: string | undefined;
+  let heard: (string | undefined)[] = [];
+  /** What was told before, and the release of the answers then; of the first answer, where there was none. */
+  let old: (string | undefined)[] = [];
   let due: string | undefined;
   /** It could not be taken over the last time. */
   let behind = false;
@@ -136,7 +136,7 @@ export function answers(around: Surroundings): Answers {
   }
 
   /** Whether the last answer is of a release that does not run. */
-  const isOld = () => release && !heard!.includes(release);
+  const isOld = () => release && !heard.includes(release);
 
   /** What is shown of these. */
   function those(are: (placement: string) => boolean): Ask[] {
@@ -145,10 +145,10 @@ export function answers(around: Surroundings): Answers {
 
   /** Behind one address are several nodes: the one that answered may not run yet what another one told; or never will. */
   function noted(answer: DecideAnswer): void {
-    if (!release && heard?.[1]) old = answer.release;
+    if (!release && heard[1]) old = [answer.release];
     release = answer.release ?? release;
-    if (failures < OLD_MOST && release === old && isOld()) {
-      due ??= heard![0];
+    if (failures < OLD_MOST && old.includes(release) && isOld()) {
+      due ??= heard[0];
       retry.start(backoff({}, failures));
     }
   }
@@ -159,7 +159,7 @@ export function answers(around: Surroundings): Answers {
       const before = held.get(entry.placement);
       if (!before || seen(before.entry) !== seen(entry)) changed.push(entry.placement);
       held.set(entry.placement, { entry, source: "fresh" });
-      if (!isDecision(entry)) around.warn(`${entry.placement}_${entry.error.code}`, `${entry.placement} is not decided: ${entry.error.message}`);
+      if (!isDecision(entry)) around.warn(`${entry.placement}_${entry.error.code}`, `${entry.placement}: ${entry.error.message}`);
     }
     noted(answer);
     // Not in the way of whoever waits for the answer.
@@ -172,7 +172,7 @@ export function answers(around: Surroundings): Answers {
     const { code = "unexpected", message, passing } = failure;
     const told = problem && passing;
     problem = { code, message };
-    around.warn(code, `no new decisions: ${message}`);
+    around.warn(code, `no decisions: ${message}`);
     if (!told) around.happen(passing ? "stale" : "error", problem);
     if (passing) {
       retry.stop();
@@ -282,7 +282,7 @@ export function answers(around: Surroundings): Answers {
       if (closed) return undefined;
       try {
         const answer = await within(around.timeoutMs, around.decide([one]));
-        if (answer) {
+        if (answer && !closed) {
           noted(answer);
           well();
         }
@@ -306,9 +306,9 @@ export function answers(around: Surroundings): Answers {
       const before = heard;
       heard = [digest, canary];
       // The first time it counts what the answers are of, then whether it is another.
-      if (before ? `${before}` === `${heard}` : !isOld()) return;
+      if (before[0] ? `${before}` === `${heard}` : !isOld()) return;
       // What a poll was told says nothing of a canary, by which this visitor may be answered.
-      old = canary && release;
+      old = canary ? [release, ...before] : [];
       due = digest;
       void again();
     },

@@ -62,6 +62,8 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
   });
   let staging = 0;
   let closed = false;
+  /** Rows that are under way because somebody else looks at the page, and whose. */
+  let fetching: { ids: Ids; rows: Promise<void> } | undefined;
 
   async function update(release?: string, visitor: Ids = ready): Promise<void> {
     if (release === undefined) return rows(visitor);
@@ -88,6 +90,16 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
     }
   }
 
+  /** The same for whoever asks meanwhile: several questions of one visitor ask for the rows once. */
+  function rowsOf(whose: Ids): Promise<void> {
+    const { subject, session } = fetching?.ids ?? {};
+    if (!fetching || subject !== whose.subject || session !== whose.session) {
+      const mine = { ids: idsOf(whose), rows: rows(whose).finally(() => fetching === mine && (fetching = undefined)) };
+      fetching = mine;
+    }
+    return fetching.rows;
+  }
+
   /** `left` times the visitor's rows are asked for: meanwhile it may be somebody else again. */
   function decide(request: DecideRequest, left = 3): DecideAnswer | Promise<DecideAnswer> {
     // As soon as one placement is a node's, a node decides the page: on one view of the features, and distinct.
@@ -97,7 +109,7 @@ export async function createEngine(setup: EngineSetup): Promise<Engine> {
       return remote(request);
     }
     const isOther = request.subject !== ready.subject || request.session !== ready.session;
-    if (isOther && left) return rows(request).then(() => decide(request, left - 1));
+    if (isOther && left) return rowsOf(request).then(() => decide(request, left - 1));
     return (isOther ? undefined : here(request)) ?? remote(request);
   }
 
@@ -355,7 +367,7 @@ function take(of: Ready, { subject, session }: Ids, mine: number, fetched: Fetch
 }
 
 async function fetchModule(setup: EngineSetup, digest: string, inline?: string): Promise<WebAssembly.Module> {
-  const module = await whole(compile(inline === undefined ? await setup.send(`modules/${digest}`, {}) : bytesOf(inline)));
+  const module = await whole(compile(inline === undefined ? await setup.send(`modules/${digest}`, {}) : bytesOf(inline)), MODULE_MS);
   if (!module) throw new Failure("not_wasm", `what came as module ${digest} is no WebAssembly`, false);
   return module;
 }
@@ -376,14 +388,16 @@ async function engineModule(wasm: NonNullable<EngineSetup["wasm"]>): Promise<Web
   return module;
 }
 
-/** How long a body may take whose head is here. */
+/** How long rows and a release may take whose head is here. */
 const BODY_MS = 60_000;
+/** And a module, which may be large. */
+const MODULE_MS = 600_000;
 
 /** What becomes of a body: one that is cut off, or does not end, may come another time. */
-async function whole<T>(read: Promise<T>): Promise<T> {
+async function whole<T>(read: Promise<T>, ms = BODY_MS): Promise<T> {
   const cut = (why: string) => new Failure("unreachable", `an answer of the node did not come whole: ${why}`, true);
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, fail) => (timer = setTimeout(() => fail(cut("too slow")), BODY_MS)));
+  const late = new Promise<never>((_, fail) => (timer = setTimeout(() => fail(cut("too slow")), ms)));
   try {
     return await Promise.race([read, late]);
   } catch (error) {

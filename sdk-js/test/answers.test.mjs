@@ -237,6 +237,39 @@ test("what is told again changes nothing of what is old", async (t) => {
   held.close();
 });
 
+test("what was told before is old, though the page had seen the new one by then", async (t) => {
+  const { held, runs } = nodes("1");
+  await held.begin([{ placement: "theme" }], 100);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  held.runs("1", "1");
+  // A node that swapped answers before the stream tells of it, and a late one after.
+  runs.by = "2";
+  await held.renew();
+  runs.by = "1";
+  held.runs("2", "2");
+  await pass(t, 1);
+  runs.by = "2";
+  await pass(t, 4);
+  assert.equal(runs.asked, 4);
+  held.close();
+});
+
+test("what was under way when the page closed is of no consequence", async (t) => {
+  const { held, runs } = nodes("1");
+  await held.begin([{ placement: "theme" }], 100);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  held.runs("2", "2");
+  await pass(t, 1);
+  const { asked } = runs;
+  const once = held.once({ placement: "list" });
+  while (runs.asked === asked) await Promise.resolve();
+  held.close();
+  await once;
+  const { length } = runs.updated;
+  await pass(t, 100);
+  assert.equal(runs.updated.length, length);
+});
+
 test("what is asked for once tells of an old node as well", async (t) => {
   const { held, runs } = nodes("1");
   t.mock.timers.enable({ apis: ["setTimeout"] });

@@ -218,6 +218,19 @@ test("another visitor is decided for by their own release, with few questions", 
   }
 });
 
+test("several questions of another visitor ask for their rows once", async () => {
+  for (const isLarge of [false, true]) {
+    large = isLarge;
+    const made = await engine();
+    releases = { "u-2": "canary" };
+    names();
+    const all = await Promise.all(Array.from({ length: 5 }, () => made.decide(of("u-2"))));
+    assert.deepEqual([...new Set(all.map((one) => `${one.release} ${who(one)}`))], ["canary u-2"]);
+    assert.equal(names(), large ? "features,start,everybody,features" : "features,start");
+    made.close();
+  }
+});
+
 test("a visitor who is somebody else again whenever rows come is decided for by a node", async () => {
   const made = await engine();
   asked = [];

@@ -79,7 +79,7 @@ await check("an address that is none", { ...memory, baseUrl: "https://a b", stre
 await check("no address at all", { ...memory, baseUrl: "edge.shop.example", streaming: true }, { warning: /baseUrl is no https.*\[option_baseUrl\]$/ });
 await check("HTML where Wasm was expected", { ...memory, baseUrl: node, engine: "local", wasm: `${site.origin}/` }, { ready: "fresh", value: "dark", warning: /a node decides.*\[local_engine\]$/ });
 await check("an option that is none of its set", { ...memory, baseUrl: node, storage: "session" }, { ready: "fresh", value: "dark", warning: /none of memory,local \[option_storage\]$/ });
-await check("no placement of that name", { ...memory, baseUrl: node, placements: ["them"] }, { ready: "fresh", warning: /them is not decided.*unknown_placement\]$/ });
+await check("no placement of that name", { ...memory, baseUrl: node, placements: ["them"] }, { ready: "fresh", warning: /\[selvedge\] them: .*unknown_placement\]$/ });
 
 // === What blocks trackers: one path fails, another does not ===
 
