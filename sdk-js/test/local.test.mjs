@@ -413,3 +413,50 @@ test("the engine's file may come as anything that is WebAssembly, and nothing el
     globalThis.fetch = real;
   }
 });
+
+test("an answer that breaks off is a failure that may pass, and nothing of before is lost", async () => {
+  const made = await engine();
+  const broken = () => new ReadableStream({ start: (body) => (body.enqueue(new TextEncoder().encode("{")), queueMicrotask(() => body.error(new TypeError("network error")))) });
+  for (const isLarge of [false, true]) {
+    large = isLarge;
+    running = `r-${isLarge}`;
+    asked = [];
+    waits = true;
+    const update = made.update(running);
+    update.catch(() => {});
+    await moment();
+    // The release, or rows that come apart from it.
+    if (large) {
+      asked.shift().go();
+      await moment();
+    }
+    waits = false;
+    Object.assign(asked[0], { stream: broken() });
+    for (const each of asked) each.go();
+    await assert.rejects(update, { code: "unreachable", passing: true, message: /did not come whole: .*network error/ });
+    assert.equal(who(made.decide(of("u-1"))), "u-1");
+    await made.update(running);
+    assert.equal(made.decide(of("u-1")).release, running);
+  }
+});
+
+test("a browser that makes no instance at once makes it later; one that may not compile says what allows it", async () => {
+  const { Instance, Module } = WebAssembly;
+  modules = [{ index: 0, name: "a", digest: "sha256:a" }];
+  try {
+    WebAssembly.Instance = class {
+      constructor() {
+        throw new RangeError("larger than 4KB");
+      }
+    };
+    assert.equal(who((await engine()).decide(of("u-1"))), "u-1");
+    WebAssembly.Module = class {
+      constructor() {
+        throw new WebAssembly.CompileError("the policy forbids it");
+      }
+    };
+    await assert.rejects(make(module), { message: /^the policy forbids it; 'wasm-unsafe-eval'/ });
+  } finally {
+    Object.assign(WebAssembly, { Instance, Module });
+  }
+});
